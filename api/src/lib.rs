@@ -1,0 +1,1 @@
+//! The REST API, sessions, live sockets and the web app's files.

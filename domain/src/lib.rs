@@ -1,0 +1,1 @@
+//! The rules of Weir: commands, events, state and refusals, without IO.

@@ -1,0 +1,1 @@
+//! Postgres and NATS as supervised children.

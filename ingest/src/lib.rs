@@ -1,0 +1,1 @@
+//! The media plane: RTMP in, packaging, thumbnails and the origin.

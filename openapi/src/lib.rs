@@ -1,0 +1,1 @@
+//! The HTTP contract: wire types, problem documents and the document's frame.

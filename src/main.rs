@@ -1,0 +1,3 @@
+//! Weir, a self-hosted live-streaming platform.
+
+fn main() {}
