@@ -1,0 +1,195 @@
+use std::fmt::Debug;
+
+use serde::{Serialize, de::DeserializeOwned};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::{accounts, channels, streams};
+
+/// Something with rules: decides commands into events, and is the fold of its events.
+pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Its name in the log, `channel` for example.
+    const TYPE: &'static str;
+    /// What it can be told to do.
+    type Command: Send + 'static;
+    /// What can have happened to it.
+    type Event: Event;
+    /// Why it says no.
+    type Refusal: std::error::Error + Send + Sync + 'static;
+
+    /// The events that `command` leads to at `now`, or why not. Never changes anything.
+    ///
+    /// # Errors
+    /// The refusal, when a rule or the state forbids the command.
+    fn decide(&self, command: Self::Command, now: OffsetDateTime) -> Result<Vec<Self::Event>, Self::Refusal>;
+
+    /// Folds one event in.
+    fn apply(&mut self, event: &Self::Event);
+
+    /// The refusal for an event that claims a name which someone else holds.
+    fn claimed(claimed: Claimed) -> Self::Refusal;
+}
+
+/// A fact that the log keeps. Stored names and fields are frozen: a new shape is a new version with an upcast.
+pub trait Event: Serialize + DeserializeOwned + Clone + PartialEq + Debug + Send + Sync + 'static {
+    /// Its stored name, `channel.created` for example.
+    fn event_type(&self) -> &'static str;
+
+    /// The version of its shape; `1` until there is an upcast.
+    fn event_version(&self) -> &'static str {
+        "1"
+    }
+
+    /// The unique names that it takes or gives back, in order.
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+}
+
+/// The kinds of names that only one may hold at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Claimed {
+    /// A username, claimed by its keyed digest.
+    Username,
+    /// A channel's handle.
+    Handle,
+    /// The set-up token, which makes one administrator.
+    SetupToken,
+    /// A channel's one live stream.
+    LiveStream,
+}
+
+impl Claimed {
+    /// The kind as stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Username => "username",
+            Self::Handle => "handle",
+            Self::SetupToken => "setup_token",
+            Self::LiveStream => "live_stream",
+        }
+    }
+}
+
+/// A change to who holds a unique name; it commits with the event that makes it, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// The aggregate of the event now holds `name`.
+    Take {
+        /// What is held.
+        kind: Claimed,
+        /// The name, in the one form in which it is compared.
+        name: String,
+    },
+    /// Nobody holds `name` any more.
+    Release {
+        /// What was held.
+        kind: Claimed,
+        /// The name, in the one form in which it is compared.
+        name: String,
+    },
+}
+
+/// Any event of the log. A capability adds a line here, in [`DomainEvent::decode`] and in [`DomainEvent::event_type`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum DomainEvent {
+    /// Of an account.
+    Account(accounts::AccountEvent),
+    /// Of a session.
+    Session(accounts::SessionEvent),
+    /// Of a channel.
+    Channel(channels::ChannelEvent),
+    /// Of a stream.
+    Stream(streams::StreamEvent),
+}
+
+/// Why a stored event could not be read.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// A newer Weir wrote it, or something else did.
+    #[error("no event {event_type} of version {event_version} is known for aggregate {aggregate_type}")]
+    Unknown {
+        /// The stored aggregate type.
+        aggregate_type: String,
+        /// The stored event type.
+        event_type: String,
+        /// The stored version.
+        event_version: String,
+    },
+    /// The payload is not what its type and version promise.
+    #[error("the payload of an event {event_type} does not fit its type")]
+    Payload {
+        /// The stored event type.
+        event_type: String,
+        /// What serde says.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl DomainEvent {
+    /// Reads a stored event.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when type or version are unknown, or the payload does not fit.
+    pub fn decode(
+        aggregate_type: &str,
+        event_type: &str,
+        event_version: &str,
+        payload: &str,
+    ) -> Result<Self, DecodeError> {
+        fn typed<E: Event>(event_type: &str, payload: &str) -> Result<Option<E>, DecodeError> {
+            let event: E = serde_json::from_str(payload)
+                .map_err(|source| DecodeError::Payload { event_type: event_type.to_owned(), source })?;
+            Ok((event.event_type() == event_type).then_some(event))
+        }
+        let known = event_version == "1"
+            && match aggregate_type {
+                accounts::Account::TYPE => accounts::AccountEvent::TYPES.contains(&event_type),
+                accounts::Session::TYPE => accounts::SessionEvent::TYPES.contains(&event_type),
+                channels::Channel::TYPE => channels::ChannelEvent::TYPES.contains(&event_type),
+                streams::Stream::TYPE => streams::StreamEvent::TYPES.contains(&event_type),
+                _ => false,
+            };
+        let event = if !known {
+            None
+        } else {
+            match aggregate_type {
+                accounts::Account::TYPE => typed(event_type, payload)?.map(Self::Account),
+                accounts::Session::TYPE => typed(event_type, payload)?.map(Self::Session),
+                channels::Channel::TYPE => typed(event_type, payload)?.map(Self::Channel),
+                _ => typed(event_type, payload)?.map(Self::Stream),
+            }
+        };
+        event.ok_or_else(|| DecodeError::Unknown {
+            aggregate_type: aggregate_type.to_owned(),
+            event_type: event_type.to_owned(),
+            event_version: event_version.to_owned(),
+        })
+    }
+
+    /// Its stored name, `channel.created` for example.
+    #[must_use]
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::Account(event) => event.event_type(),
+            Self::Session(event) => event.event_type(),
+            Self::Channel(event) => event.event_type(),
+            Self::Stream(event) => event.event_type(),
+        }
+    }
+}
+
+/// An event with its place in the log, as projections and processes meet it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecordedEvent {
+    /// Its place in the one total order; contiguous from 1.
+    pub position: i64,
+    /// Its place among the events of its aggregate; contiguous from 1.
+    pub sequence: i64,
+    /// When the log took it.
+    pub recorded_at: OffsetDateTime,
+    /// The fact.
+    pub event: DomainEvent,
+}

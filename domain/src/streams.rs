@@ -1,0 +1,243 @@
+//! Streams: one broadcast of a channel, from `stream.started` to `stream.ended`.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::{
+    Aggregate, Claim, Claimed, Event,
+    ids::{ChannelId, NodeId, StreamId},
+};
+
+/// The picture as the encoder sends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VideoTrack {
+    /// As in RFC 6381, `avc1.64001f` for example.
+    pub codec: String,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Frames a second; 0 where the encoder does not say and it was not measured.
+    pub frame_rate: f64,
+}
+
+/// The sound as the encoder sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioTrack {
+    /// As in RFC 6381, `mp4a.40.2` for example.
+    pub codec: String,
+    /// In hertz.
+    pub sample_rate: u32,
+    /// 1 for mono, 2 for stereo.
+    pub channels: u8,
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The encoder stopped it.
+    Unpublished,
+    /// The encoder was lost and did not come back within the grace time.
+    ConnectionLost,
+    /// The node that took it in was shut down.
+    Shutdown,
+    /// The node that took it in crashed, and the encoder did not come back within the grace time.
+    Crashed,
+    /// The stream key was rotated.
+    KeyRotated,
+    /// What the encoder sent could no longer be packaged.
+    Error,
+}
+
+impl EndReason {
+    /// As stored and sent, `connection_lost` for example.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unpublished => "unpublished",
+            Self::ConnectionLost => "connection_lost",
+            Self::Shutdown => "shutdown",
+            Self::Crashed => "crashed",
+            Self::KeyRotated => "key_rotated",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What a stream can be told to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamCommand {
+    /// The first key frame is in.
+    Start {
+        /// The new stream.
+        stream_id: StreamId,
+        /// Whose broadcast it is.
+        channel_id: ChannelId,
+        /// The node that takes it in.
+        node_id: NodeId,
+        /// The channel's title at this moment.
+        title: String,
+        /// The picture.
+        video: VideoTrack,
+        /// The sound, if there is any.
+        audio: Option<AudioTrack>,
+    },
+    /// It is over.
+    End {
+        /// The node that says so; only the one that takes the stream in may.
+        node_id: NodeId,
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// What can have happened to a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum StreamEvent {
+    /// A channel went live.
+    Started {
+        /// The stream.
+        stream_id: StreamId,
+        /// Whose broadcast it is.
+        channel_id: ChannelId,
+        /// The node that takes it in.
+        node_id: NodeId,
+        /// The channel's title at the time.
+        title: String,
+        /// The picture.
+        video: VideoTrack,
+        /// The sound, if there is any.
+        audio: Option<AudioTrack>,
+        /// When the first key frame was in.
+        #[serde(with = "time::serde::rfc3339")]
+        started_at: OffsetDateTime,
+    },
+    /// The broadcast is over.
+    Ended {
+        /// The stream.
+        stream_id: StreamId,
+        /// Whose broadcast it was.
+        channel_id: ChannelId,
+        /// Why it ended.
+        reason: EndReason,
+        /// When it ended.
+        #[serde(with = "time::serde::rfc3339")]
+        ended_at: OffsetDateTime,
+        /// From start to end, in milliseconds.
+        duration_ms: i64,
+    },
+}
+
+impl StreamEvent {
+    /// The stored names of all events of a stream.
+    pub const TYPES: &[&'static str] = &["stream.started", "stream.ended"];
+}
+
+impl Event for StreamEvent {
+    fn event_type(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "stream.started",
+            Self::Ended { .. } => "stream.ended",
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        match self {
+            Self::Started { channel_id, .. } => {
+                vec![Claim::Take { kind: Claimed::LiveStream, name: channel_id.to_string() }]
+            }
+            Self::Ended { channel_id, .. } => {
+                vec![Claim::Release { kind: Claimed::LiveStream, name: channel_id.to_string() }]
+            }
+        }
+    }
+}
+
+/// Why a stream says no.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StreamRefusal {
+    /// The channel has a live stream.
+    #[error("the channel is already live; stop the other encoder first")]
+    ChannelLive,
+    /// This stream was started before.
+    #[error("the stream was already started")]
+    AlreadyStarted,
+    /// There is no such stream.
+    #[error("there is no such stream")]
+    Unknown,
+    /// It is over.
+    #[error("the stream has already ended")]
+    AlreadyEnded,
+    /// Another node takes it in.
+    #[error("the stream lives on another node")]
+    OtherNode,
+}
+
+/// A stream as far as its rules need it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    started: Option<Started>,
+    has_ended: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Started {
+    stream_id: StreamId,
+    channel_id: ChannelId,
+    node_id: NodeId,
+    started_at: OffsetDateTime,
+}
+
+impl Aggregate for Stream {
+    const TYPE: &'static str = "stream";
+    type Command = StreamCommand;
+    type Event = StreamEvent;
+    type Refusal = StreamRefusal;
+
+    fn decide(&self, command: StreamCommand, now: OffsetDateTime) -> Result<Vec<StreamEvent>, StreamRefusal> {
+        match (command, &self.started) {
+            (StreamCommand::Start { .. }, Some(_)) => Err(StreamRefusal::AlreadyStarted),
+            (StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio }, None) => {
+                Ok(vec![StreamEvent::Started { stream_id, channel_id, node_id, title, video, audio, started_at: now }])
+            }
+            (StreamCommand::End { .. }, None) => Err(StreamRefusal::Unknown),
+            (StreamCommand::End { .. }, Some(_)) if self.has_ended => Err(StreamRefusal::AlreadyEnded),
+            (StreamCommand::End { node_id, .. }, Some(started)) if node_id != started.node_id => {
+                Err(StreamRefusal::OtherNode)
+            }
+            (StreamCommand::End { reason, .. }, Some(started)) => {
+                // A clock that was set back must not give a stream a negative length.
+                let ended_at = now.max(started.started_at);
+                let duration_ms = i64::try_from((ended_at - started.started_at).whole_milliseconds())
+                    .expect("a stream does not last 292 million years");
+                Ok(vec![StreamEvent::Ended {
+                    stream_id: started.stream_id,
+                    channel_id: started.channel_id,
+                    reason,
+                    ended_at,
+                    duration_ms,
+                }])
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &StreamEvent) {
+        match event {
+            StreamEvent::Started { stream_id, channel_id, node_id, started_at, .. } => {
+                self.started = Some(Started {
+                    stream_id: *stream_id,
+                    channel_id: *channel_id,
+                    node_id: *node_id,
+                    started_at: *started_at,
+                });
+            }
+            StreamEvent::Ended { .. } => self.has_ended = true,
+        }
+    }
+
+    fn claimed(_: Claimed) -> StreamRefusal {
+        StreamRefusal::ChannelLive
+    }
+}
