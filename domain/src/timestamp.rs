@@ -6,8 +6,7 @@ use time::OffsetDateTime;
 #[must_use]
 pub fn cut(time: OffsetDateTime) -> OffsetDateTime {
     let time = time.to_offset(time::UtcOffset::UTC);
-    time.replace_nanosecond(time.microsecond() * 1_000)
-        .expect("a microsecond of a valid time is below 1,000,000")
+    time.replace_nanosecond(time.microsecond() * 1_000).expect("a microsecond of a valid time is below 1,000,000")
 }
 
 #[cfg(test)]

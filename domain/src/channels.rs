@@ -1,0 +1,378 @@
+//! Channels: what people watch and follow. An account may own several; a handle is unique.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::{
+    Aggregate, Claim, Claimed, Event, Invalid,
+    ids::{AccountId, ChannelId, SecretId},
+    invalid,
+};
+
+/// A channel's unique name in addresses: 3 to 25 of a–z, 0–9 and `_`, lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handle(String);
+
+/// Handles that the web app's own addresses use, so that no channel can.
+pub const RESERVED_HANDLES: &[&str] = &[
+    "about",
+    "account",
+    "accounts",
+    "admin",
+    "api",
+    "assets",
+    "auth",
+    "browse",
+    "categories",
+    "channel",
+    "channels",
+    "create",
+    "dashboard",
+    "docs",
+    "documents",
+    "embed",
+    "favicon",
+    "healthz",
+    "help",
+    "home",
+    "live",
+    "login",
+    "logout",
+    "media",
+    "metrics",
+    "moderation",
+    "new",
+    "notifications",
+    "oauth",
+    "payments",
+    "privacy",
+    "readyz",
+    "recordings",
+    "register",
+    "robots",
+    "rules",
+    "search",
+    "settings",
+    "setup",
+    "static",
+    "streams",
+    "terms",
+    "videos",
+    "watch",
+    "webhooks",
+    "weir",
+];
+
+impl Handle {
+    /// A handle from what somebody typed, in any case.
+    ///
+    /// # Errors
+    /// What is wrong with it, when it is too short, too long, has other characters or is one of [`RESERVED_HANDLES`].
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let handle = invalid::name("handle", text)?;
+        if RESERVED_HANDLES.contains(&handle.as_str()) {
+            return Err(Invalid::new(
+                "handle",
+                "reserved",
+                "This handle is kept for Weir's own pages; choose another.",
+            ));
+        }
+        Ok(Self(handle))
+    }
+
+    /// In lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A channel's title: 1 to 140 characters on one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Title(String);
+
+impl Title {
+    /// A title from what somebody typed, trimmed.
+    ///
+    /// # Errors
+    /// What is wrong with it, when it is empty, too long or has control characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        invalid::text("title", text, (1, 140), false).map(Self)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A channel's description: up to 2,000 characters on any number of lines, possibly none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Description(String);
+
+impl Description {
+    /// A description from what somebody typed, trimmed.
+    ///
+    /// # Errors
+    /// What is wrong with it, when it is too long or has control characters.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        invalid::text("description", text, (0, 2_000), true).map(Self)
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a channel can be told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelCommand {
+    /// Make it.
+    Create {
+        /// The new channel.
+        channel_id: ChannelId,
+        /// Who will own it.
+        owner_id: AccountId,
+        /// Its unique name.
+        handle: Handle,
+        /// Its title.
+        title: Title,
+        /// Its description.
+        description: Description,
+        /// Its first stream key, in the vault.
+        stream_key: SecretId,
+    },
+    /// Edit what viewers read.
+    ChangeDetails {
+        /// Who asks.
+        by: AccountId,
+        /// The version that the editor saw; refused when it is no longer current.
+        expected_version: Option<i64>,
+        /// A new title, or `None` to leave it.
+        title: Option<Title>,
+        /// A new description, or `None` to leave it.
+        description: Option<Description>,
+    },
+    /// Replace the stream key; the old one is refused from then on.
+    RotateStreamKey {
+        /// Who asks.
+        by: AccountId,
+        /// The new key, in the vault.
+        stream_key: SecretId,
+    },
+}
+
+/// What can have happened to a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChannelEvent {
+    /// There is a new channel.
+    Created {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Its owner.
+        owner_id: AccountId,
+        /// Its unique name.
+        handle: Handle,
+        /// Its title.
+        title: Title,
+        /// Its description.
+        description: Description,
+        /// Its stream key, in the vault.
+        stream_key: SecretId,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        created_at: OffsetDateTime,
+    },
+    /// Title or description are new; both are named.
+    DetailsChanged {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Its title from now on.
+        title: Title,
+        /// Its description from now on.
+        description: Description,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        changed_at: OffsetDateTime,
+    },
+    /// The stream key is another one.
+    StreamKeyRotated {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The new key, in the vault.
+        stream_key: SecretId,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        rotated_at: OffsetDateTime,
+    },
+}
+
+impl ChannelEvent {
+    /// The stored names of all events of a channel.
+    pub const TYPES: &[&'static str] = &["channel.created", "channel.details_changed", "channel.stream_key_rotated"];
+}
+
+impl Event for ChannelEvent {
+    fn event_type(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "channel.created",
+            Self::DetailsChanged { .. } => "channel.details_changed",
+            Self::StreamKeyRotated { .. } => "channel.stream_key_rotated",
+        }
+    }
+
+    fn claims(&self) -> Vec<Claim> {
+        match self {
+            Self::Created { handle, .. } => {
+                vec![Claim::Take { kind: Claimed::Handle, name: handle.as_str().to_owned() }]
+            }
+            Self::DetailsChanged { .. } | Self::StreamKeyRotated { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Why a channel says no.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ChannelRefusal {
+    /// Somebody else's channel has this handle.
+    #[error("the handle is taken; choose another")]
+    HandleTaken,
+    /// This channel was created before.
+    #[error("the channel already exists")]
+    AlreadyExists,
+    /// There is no such channel.
+    #[error("there is no such channel")]
+    Unknown,
+    /// Only its owner may.
+    #[error("only the channel's owner may do this")]
+    NotOwner,
+    /// Someone changed the channel in between.
+    #[error("the channel was changed in the meantime: it is at version {current}")]
+    VersionStale {
+        /// The version that it has now.
+        current: i64,
+    },
+}
+
+/// A channel as far as its rules need it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    created: Option<Created>,
+    version: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Created {
+    channel_id: ChannelId,
+    owner_id: AccountId,
+    handle: Handle,
+    title: Title,
+    description: Description,
+    stream_key: SecretId,
+}
+
+impl Channel {
+    /// Its stream key, in the vault, for `by`.
+    ///
+    /// # Errors
+    /// [`ChannelRefusal::Unknown`], or [`ChannelRefusal::NotOwner`] for anybody else.
+    pub fn stream_key(&self, by: AccountId) -> Result<SecretId, ChannelRefusal> {
+        self.owned(by).map(|created| created.stream_key)
+    }
+
+    /// Its title, for the streams that it starts; `None` before it exists.
+    #[must_use]
+    pub fn title(&self) -> Option<&Title> {
+        self.created.as_ref().map(|created| &created.title)
+    }
+
+    /// Its unique name; `None` before it exists.
+    #[must_use]
+    pub fn handle(&self) -> Option<&Handle> {
+        self.created.as_ref().map(|created| &created.handle)
+    }
+
+    fn owned(&self, by: AccountId) -> Result<&Created, ChannelRefusal> {
+        let created = self.created.as_ref().ok_or(ChannelRefusal::Unknown)?;
+        if created.owner_id == by { Ok(created) } else { Err(ChannelRefusal::NotOwner) }
+    }
+}
+
+impl Aggregate for Channel {
+    const TYPE: &'static str = "channel";
+    type Command = ChannelCommand;
+    type Event = ChannelEvent;
+    type Refusal = ChannelRefusal;
+
+    fn decide(&self, command: ChannelCommand, now: OffsetDateTime) -> Result<Vec<ChannelEvent>, ChannelRefusal> {
+        match command {
+            ChannelCommand::Create { .. } if self.created.is_some() => Err(ChannelRefusal::AlreadyExists),
+            ChannelCommand::Create { channel_id, owner_id, handle, title, description, stream_key } => {
+                Ok(vec![ChannelEvent::Created {
+                    channel_id,
+                    owner_id,
+                    handle,
+                    title,
+                    description,
+                    stream_key,
+                    created_at: now,
+                }])
+            }
+            ChannelCommand::ChangeDetails { by, expected_version, title, description } => {
+                let created = self.owned(by)?;
+                if expected_version.is_some_and(|expected| expected != self.version) {
+                    return Err(ChannelRefusal::VersionStale { current: self.version });
+                }
+                let title = title.unwrap_or_else(|| created.title.clone());
+                let description = description.unwrap_or_else(|| created.description.clone());
+                if title == created.title && description == created.description {
+                    return Ok(Vec::new());
+                }
+                let channel_id = created.channel_id;
+                Ok(vec![ChannelEvent::DetailsChanged { channel_id, title, description, changed_at: now }])
+            }
+            ChannelCommand::RotateStreamKey { by, stream_key } => {
+                let channel_id = self.owned(by)?.channel_id;
+                Ok(vec![ChannelEvent::StreamKeyRotated { channel_id, stream_key, rotated_at: now }])
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &ChannelEvent) {
+        self.version += 1;
+        match event {
+            ChannelEvent::Created { channel_id, owner_id, handle, title, description, stream_key, .. } => {
+                self.created = Some(Created {
+                    channel_id: *channel_id,
+                    owner_id: *owner_id,
+                    handle: handle.clone(),
+                    title: title.clone(),
+                    description: description.clone(),
+                    stream_key: *stream_key,
+                });
+            }
+            ChannelEvent::DetailsChanged { title, description, .. } => {
+                if let Some(created) = &mut self.created {
+                    created.title = title.clone();
+                    created.description = description.clone();
+                }
+            }
+            ChannelEvent::StreamKeyRotated { stream_key, .. } => {
+                if let Some(created) = &mut self.created {
+                    created.stream_key = *stream_key;
+                }
+            }
+        }
+    }
+
+    fn claimed(_: Claimed) -> ChannelRefusal {
+        ChannelRefusal::HandleTaken
+    }
+}
