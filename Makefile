@@ -1,0 +1,147 @@
+# Everything that is done to Weir from a shell. `make` alone lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Cargo and Vite use every core already, and `check` and `test` share their artefacts in this order.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# The only place where the versions of the tools stand.
+CARGO_DENY := 0.20.2
+CARGO_MACHETE := 0.9.2
+
+CARGO := cargo
+DATA := .weir
+WEIR_DEBUG := target/debug/weir
+WEIR_RELEASE := target/release/weir
+# What the web app is built from; a changed test must not rebuild it.
+WEB_SOURCES := $(shell find frontend \( -name node_modules -o -name dist -o -name e2e -o -name 'test*' \) -prune \
+	-o -type f ! -name '*.test.*' ! -name 'playwright*' ! -name '*.md' -print 2>/dev/null)
+
+# The browser comes from the system (scripts/setup), not from Playwright.
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
+
+## Use
+
+.PHONY: run
+run: setup-run build ## Everything up, with a demo stream: the page's address is printed
+	@exec $(WEIR_RELEASE) up --demo --data-dir $(DATA)
+
+.PHONY: demo
+demo: setup-run build ## A test picture into the demo channel of a Weir that is already up
+	@exec $(WEIR_RELEASE) demo --data-dir $(DATA)
+
+.PHONY: build
+build: web ## The release binary, with the web app in it
+	@$(CARGO) build --release --locked
+
+## Work
+
+.PHONY: test
+test: setup-test web ## Every test: web app, crates, and the real binary with Postgres, NATS, ffmpeg and a browser
+	@cd frontend && npm test --silent
+	@$(CARGO) test --workspace --locked
+
+.PHONY: check
+check: setup-check fmt-check web-check clippy doc deny machete generated compose ## Everything that is not a test
+
+.PHONY: fmt
+fmt: node-modules ## Format all sources
+	@$(CARGO) fmt --all
+	@cd frontend && npm run --silent format
+
+.PHONY: gen
+gen: web ## Write the generated files again: openapi.json, the TypeScript client, the message catalogues
+	@$(CARGO) build --locked
+	@$(WEIR_DEBUG) openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
+	@cd frontend && npm run --silent gen && npm run --silent i18n
+
+.PHONY: bench
+bench: setup-run build ## The benchmarks; docs/benchmarks.md says what each one measures
+	@$(CARGO) bench --workspace --locked
+
+.PHONY: clean
+clean: ## Remove what was built; the data in .weir stays
+	@$(CARGO) clean
+	@rm -rf frontend/dist frontend/node_modules
+
+## The parts of `check`
+
+.PHONY: fmt-check
+fmt-check: ## Rust formatting
+	@$(CARGO) fmt --all -- --check
+
+.PHONY: web-check
+web-check: node-modules ## ESLint, Prettier and tsc
+	@cd frontend && npm run --silent lint && npm run --silent typecheck
+
+.PHONY: clippy
+clippy: web ## Clippy on every target, warnings denied
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: doc
+doc: web ## rustdoc, warnings denied
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: deny
+deny: tools ## Licences, banned crates, sources, the arrows between our crates, and advisories where they can be fetched
+	@cargo deny --log-level warn check --hide-inclusion-graph bans licenses sources
+	@! $(CARGO) tree --locked --workspace --edges normal,build --prefix none | grep '^postgres-es ' \
+		|| { echo "postgres-es may only be a dev-dependency (deny.toml)" >&2; exit 1; }
+	@! $(CARGO) tree --locked --workspace --edges normal,build --prefix none --depth 1 --invert embedded | grep -Ev '^(embedded|weir) ' \
+		|| { echo "embedded may only be a dev-dependency outside the binary (deny.toml)" >&2; exit 1; }
+	@if timeout 120 cargo deny --log-level off fetch db 2>/dev/null; then \
+		cargo deny --log-level warn check --disable-fetch --hide-inclusion-graph advisories; \
+	else \
+		echo "advisories not checked: their database could not be fetched"; \
+	fi
+
+.PHONY: machete
+machete: tools ## Dependencies that nothing uses
+	@cargo machete
+
+.PHONY: generated
+generated: web ## Generated files are what the sources make
+	@$(CARGO) build --locked
+	@scripts/check-generated $(WEIR_DEBUG)
+
+.PHONY: compose
+compose: node-modules ## compose.yaml parses, and only weir is published
+	@node scripts/check-compose.mjs compose.yaml
+	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet; fi
+
+## Foundations
+
+.PHONY: setup-run setup-test setup-check
+setup-run setup-test setup-check: setup-%:
+	@scripts/setup $*
+
+.PHONY: tools
+tools:
+	@cargo deny --version 2>/dev/null | grep -qx 'cargo-deny $(CARGO_DENY)' \
+		|| cargo install --quiet --locked cargo-deny@$(CARGO_DENY)
+	@[ "$$(cargo machete --version 2>/dev/null)" = "$(CARGO_MACHETE)" ] \
+		|| cargo install --quiet --locked cargo-machete@$(CARGO_MACHETE)
+
+.PHONY: node-modules
+node-modules: frontend/node_modules/.package-lock.json
+
+# npm writes this file itself; touched, because npm leaves it older than the lock at times.
+frontend/node_modules/.package-lock.json: frontend/package-lock.json
+	@cd frontend && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+.PHONY: web
+web: frontend/dist/index.html
+
+frontend/dist/index.html: frontend/node_modules/.package-lock.json $(WEB_SOURCES)
+	@cd frontend && npm run --silent build
+	@touch $@
+
+.PHONY: help
+help:
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^## / { printf "\n%s\n", substr($$0, 4) } \
+		/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
