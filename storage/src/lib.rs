@@ -1,1 +1,109 @@
-//! Objects on disk.
+//! Objects on disk: thumbnails, recordings, avatars and the other files that Weir keeps or produces.
+//!
+//! Everything goes through one [`Storage`], so that another back end behind the same type serves every capability.
+//! An object is found by its [`Key`], a relative path of plain names. Putting is atomic: a reader sees the old object
+//! or the new one, never half of it, and a crash leaves one of the two.
+//!
+//! To add a back end: a module beside [`disk`](self) with the four operations, a variant of `Backend` and a
+//! constructor here; every error names the operation and the key.
+
+mod disk;
+mod error;
+mod key;
+
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+pub use error::{Operation, StorageError};
+pub use key::{InvalidKey, Key};
+
+/// Where objects are kept. Cheap to clone: clones share the back end.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    backend: Arc<Backend>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Disk(disk::Disk),
+}
+
+/// An object with its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// The whole content.
+    pub bytes: Bytes,
+    /// When it was put.
+    pub modified: SystemTime,
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Length of the content in bytes.
+    pub size_bytes: u64,
+    /// When it was put.
+    pub modified: SystemTime,
+}
+
+impl Storage {
+    /// Objects as files below `root`, which is made when it does not exist.
+    ///
+    /// What earlier processes left half written is swept away.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made or read.
+    pub async fn open_disk(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
+        let disk = disk::Disk::open(root.into()).await?;
+        Ok(Self { backend: Arc::new(Backend::Disk(disk)) })
+    }
+
+    /// Stores an object, in place of the one that was there.
+    ///
+    /// When this returns, the object survives a crash of the machine. Dropping the future may or may not store it;
+    /// either way the old object or the new one is there, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::DiskFull`] when there is no room, and the old object stays; otherwise [`StorageError::Io`].
+    pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
+        match &*self.backend {
+            Backend::Disk(disk) => disk.put(key, bytes).await,
+        }
+    }
+
+    /// An object with its content; `None` when there is none under this key.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`] when it is there and cannot be read.
+    pub async fn get(&self, key: &Key) -> Result<Option<Object>, StorageError> {
+        match &*self.backend {
+            Backend::Disk(disk) => disk.get(key).await,
+        }
+    }
+
+    /// Size and time of an object; `None` when there is none under this key.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`] when the back end does not answer.
+    pub async fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>, StorageError> {
+        match &*self.backend {
+            Backend::Disk(disk) => disk.stat(key).await,
+        }
+    }
+
+    /// Removes an object; says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`] when it is there and cannot be removed.
+    pub async fn delete(&self, key: &Key) -> Result<bool, StorageError> {
+        match &*self.backend {
+            Backend::Disk(disk) => disk.delete(key).await,
+        }
+    }
+}

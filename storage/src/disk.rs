@@ -1,0 +1,162 @@
+//! Objects as files: the key is the path below the root.
+//!
+//! Temporary files live in the folder of their object, because a rename is atomic only within a file system; their
+//! names begin with a dot, which no key may.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::{Key, Object, ObjectInfo, Operation, StorageError};
+
+/// Marks a file that is still being written.
+const TEMPORARY_PREFIX: &str = ".put-";
+
+#[derive(Debug)]
+pub(crate) struct Disk {
+    root: Arc<Path>,
+}
+
+impl Disk {
+    pub(crate) async fn open(root: PathBuf) -> Result<Self, StorageError> {
+        let object = root.display().to_string();
+        let root: Arc<Path> = root.into();
+        let folder = Arc::clone(&root);
+        blocking(Operation::Open, object, move || {
+            fs::create_dir_all(&folder)?;
+            sweep(&folder)
+        })
+        .await?;
+        Ok(Self { root })
+    }
+
+    pub(crate) async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
+        let path = self.path(key);
+        blocking(Operation::Put, key.as_str(), move || put(&path, &bytes)).await
+    }
+
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Object>, StorageError> {
+        let path = self.path(key);
+        blocking(Operation::Get, key.as_str(), move || found(get(&path))).await
+    }
+
+    pub(crate) async fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>, StorageError> {
+        let path = self.path(key);
+        blocking(Operation::Stat, key.as_str(), move || found(stat(&path))).await
+    }
+
+    pub(crate) async fn delete(&self, key: &Key) -> Result<bool, StorageError> {
+        let path = self.path(key);
+        blocking(Operation::Delete, key.as_str(), move || Ok(found(delete(&path))?.is_some())).await
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+}
+
+/// Runs file work off the async threads.
+async fn blocking<T: Send + 'static>(
+    operation: Operation,
+    object: impl Into<String>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, StorageError> {
+    let result = match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // The runtime is shutting down, or the work panicked.
+        Err(error) => Err(io::Error::other(error)),
+    };
+    result.map_err(|source| StorageError::new(operation, object, source))
+}
+
+fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    create_folders(folder)?;
+    let temporary = folder.join(format!("{TEMPORARY_PREFIX}{}", Uuid::new_v4().simple()));
+    let written = write_whole(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // A full disk must not stay full of our own leftovers; the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+        return written;
+    }
+    File::open(folder)?.sync_all()
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a folder and makes its name in each parent survive a crash.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        create_folders(parent)?;
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            Err(error) => return Err(error),
+            Ok(()) => File::open(parent)?.sync_all()?,
+        }
+    }
+    Ok(())
+}
+
+fn get(path: &Path) -> io::Result<Object> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    Ok(Object { bytes: bytes.into(), modified: metadata.modified()? })
+}
+
+fn stat(path: &Path) -> io::Result<ObjectInfo> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(ObjectInfo { size_bytes: metadata.len(), modified: metadata.modified()? })
+}
+
+fn delete(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    fs::remove_file(path)?;
+    let folder = path.parent().unwrap_or(path);
+    File::open(folder)?.sync_all()
+}
+
+/// A key under which nothing is stored, be it that a folder of its path is missing or is a file.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what a crash left half written. Nobody else writes here yet: the data folder has one owner.
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            sweep(&entry.path())?;
+        } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
