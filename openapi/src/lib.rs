@@ -1,1 +1,19 @@
 //! The HTTP contract: wire types, problem documents and the document's frame.
+//!
+//! A capability has a module here with what its routes take and give. The routes themselves are in `api`, which also
+//! assembles the document; [`document`] holds what is not any route's own: title, tags, ways to sign in, common refusals.
+//! Requests refuse unknown fields, answers never leave a field out: what is not known is `null`.
+
+pub mod accounts;
+pub mod channels;
+pub mod document;
+pub mod events;
+pub mod ingest;
+pub mod operation;
+mod page;
+mod problem;
+pub mod streams;
+pub mod swagger;
+
+pub use page::{Limit, Page};
+pub use problem::{FieldError, PROBLEM_JSON, Problem};

@@ -1,0 +1,130 @@
+//! Channels: creating, listing, editing, and their stream keys.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::{Limit, Page, streams::Playback};
+
+/// What people watch and follow.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Channel {
+    /// Its id.
+    #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01")]
+    pub id: Uuid,
+    /// Its unique name in addresses, in lower case.
+    #[schema(example = "river_talks")]
+    pub handle: String,
+    /// Its title, which a stream takes over when it starts.
+    #[schema(example = "Talks by the river")]
+    pub title: String,
+    /// What it is about; may be empty and have several lines.
+    #[schema(example = "Every Friday at eight.")]
+    pub description: String,
+    /// Whose it is.
+    pub owner: ChannelOwner,
+    /// Whether a stream is running.
+    #[schema(example = true)]
+    pub is_live: bool,
+    /// The running stream; `null` while offline.
+    #[schema(required = true, example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02")]
+    pub live_stream_id: Option<Uuid>,
+    /// Where it plays: an address that stays the same and can be shared before going live.
+    pub playback: Playback,
+    /// A recent picture of the running stream; `null` while offline. Answers 404 until the first picture is taken.
+    #[schema(
+        required = true,
+        format = "uri-reference",
+        example = "https://weir.example.org/live/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02/thumbnail.jpg"
+    )]
+    pub thumbnail_url: Option<String>,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(example = "2026-11-21T10:00:00.123456Z")]
+    pub created_at: OffsetDateTime,
+    /// When it last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(example = "2026-11-21T10:00:00.123456Z")]
+    pub updated_at: OffsetDateTime,
+    /// Grows with every change; an edit sends it back in `If-Match`.
+    #[schema(example = 1, minimum = 1)]
+    pub version: i64,
+}
+
+/// Some channels.
+pub type ChannelPage = Page<Channel>;
+
+/// Whose a channel is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChannelOwner {
+    /// The account.
+    #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
+    pub id: Uuid,
+    /// Its unique name.
+    #[schema(example = "mira")]
+    pub username: String,
+}
+
+/// A new channel.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateChannelRequest {
+    /// Its unique name in addresses: a to z, 0 to 9 and `_`. Upper case is made lower; it cannot be changed later.
+    #[schema(example = "river_talks", min_length = 3, max_length = 25, pattern = "^[A-Za-z0-9_]+$")]
+    pub handle: String,
+    /// Its title, on one line.
+    #[schema(example = "Talks by the river", min_length = 1, max_length = 140)]
+    pub title: String,
+    /// What it is about; empty when left out.
+    #[serde(default)]
+    #[schema(example = "Every Friday at eight.", max_length = 2000)]
+    pub description: Option<String>,
+}
+
+/// What to change about a channel; what is left out or `null` stays as it is.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditChannelRequest {
+    /// A new title, on one line.
+    #[serde(default)]
+    #[schema(example = "Talks by the sea", min_length = 1, max_length = 140)]
+    pub title: Option<String>,
+    /// A new description; `""` empties it.
+    #[serde(default)]
+    #[schema(example = "Every Saturday at nine.", max_length = 2000)]
+    pub description: Option<String>,
+}
+
+/// What an encoder needs to publish to a channel. Keep it as you would a password.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct StreamKey {
+    /// The secret; in OBS the field “Stream Key”.
+    #[schema(example = "live_p3t1k7m2q5r8s1v4x7z0b3d6f9h2j5l8")]
+    pub stream_key: String,
+    /// Where to publish; in OBS the field “Server”.
+    #[schema(example = "rtmp://weir.example.org:1935/live")]
+    pub rtmp_url: String,
+}
+
+/// Which channels to list.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChannelsQuery {
+    /// How many at most.
+    #[serde(default)]
+    #[param(value_type = Option<u8>, minimum = 1, maximum = 100, default = 20, example = 20)]
+    pub limit: Limit,
+    /// `next_cursor` of the page before.
+    #[param(max_length = 512)]
+    pub after: Option<String>,
+    /// `true`: only those with a running stream; `false`: only the others.
+    #[param(example = true)]
+    pub live: Option<bool>,
+    /// Only those of the account with this username.
+    #[param(example = "mira", max_length = 64)]
+    pub account: Option<String>,
+    /// `true`: only your own; needs an access token.
+    pub mine: Option<bool>,
+}

@@ -1,0 +1,137 @@
+//! The document's frame: title, tags, ways to sign in, and the refusals that many operations share.
+//!
+//! A new capability adds a tag to [`frame`]. Its routes name only the refusals that are their own: [`complete`] adds those
+//! that follow from what an operation takes.
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
+        ServerBuilder,
+        path::{Operation, ParameterIn},
+        schema::ComponentsBuilder,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::TagBuilder,
+    },
+};
+
+use crate::{FieldError, PROBLEM_JSON, Problem};
+
+/// The name of the way to sign in that calls use: a bearer token.
+pub const ACCESS_TOKEN: &str = "access_token";
+/// The name of the way to sign in that only refreshing and signing out use: a cookie.
+pub const REFRESH_COOKIE: &str = "refresh_cookie";
+
+const DESCRIPTION: &str = "\
+The REST API of Weir, a self-hosted live-streaming platform.
+
+**Signing in** gives an access token for `Authorization: Bearer …`, good for 15 minutes, and a refresh cookie, with which \
+`POST /api/v1/auth/refresh` gives the next one.
+
+**Errors** are problem documents (RFC 9457, `application/problem+json`). Go by `code`; `errors` names the wrong fields.
+
+**Lists** come in pages: give `next_cursor` of one page as `after` of the next.
+
+**Writes answer when they can be read**: what a request has changed, the next one sees. Should reading it back take longer \
+than two seconds, the answer is 202 with the address where the result will be.
+
+**Times** are UTC as in RFC 3339, **ids** are opaque text. Fields may be added at any time.";
+
+/// The document without any operation.
+#[must_use]
+pub fn frame() -> OpenApi {
+    let tag = |name: &str, description: &str| TagBuilder::new().name(name).description(Some(description)).build();
+    let access_token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("The `access_token` from registering, signing in or refreshing."))
+        .build();
+    let refresh_cookie = ApiKeyValue::with_description(
+        "weir_refresh",
+        "Set by registering, signing in and refreshing. Over https its name is `__Host-weir_refresh`.",
+    );
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("Weir")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(DESCRIPTION))
+                .license(Some(
+                    LicenseBuilder::new().name("MIT OR Apache-2.0").identifier(Some("MIT OR Apache-2.0")).build(),
+                ))
+                .build(),
+        )
+        .servers(Some([ServerBuilder::new().url("/").description(Some("This server")).build()]))
+        .tags(Some([
+            tag("accounts", "People who can sign in: registering, signing in and out."),
+            tag("channels", "What people watch and follow, and the keys to publish there."),
+            tag("streams", "Broadcasts of channels, running and past."),
+            tag("ingest", "What the server sees of an encoder."),
+            tag("events", "The log of everything that happened, for administrators."),
+            tag("operation", "Whether the server lives and can serve; this document."),
+        ]))
+        .components(Some(
+            ComponentsBuilder::new()
+                .schema(Problem::name(), Problem::schema())
+                .schema(FieldError::name(), FieldError::schema())
+                .security_scheme(ACCESS_TOKEN, SecurityScheme::Http(access_token))
+                .security_scheme(REFRESH_COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(refresh_cookie)))
+                .build(),
+        ))
+        .build()
+}
+
+/// Adds to every operation the refusals that follow from what it takes.
+pub fn complete(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch, &mut item.head];
+        for operation in operations.into_iter().flatten() {
+            complete_operation(operation);
+        }
+    }
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let takes = |place: &ParameterIn| {
+        operation.parameters.iter().flatten().any(|parameter| match parameter {
+            RefOr::T(parameter) => parameter.parameter_in == *place,
+            RefOr::Ref(_) => false,
+        })
+    };
+    let mut common = vec![("default", "Anything else that went wrong.")];
+    if operation.request_body.is_some() {
+        common.push(("400", "The body is no JSON: `json_invalid`."));
+        common.push(("413", "The body is larger than 64 kB: `body_too_large`."));
+        common.push(("415", "The body is not `application/json`: `media_type_unsupported`."));
+        common.push(("422", "A field is wrong, missing or unknown: `validation_failed`."));
+    } else if takes(&ParameterIn::Query) {
+        common.push(("400", "A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`."));
+    } else if takes(&ParameterIn::Path) {
+        common.push(("400", "The address is not UTF-8: `path_invalid`."));
+    }
+    if operation.security.as_ref().is_some_and(|ways| {
+        ways.iter().any(|way| {
+            // The type has no getter, its JSON has.
+            serde_json::to_value(way).is_ok_and(|way| way.get(ACCESS_TOKEN).is_some())
+        })
+    }) {
+        common.push(("401", "The access token is missing, over or wrong: `unauthenticated`."));
+    }
+    common.push((
+        "503",
+        "Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`.",
+    ));
+    for (status, description) in common {
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
+            ResponseBuilder::new()
+                .description(description)
+                .content(
+                    PROBLEM_JSON,
+                    ContentBuilder::new().schema(Some(Ref::from_schema_name(Problem::name()))).build(),
+                )
+                .build()
+                .into()
+        });
+    }
+}
