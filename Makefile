@@ -14,6 +14,7 @@ CARGO_MACHETE := 0.9.2
 
 CARGO := cargo
 DATA := .weir
+export KEY ?=
 WEIR_DEBUG := target/debug/weir
 WEIR_RELEASE := target/release/weir
 # What the web app is built from; a changed test must not rebuild it.
@@ -30,8 +31,9 @@ run: setup-run build ## Everything up, with a demo stream: the page's address is
 	@exec $(WEIR_RELEASE) up --demo --data-dir $(DATA)
 
 .PHONY: demo
-demo: setup-run build ## A test picture into the demo channel of a Weir that is already up
-	@exec $(WEIR_RELEASE) demo --data-dir $(DATA)
+demo: setup-run build ## A test picture into a channel of a Weir that is up: make demo KEY=<stream key>
+	@[ -n "$${KEY:-}" ] || { echo "say which channel: make demo KEY=<its stream key, from the dashboard>" >&2; exit 2; }
+	@WEIR_DEMO_STREAM_KEY="$$KEY" exec $(WEIR_RELEASE) demo
 
 .PHONY: build
 build: web ## The release binary, with the web app in it
@@ -45,7 +47,7 @@ test: setup-test web ## Every test: web app, crates, and the real binary with Po
 	@$(CARGO) test --workspace --locked
 
 .PHONY: check
-check: setup-check fmt-check web-check clippy doc deny machete generated compose ## Everything that is not a test
+check: setup-check fmt-check web-check clippy doc deny machete generated compose docs ## Everything that is not a test
 
 .PHONY: fmt
 fmt: node-modules ## Format all sources
@@ -111,6 +113,10 @@ generated: web ## Generated files are what the sources make
 compose: node-modules ## compose.yaml parses, and only weir is published
 	@node scripts/check-compose.mjs compose.yaml
 	@if docker compose version >/dev/null 2>&1; then docker compose config --quiet; fi
+
+.PHONY: docs
+docs: ## Links between the documents lead somewhere
+	@node scripts/check-docs.mjs
 
 ## Foundations
 
