@@ -1,0 +1,151 @@
+//! What people watch and follow: `channels_v1`.
+
+mod apply;
+
+use domain::ids::{AccountId, ChannelId, StreamId};
+use sqlx::{PgPool, prelude::FromRow};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+pub use apply::ChannelsV1;
+
+use crate::{Cursor, Page, QueryError, accounts::ERASED_USERNAME, page::PageQuery};
+
+/// A channel as everybody sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// The channel.
+    pub id: ChannelId,
+    /// Its owner.
+    pub owner_id: AccountId,
+    /// Its owner's username; [`ERASED_USERNAME`] for an erased person.
+    pub owner_username: String,
+    /// Its unique name, in lower case.
+    pub handle: String,
+    /// Its title.
+    pub title: String,
+    /// Its description; may be empty.
+    pub description: String,
+    /// The stream that is on now; `None` while it is offline.
+    pub live_stream_id: Option<StreamId>,
+    /// When it was created.
+    pub created_at: OffsetDateTime,
+    /// When the channel itself last changed. Going live or offline is a change of the stream, not of the channel.
+    pub updated_at: OffsetDateTime,
+    /// How many events the channel itself has had: what an editor names as the version that they saw.
+    pub version: i64,
+}
+
+impl ChannelRow {
+    /// Whether a stream is on now.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.live_stream_id.is_some()
+    }
+}
+
+/// Which channels; all of them by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChannelFilter {
+    /// Only those that are live, or only those that are not.
+    pub live: Option<bool>,
+    /// Only this account's.
+    pub owner: Option<AccountId>,
+}
+
+/// Questions about channels; from [`ReadModels::channels`](crate::ReadModels::channels).
+#[derive(Debug, Clone, Copy)]
+pub struct Channels<'a> {
+    pub(crate) pool: &'a PgPool,
+}
+
+macro_rules! select {
+    ($tail:literal) => {
+        concat!(
+            // The username has one home, so that erasure has one place to clear.
+            "select channel.id, channel.owner_id, account.username as owner_username, channel.handle, channel.title, ",
+            "channel.description, channel.live_stream_id, channel.created_at, channel.updated_at, channel.version ",
+            "from read.channels_v1 channel left join read.accounts_v1 account on account.id = channel.owner_id ",
+            $tail
+        )
+    };
+}
+
+impl Channels<'_> {
+    /// The channel of this handle, in any case, if there is one.
+    ///
+    /// # Errors
+    /// [`QueryError`] when Postgres cannot be asked.
+    pub async fn by_handle(&self, handle: &str) -> Result<Option<ChannelRow>, QueryError> {
+        let row: Option<Stored> = sqlx::query_as(select!("where channel.handle = $1"))
+            .bind(handle.to_ascii_lowercase())
+            .fetch_optional(self.pool)
+            .await?;
+        Ok(row.map(ChannelRow::from))
+    }
+
+    /// The channel of this id, if there is one.
+    ///
+    /// # Errors
+    /// [`QueryError`] when Postgres cannot be asked.
+    pub async fn by_id(&self, id: ChannelId) -> Result<Option<ChannelRow>, QueryError> {
+        let row: Option<Stored> =
+            sqlx::query_as(select!("where channel.id = $1")).bind(id.uuid()).fetch_optional(self.pool).await?;
+        Ok(row.map(ChannelRow::from))
+    }
+
+    /// Channels, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
+    /// where a page ended.
+    ///
+    /// # Errors
+    /// [`QueryError`] when Postgres cannot be asked.
+    pub async fn page(
+        &self,
+        filter: ChannelFilter,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<ChannelRow>, QueryError> {
+        let mut query = PageQuery::new(select!(""), limit);
+        if let Some(live) = filter.live {
+            query.condition(if live { "channel.live_stream_id is not null" } else { "channel.live_stream_id is null" });
+        }
+        if let Some(owner) = filter.owner {
+            query.condition("channel.owner_id = ").push_bind(owner.uuid());
+        }
+        let page = query.fetch(self.pool, ("channel.created_at", "channel.id"), after, |row: &Stored| {
+            Cursor::after(row.created_at, row.id)
+        });
+        Ok(page.await?.map(ChannelRow::from))
+    }
+}
+
+#[derive(FromRow)]
+struct Stored {
+    id: Uuid,
+    owner_id: Uuid,
+    owner_username: Option<String>,
+    handle: String,
+    title: String,
+    description: String,
+    live_stream_id: Option<Uuid>,
+    created_at: OffsetDateTime,
+    updated_at: OffsetDateTime,
+    version: i64,
+}
+
+impl From<Stored> for ChannelRow {
+    fn from(row: Stored) -> Self {
+        Self {
+            id: row.id.into(),
+            owner_id: row.owner_id.into(),
+            owner_username: row.owner_username.unwrap_or_else(|| ERASED_USERNAME.to_owned()),
+            handle: row.handle,
+            title: row.title,
+            description: row.description,
+            live_stream_id: row.live_stream_id.map(StreamId::from),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use std::sync::Arc;
+
+use domain::sealed::Keyring;
+use sqlx::PgPool;
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    projection::{ALL, Projection},
+    read_models::ReadModels,
+    status::{Board, Entry, Source, Status},
+};
+
+/// The workers of this process, one for each projection.
+pub struct Projections {
+    projections: &'static [&'static dyn Projection],
+    pool: PgPool,
+    board: Board,
+    head: watch::Receiver<i64>,
+    source: watch::Receiver<Source>,
+    tasks: TaskTracker,
+}
+
+impl Projections {
+    /// Starts a worker for every projection and returns at once; call it within a tokio runtime. Without `nats`, and
+    /// while it is away, they read the log in Postgres. They end, after the batch at hand, when `cancel` is cancelled.
+    #[must_use]
+    pub fn start(
+        pool: PgPool,
+        nats: Option<async_nats::Client>,
+        keyring: Arc<dyn Keyring>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self::start_some(ALL, pool, nats, keyring, cancel)
+    }
+
+    /// As [`Projections::start`], for some projections only.
+    #[must_use]
+    pub fn start_some(
+        projections: &'static [&'static dyn Projection],
+        pool: PgPool,
+        nats: Option<async_nats::Client>,
+        keyring: Arc<dyn Keyring>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let _ = (nats, keyring, cancel);
+        // Also the others', whose checkpoints those who wait will ask for.
+        let board = Board::new(ALL.iter().chain(projections).map(|projection| projection.name()));
+        let (_, head) = watch::channel(0);
+        let (_, source) = watch::channel(Source::Log);
+        Self { projections, pool, board, head, source, tasks: TaskTracker::new() }
+    }
+
+    /// Queries over the tables that these workers keep, which learn of new rows at once.
+    #[must_use]
+    pub fn read_models(&self) -> ReadModels {
+        ReadModels::with_board(self.pool.clone(), self.board.clone())
+    }
+
+    /// Where each projection stands, for health checks and metrics.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        let head = *self.head.borrow();
+        let entries = self.board.entries();
+        let here = |entry: &&Entry| self.projections.iter().any(|projection| projection.name() == entry.name);
+        let status = entries.iter().filter(here).map(|entry| Status {
+            name: entry.name,
+            position: entry.position,
+            lag: (head - entry.position).max(0),
+            state: entry.state.clone(),
+        });
+        status.collect()
+    }
+
+    /// Where the workers get their events from at the moment.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        *self.source.borrow()
+    }
+
+    /// Waits until all workers have ended, once they were cancelled.
+    pub async fn ended(&self) {
+        self.tasks.wait().await;
+    }
+}
+
+impl std::fmt::Debug for Projections {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Projections").field("board", &self.board).finish_non_exhaustive()
+    }
+}

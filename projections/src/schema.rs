@@ -1,0 +1,24 @@
+//! Where the tables are. Workers name them without a schema and set `search_path`, so that a read model can be built in
+//! another schema by the same code; queries name them with it.
+
+use sqlx::{Connection, Executor, postgres::PgConnectOptions};
+
+use crate::MigrateError;
+
+/// The schema that the API reads from.
+pub(crate) const LIVE: &str = "read";
+
+/// Brings the schema `read` up to date; nothing happens when it is. The old code may go on serving meanwhile.
+///
+/// # Errors
+/// [`MigrateError`] when the address is wrong, Postgres is away or a migration fails.
+pub async fn migrate(database_url: &str) -> Result<(), MigrateError> {
+    let options: PgConnectOptions = database_url.parse().map_err(MigrateError::Address)?;
+    let mut connection = sqlx::PgConnection::connect_with(&options).await.map_err(MigrateError::Prepare)?;
+    // Both histories have a table of the same name: each is found by the search path alone.
+    let prepare =
+        format!("set client_min_messages = warning; create schema if not exists {LIVE}; set search_path = {LIVE}");
+    connection.execute(prepare.as_str()).await.map_err(MigrateError::Prepare)?;
+    sqlx::migrate!().run(&mut connection).await.map_err(MigrateError::Migrate)?;
+    connection.close().await.map_err(MigrateError::Prepare)
+}

@@ -1,0 +1,260 @@
+use std::collections::{HashMap, HashSet};
+
+use domain::{
+    DomainEvent, Event, RecordedEvent,
+    channels::ChannelEvent,
+    sealed::{BoxFuture, Keyring},
+    streams::StreamEvent,
+};
+use sqlx::{PgConnection, prelude::FromRow};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{ApplyError, Projection};
+
+/// Keeps `streams_v1` and `streams_v1_channels`.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamsV1;
+
+impl Projection for StreamsV1 {
+    fn name(&self) -> &'static str {
+        "streams_v1"
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["streams_v1", "streams_v1_channels"]
+    }
+
+    fn events(&self) -> &'static [&'static [&'static str]] {
+        &[StreamEvent::TYPES, ChannelEvent::TYPES]
+    }
+
+    fn apply<'a>(
+        &'a self,
+        batch: &'a [&'a RecordedEvent],
+        connection: &'a mut PgConnection,
+        _: &'a dyn Keyring,
+    ) -> BoxFuture<'a, Result<(), ApplyError>> {
+        Box::pin(async move {
+            let mut streams = load(batch, connection).await?;
+            let mut changed = HashSet::new();
+            let mut channels = HashMap::new();
+            for recorded in batch {
+                match &recorded.event {
+                    DomainEvent::Stream(event) => changed.extend(fold(&mut streams, event, recorded)?),
+                    DomainEvent::Channel(event) => fold_channel(&mut channels, event, recorded.position),
+                    DomainEvent::Account(_) | DomainEvent::Session(_) => {}
+                }
+            }
+            write_channels(channels, connection).await?;
+            streams.retain(|id, _| changed.contains(id));
+            write(streams.into_values(), connection).await
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct Stream {
+    id: Uuid,
+    channel_id: Uuid,
+    node_id: Uuid,
+    title: String,
+    video_codec: String,
+    video_width: i64,
+    video_height: i64,
+    video_frame_rate: f64,
+    audio_codec: Option<String>,
+    audio_sample_rate: Option<i64>,
+    audio_channels: Option<i16>,
+    started_at: OffsetDateTime,
+    ended_at: Option<OffsetDateTime>,
+    end_reason: Option<String>,
+    duration_ms: Option<i64>,
+    updated_at: OffsetDateTime,
+    version: i64,
+    position: i64,
+}
+
+/// The rows that the batch changes, without those that it creates.
+async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result<HashMap<Uuid, Stream>, ApplyError> {
+    let (mut started, mut touched) = (HashSet::new(), HashSet::new());
+    for recorded in batch {
+        match &recorded.event {
+            DomainEvent::Stream(StreamEvent::Started { stream_id, .. }) => started.insert(stream_id.uuid()),
+            DomainEvent::Stream(StreamEvent::Ended { stream_id, .. }) => touched.insert(stream_id.uuid()),
+            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Channel(_) => false,
+        };
+    }
+    let wanted: Vec<Uuid> = touched.difference(&started).copied().collect();
+    if wanted.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Stream> =
+        sqlx::query_as("select * from streams_v1 where id = any($1)").bind(wanted).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+}
+
+/// Folds one event in; the id of the row that it changed.
+fn fold(
+    rows: &mut HashMap<Uuid, Stream>,
+    event: &StreamEvent,
+    recorded: &RecordedEvent,
+) -> Result<Option<Uuid>, ApplyError> {
+    match event {
+        StreamEvent::Started { stream_id, channel_id, node_id, title, video, audio, started_at } => {
+            let id = stream_id.uuid();
+            rows.insert(
+                id,
+                Stream {
+                    id,
+                    channel_id: channel_id.uuid(),
+                    node_id: node_id.uuid(),
+                    title: title.clone(),
+                    video_codec: video.codec.clone(),
+                    video_width: video.width.into(),
+                    video_height: video.height.into(),
+                    video_frame_rate: video.frame_rate,
+                    audio_codec: audio.as_ref().map(|audio| audio.codec.clone()),
+                    audio_sample_rate: audio.as_ref().map(|audio| audio.sample_rate.into()),
+                    audio_channels: audio.as_ref().map(|audio| audio.channels.into()),
+                    started_at: *started_at,
+                    ended_at: None,
+                    end_reason: None,
+                    duration_ms: None,
+                    updated_at: *started_at,
+                    version: recorded.sequence,
+                    position: recorded.position,
+                },
+            );
+            Ok(Some(id))
+        }
+        StreamEvent::Ended { stream_id, reason, ended_at, duration_ms, .. } => {
+            let id = stream_id.uuid();
+            let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("stream {id}") };
+            let row = rows.get_mut(&id).ok_or_else(unknown)?;
+            if row.position >= recorded.position {
+                return Ok(None);
+            }
+            row.ended_at = Some(*ended_at);
+            row.end_reason = Some(reason.as_str().to_owned());
+            row.duration_ms = Some(*duration_ms);
+            row.updated_at = *ended_at;
+            row.version = recorded.sequence;
+            row.position = recorded.position;
+            Ok(Some(id))
+        }
+    }
+}
+
+/// What is shown of a channel: the handle, where the event tells it, the title, and the event's position.
+type Shown<'a> = (Option<&'a str>, &'a str, i64);
+
+fn fold_channel<'a>(channels: &mut HashMap<Uuid, Shown<'a>>, event: &'a ChannelEvent, position: i64) {
+    match event {
+        ChannelEvent::Created { channel_id, handle, title, .. } => {
+            channels.insert(channel_id.uuid(), (Some(handle.as_str()), title.as_str(), position));
+        }
+        ChannelEvent::DetailsChanged { channel_id, title, .. } => {
+            let shown = channels.entry(channel_id.uuid()).or_insert((None, "", 0));
+            (shown.1, shown.2) = (title.as_str(), position);
+        }
+        ChannelEvent::StreamKeyRotated { .. } => {}
+    }
+}
+
+async fn write_channels(channels: HashMap<Uuid, Shown<'_>>, connection: &mut PgConnection) -> Result<(), ApplyError> {
+    let (created, changed): (Vec<_>, Vec<_>) = channels.into_iter().partition(|(_, shown)| shown.0.is_some());
+    for (sql, rows) in [
+        (
+            "insert into streams_v1_channels (id, handle, title, position)
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
+             on conflict (id) do update set title = excluded.title, position = excluded.position
+             where streams_v1_channels.position < excluded.position",
+            created,
+        ),
+        (
+            "update streams_v1_channels channel set title = new.title, position = new.position
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) as new (id, handle, title, position)
+             where channel.id = new.id and channel.position < new.position",
+            changed,
+        ),
+    ] {
+        if rows.is_empty() {
+            continue;
+        }
+        let (mut ids, mut handles, mut titles, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for (id, (handle, title, position)) in rows {
+            ids.push(id);
+            handles.push(handle);
+            titles.push(title);
+            positions.push(position);
+        }
+        sqlx::query(sql).bind(ids).bind(handles).bind(titles).bind(positions).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgConnection) -> Result<(), ApplyError> {
+    if rows.len() == 0 {
+        return Ok(());
+    }
+    let (mut ids, mut channels, mut nodes, mut titles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut codecs, mut widths, mut heights, mut rates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut audio_codecs, mut sample_rates, mut audio_channels) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut started, mut ended, mut reasons, mut durations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        ids.push(row.id);
+        channels.push(row.channel_id);
+        nodes.push(row.node_id);
+        titles.push(row.title);
+        codecs.push(row.video_codec);
+        widths.push(row.video_width);
+        heights.push(row.video_height);
+        rates.push(row.video_frame_rate);
+        audio_codecs.push(row.audio_codec);
+        sample_rates.push(row.audio_sample_rate);
+        audio_channels.push(row.audio_channels);
+        started.push(row.started_at);
+        ended.push(row.ended_at);
+        reasons.push(row.end_reason);
+        durations.push(row.duration_ms);
+        updated.push(row.updated_at);
+        versions.push(row.version);
+        positions.push(row.position);
+    }
+    sqlx::query(
+        "insert into streams_v1
+             (id, channel_id, node_id, title, video_codec, video_width, video_height, video_frame_rate, audio_codec,
+              audio_sample_rate, audio_channels, started_at, ended_at, end_reason, duration_ms, updated_at, version,
+              position)
+         select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+             $8::float8[], $9::text[], $10::bigint[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
+             $14::text[], $15::bigint[], $16::timestamptz[], $17::bigint[], $18::bigint[])
+         on conflict (id) do update set
+             ended_at = excluded.ended_at, end_reason = excluded.end_reason, duration_ms = excluded.duration_ms,
+             updated_at = excluded.updated_at, version = excluded.version, position = excluded.position
+         where streams_v1.position < excluded.position",
+    )
+    .bind(ids)
+    .bind(channels)
+    .bind(nodes)
+    .bind(titles)
+    .bind(codecs)
+    .bind(widths)
+    .bind(heights)
+    .bind(rates)
+    .bind(audio_codecs)
+    .bind(sample_rates)
+    .bind(audio_channels)
+    .bind(started)
+    .bind(ended)
+    .bind(reasons)
+    .bind(durations)
+    .bind(updated)
+    .bind(versions)
+    .bind(positions)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
