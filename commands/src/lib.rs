@@ -1,1 +1,30 @@
-//! The write side: the command bus, the event store, reservations, the key vault and the relay.
+//! The write side of Weir: commands in, events into the log, secrets into the vault, and the relay that hands the log
+//! to NATS.
+//!
+//! A capability is a module here with the functions that the API and ingest call. Each checks what the command alone
+//! shows, writes secrets and keys first, then lets the aggregate decide through [`Commands::execute`]. To add one:
+//! write the module; the store takes any [`domain::Aggregate`].
+//!
+//! Nothing here reads a read model: what a decision needs comes from the log's own tables.
+
+pub mod accounts;
+mod bus;
+pub mod channels;
+mod error;
+pub mod events;
+mod keyring;
+mod master_keys;
+mod metadata;
+mod migrate;
+pub mod relay;
+pub mod setup;
+pub mod streams;
+mod vault;
+
+pub use bus::{Commands, CommandsOptions, Committed, StartError};
+pub use error::{CommandError, LoadError};
+pub use keyring::AccountKeys;
+pub use master_keys::MasterKeys;
+pub use metadata::{Actor, Metadata};
+pub use migrate::{MigrateError, migrate};
+pub use vault::{Swept, sweep};

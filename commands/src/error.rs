@@ -1,0 +1,90 @@
+use thiserror::Error;
+
+/// An error of whatever lies below, kept as the source.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a command was not carried out, or is not known to have been.
+#[derive(Debug, Error)]
+pub enum CommandError<R> {
+    /// A rule or the state forbids it.
+    #[error(transparent)]
+    Refused(R),
+    /// Others kept changing the same thing while this command was decided, several times in a row.
+    #[error("the command met other changes to the same thing too often")]
+    Conflict,
+    /// More commands wait than the process takes; nothing was done, try again.
+    #[error("too many commands are waiting")]
+    Overloaded,
+    /// The log does not answer; nothing was done, try again.
+    #[error("the log cannot be reached")]
+    Unavailable(#[source] BoxError),
+    /// The connection was lost while the log was committing: it may have been done. Look before trying again.
+    #[error("the log was lost while it committed; the outcome is unknown")]
+    OutcomeUnknown(#[source] BoxError),
+    /// A bug or a damaged log: something stored cannot be read, or something decided cannot be stored.
+    #[error("the log holds something that cannot be read, or refused something that cannot be stored")]
+    Unexpected(#[source] BoxError),
+}
+
+impl<R> CommandError<R> {
+    /// The same error with another refusal.
+    #[must_use]
+    pub fn map_refused<S>(self, map: impl FnOnce(R) -> S) -> CommandError<S> {
+        match self {
+            Self::Refused(refusal) => CommandError::Refused(map(refusal)),
+            Self::Conflict => CommandError::Conflict,
+            Self::Overloaded => CommandError::Overloaded,
+            Self::Unavailable(source) => CommandError::Unavailable(source),
+            Self::OutcomeUnknown(source) => CommandError::OutcomeUnknown(source),
+            Self::Unexpected(source) => CommandError::Unexpected(source),
+        }
+    }
+}
+
+impl<R> From<LoadError> for CommandError<R> {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable(source) => Self::Unavailable(source.into()),
+            LoadError::Unreadable { .. } | LoadError::Gap { .. } => Self::Unexpected(error.into()),
+        }
+    }
+}
+
+impl<R> From<sqlx::Error> for CommandError<R> {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+/// Why an aggregate could not be loaded.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The log does not answer; try again.
+    #[error("the log cannot be reached")]
+    Unavailable(#[from] sqlx::Error),
+    /// A stored event is not one that this version knows.
+    #[error("event {sequence} of {aggregate_type} {aggregate_id} cannot be read")]
+    Unreadable {
+        /// The kind of aggregate.
+        aggregate_type: &'static str,
+        /// Which one.
+        aggregate_id: String,
+        /// The place of the event among its aggregate's.
+        sequence: i64,
+        /// What is wrong with it.
+        #[source]
+        source: BoxError,
+    },
+    /// Events of the aggregate are missing.
+    #[error("{aggregate_type} {aggregate_id} has an event {found} where {expected} was expected")]
+    Gap {
+        /// The kind of aggregate.
+        aggregate_type: &'static str,
+        /// Which one.
+        aggregate_id: String,
+        /// The sequence that should have come.
+        expected: i64,
+        /// The sequence that came.
+        found: i64,
+    },
+}

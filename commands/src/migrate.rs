@@ -1,0 +1,31 @@
+use sqlx::{ConnectOptions, Connection, Executor, postgres::PgConnectOptions};
+use thiserror::Error;
+
+/// Why the schema `log` could not be brought up to date.
+#[derive(Debug, Error)]
+pub enum MigrateError {
+    /// The database does not answer, or is not the one that was meant.
+    #[error("the database could not be reached to migrate the schema log")]
+    Connect(#[from] sqlx::Error),
+    /// A migration failed, or the schema is not one that this version knows.
+    #[error("the schema log could not be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Brings the schema `log` of the database up to date. Several processes may do it at once: one works, the others wait.
+///
+/// # Errors
+/// [`MigrateError`] when the database does not answer or a migration fails; what was applied before stays applied.
+pub async fn migrate(database_url: &str) -> Result<(), MigrateError> {
+    // A connection of its own: the history table goes to the first schema of the search path, and the histories of
+    // `log` and `read` must not share one.
+    let options: PgConnectOptions = database_url.parse()?;
+    let mut connection = options.options([("search_path", "log")]).connect().await?;
+    // Two sessions that create the same schema at once fail on a unique index in spite of "if not exists".
+    connection
+        .execute("select pg_advisory_lock(7165382911); create schema if not exists log; select pg_advisory_unlock(7165382911)")
+        .await?;
+    sqlx::migrate!("./migrations").run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
