@@ -14,7 +14,6 @@ CARGO_MACHETE := 0.9.2
 
 CARGO := cargo
 DATA := .weir
-export KEY ?=
 WEIR_DEBUG := target/debug/weir
 WEIR_RELEASE := target/release/weir
 # What the web app is built from; a changed test must not rebuild it.
