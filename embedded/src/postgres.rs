@@ -36,7 +36,8 @@ const SUPERUSER: &str = "postgres";
 pub struct PostgresOptions {
     /// Weir's data directory; the cluster gets the folder `postgres` in it.
     pub data_dir: PathBuf,
-    /// Whether what was committed must survive a crash of the machine (fsync). Only tests do without.
+    /// Whether what was committed must survive a crash of the machine (fsync). Only tests do without; a kill of the server
+    /// loses nothing either way.
     pub durable: bool,
     /// Settings of `postgresql.conf` beyond ours, as name and value; they win.
     pub settings: Vec<(String, String)>,
@@ -203,7 +204,7 @@ impl Program for PostgresServer {
         if strays > 0 {
             tracing::warn!(program = Self::NAME, processes = strays, "what an earlier run left behind was stopped");
         }
-        cluster::remove_misleading_pid_file(&self.folder);
+        cluster::remove_misleading_pid_files(&self.folder, &self.socket);
         self.socket.make_again(&self.folder)?;
         let reach = self.folder.reach()?;
         let mut command = self.folder.command(&self.binaries.postgres);

@@ -189,9 +189,9 @@ impl<P: Program> Supervisor<P> {
         let mut child = match self.stop.run_until_cancelled(spawned).await {
             None => return End::Asked,
             Some(Err(error)) => return End::Failed { was_ready: false, error },
-            Some(Ok(child)) => child,
+            Some(Ok(child)) => Leash(child),
         };
-        let pid = child.id().unwrap_or_default();
+        let pid = child.0.id().unwrap_or_default();
         let becomes_ready = async {
             while !self.program.is_ready(pid).await {
                 tokio::time::sleep(READY_POLL).await;
@@ -204,10 +204,10 @@ impl<P: Program> Supervisor<P> {
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => {
-                    self.end(&mut child).await;
+                    self.end(&mut child.0).await;
                     return End::Asked;
                 }
-                exit = child.wait() => {
+                exit = child.0.wait() => {
                     let reason = exit.map_or_else(|error| error.to_string(), |status| status.to_string());
                     let error = EmbeddedError::NotStarted { program: P::NAME, reason, log: self.journal.tail(since) };
                     return End::Failed { was_ready: is_ready, error };
@@ -271,7 +271,16 @@ fn delay(failures: u32) -> Duration {
     }
 }
 
-// The child has not been waited for, so its pid is still its own.
+/// A child that is told to stop when its supervisor is dropped in mid-life, which is when a runtime ends.
+struct Leash(Child);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        signal(&self.0, Signal::INT);
+    }
+}
+
+// The child has not been waited for, so its pid is still its own; else it has none.
 fn signal(child: &Child, signal: Signal) {
     if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)) {
         let _ = rustix::process::kill_process(pid, signal);

@@ -94,10 +94,13 @@ fn remove_unfinished(folder: &Path) {
     }
 }
 
-/// Removes a postmaster.pid whose pid now belongs to a stranger: Postgres would take the stranger for a server and refuse
-/// to start. Called when no process of this cluster is left and its folder is locked. Otherwise the file stays, for Postgres
-/// itself to judge.
-pub(super) fn remove_misleading_pid_file(folder: &ServiceFolder) {
+/// Removes files by which Postgres would take a stranger for a server on this cluster, or on its socket, and refuse to start:
+/// those that name a pid which now is somebody else's, or of a dead server that nobody has waited for yet.
+///
+/// To be called when no process of this cluster is left and its folder is locked. A postmaster.pid whose pid is free stays,
+/// for Postgres itself to judge.
+pub(super) fn remove_misleading_pid_files(folder: &ServiceFolder, socket: &SocketFolder) {
+    let _ = fs::remove_file(socket.path.join(".s.PGSQL.5432.lock"));
     let path = folder.path().join("data/postmaster.pid");
     let pid = fs::read_to_string(&path).ok().and_then(|text| text.lines().next()?.trim().parse::<u32>().ok());
     if let Some(pid) = pid.filter(|pid| Path::new("/proc").join(pid.to_string()).exists()) {

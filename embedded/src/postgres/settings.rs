@@ -5,6 +5,9 @@ use std::{fmt::Write, path::Path};
 use super::{PostgresOptions, SUPERUSER, cluster::SocketFolder};
 use crate::{EmbeddedError, folder::ServiceFolder};
 
+/// The operator's own settings.
+const CUSTOM: &str = "custom.conf";
+
 /// What the server is told on its command line: where things are, in names that hold for this start only.
 pub(super) fn places(base: &Path, socket: &SocketFolder, instance: &str) -> [(&'static str, String); 5] {
     let socket = socket.seen_from(base);
@@ -21,6 +24,9 @@ pub(super) fn places(base: &Path, socket: &SocketFolder, instance: &str) -> [(&'
 /// Writes postgresql.conf, pg_hba.conf and pg_ident.conf.
 pub(super) fn write(folder: &ServiceFolder, options: &PostgresOptions) -> Result<(), EmbeddedError> {
     folder.write("postgresql.conf", &postgresql_conf(options), false)?;
+    if !folder.path().join(CUSTOM).exists() {
+        folder.write(CUSTOM, "# Your own settings; they win over postgresql.conf.\n", false)?;
+    }
     folder.write(
         "pg_hba.conf",
         &format!(
@@ -71,7 +77,8 @@ fn postgresql_conf(options: &PostgresOptions) -> String {
         ("log_autovacuum_min_duration", "-1"),
     ];
     if !options.durable {
-        settings.extend([("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")]);
+        // Commits are still written to the system before they are acknowledged: what was committed survives a kill of the server.
+        settings.extend([("fsync", "off"), ("full_page_writes", "off")]);
     }
     settings.extend(options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let mut text =
@@ -80,6 +87,6 @@ fn postgresql_conf(options: &PostgresOptions) -> String {
         let value = value.replace('\'', "''");
         let _ = writeln!(text, "{name} = '{value}'");
     }
-    text.push_str("include_if_exists 'custom.conf'\n");
+    let _ = writeln!(text, "include '{CUSTOM}'");
     text
 }

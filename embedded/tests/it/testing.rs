@@ -1,14 +1,14 @@
 //! The servers for tests: usable at once and together, gone with the process.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::{
+    path::Path,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use embedded::testing;
 use sqlx::{Connection, PgConnection};
+
+use crate::processes::{processes_of, until};
 
 #[tokio::test]
 async fn each_call_has_a_database_of_its_own() {
@@ -47,7 +47,7 @@ async fn each_call_has_a_nats_of_its_own() {
 /// Runs this test program again as another process, which starts both servers and then ends in its own way.
 async fn gone_after(end: &str) {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture", "--ignored"])
+        .args(["--exact", "testing::child", "--nocapture", "--ignored"])
         .env("WEIR_TEST_END", end)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -58,25 +58,7 @@ async fn gone_after(end: &str) {
         out.lines().find_map(|line| line.strip_prefix("FOLDER ")).expect("the child says where its servers are");
     let servers: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("SERVER ")).collect();
     assert_eq!(servers.len(), 2, "{out}");
-    let asked = Instant::now();
-    loop {
-        let lives = servers.iter().any(|server| processes_of(server) > 0);
-        if !lives && !std::path::Path::new(folder).exists() {
-            return;
-        }
-        assert!(asked.elapsed() < Duration::from_secs(20), "{end}: {folder} or its servers are still there");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-fn processes_of(instance: &str) -> usize {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    entries
-        .filter(|entry| {
-            std::fs::read(entry.path().join("cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(instance))
-        })
-        .count()
+    until(end, || servers.iter().all(|server| processes_of(server).is_empty()) && !Path::new(folder).exists()).await;
 }
 
 #[tokio::test]
@@ -86,11 +68,11 @@ async fn child() {
     let url = testing::database().await.url;
     testing::nats().await;
     let socket = url.split_once("host=").unwrap().1.replace("%2F", "/");
-    let folder = std::path::Path::new(&socket).parent().unwrap().parent().unwrap();
+    let folder = Path::new(&socket).parent().unwrap().parent().unwrap();
     println!("\nFOLDER {}", folder.display());
     for service in ["postgres", "nats-0/nats"] {
         let instance = std::fs::read_to_string(folder.join(service).join("instance")).unwrap();
-        assert!(processes_of(instance.trim()) > 0);
+        assert!(!processes_of(instance.trim()).is_empty());
         println!("SERVER {}", instance.trim());
     }
     match end.as_str() {
