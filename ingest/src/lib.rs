@@ -1,6 +1,179 @@
 //! The media plane: RTMP in, packaging, thumbnails and the origin.
+//!
+//! [`Ingest::start`] listens for encoders. What it needs from the rest of the platform is the port [`Publishing`];
+//! what it serves to viewers is [`Ingest::router`].
 
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use domain::{ids::ChannelId, streams::EndReason};
+use storage::Storage;
+use thiserror::Error;
+use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+mod live;
 mod media;
 pub mod origin;
 pub mod packager;
+mod ports;
+mod rtmp;
 pub mod thumbnails;
+
+pub use live::{Advice, IngestStatus, LastRefusal, Patience, PublishState};
+pub use ports::{OpenStream, PublishError, Publisher, Publishing, StartedStream};
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use rtmp::exercise;
+pub use rtmp::{RtmpLimits, RtmpTimeouts};
+
+use live::{Live, Settings};
+use origin::Broadcasts;
+use packager::PackagerConfig;
+use rtmp::Server;
+
+/// How the media plane works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IngestConfig {
+    /// Where encoders connect; port 0 takes any that is free.
+    pub rtmp: SocketAddr,
+    /// How many connections are held.
+    pub limits: RtmpLimits,
+    /// How long peers may take.
+    pub timeouts: RtmpTimeouts,
+    /// How long a stream waits for an encoder that was lost, or for one of before a crash.
+    pub grace: Duration,
+    /// How long a broadcast stays readable after its end.
+    pub linger: Duration,
+    /// How long a publisher must be silent before another connection with the channel's key takes over.
+    pub takeover_after: Duration,
+    /// How long the write side may take.
+    pub patience: Patience,
+    /// Between two thumbnails of a stream.
+    pub thumbnail_interval: Duration,
+    /// How streams are cut.
+    pub packager: PackagerConfig,
+}
+
+impl IngestConfig {
+    /// The defaults, listening at `rtmp`.
+    #[must_use]
+    pub fn new(rtmp: SocketAddr) -> Self {
+        Self {
+            rtmp,
+            limits: RtmpLimits::default(),
+            timeouts: RtmpTimeouts::default(),
+            grace: Duration::from_secs(60),
+            linger: Duration::from_secs(60),
+            takeover_after: Duration::from_secs(3),
+            patience: Patience::default(),
+            thumbnail_interval: Duration::from_secs(20),
+            packager: PackagerConfig::default(),
+        }
+    }
+}
+
+/// Why the media plane cannot start.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// The address cannot be listened at: another process has it, or it is not of this machine.
+    #[error("listen for RTMP at {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The running media plane. Dropping it leaves it running: call [`Ingest::shutdown`].
+pub struct Ingest {
+    live: Live,
+    server: Arc<Server>,
+    broadcasts: Broadcasts,
+    storage: Storage,
+    rtmp_addr: SocketAddr,
+    stopping: CancellationToken,
+}
+
+impl Ingest {
+    /// Listens for encoders, and takes up the streams that a crash of this node has left open.
+    ///
+    /// # Errors
+    /// When the address cannot be listened at. A write side that is away is waited for in the background.
+    pub async fn start(
+        config: IngestConfig,
+        publishing: Arc<dyn Publishing>,
+        storage: Storage,
+    ) -> Result<Self, IngestError> {
+        let IngestConfig {
+            rtmp: address,
+            limits,
+            timeouts,
+            grace,
+            linger,
+            takeover_after,
+            patience,
+            thumbnail_interval,
+            packager,
+        } = config;
+        let listen_error = |source| IngestError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+        let rtmp_addr = listener.local_addr().map_err(listen_error)?;
+        let stopping = CancellationToken::new();
+        let broadcasts = Broadcasts::default();
+        let live = Live::new(
+            publishing,
+            storage.clone(),
+            broadcasts.clone(),
+            Settings { grace, linger, takeover_after, patience, thumbnail_interval, packager },
+            stopping.clone(),
+        );
+        let server = Server::new(live.clone(), limits, timeouts, stopping.clone());
+        tokio::spawn({
+            let live = live.clone();
+            async move { live.recover().await }
+        });
+        tokio::spawn(Arc::clone(&server).accept(listener));
+        info!(address = %rtmp_addr, "RTMP listening");
+        Ok(Self { live, server, broadcasts, storage, rtmp_addr, stopping })
+    }
+
+    /// Playlists, segments and thumbnails; to be nested under `/live`.
+    pub fn router(&self) -> Router {
+        origin::router(self.broadcasts.clone(), self.storage.clone())
+    }
+
+    /// Where encoders connect.
+    #[must_use]
+    pub fn rtmp_addr(&self) -> SocketAddr {
+        self.rtmp_addr
+    }
+
+    /// How a channel's ingest stands on this node. Cheap: dashboards may ask every second.
+    #[must_use]
+    pub fn status(&self, channel_id: ChannelId) -> IngestStatus {
+        self.live.status(channel_id)
+    }
+
+    /// Sends a channel's publisher away and ends its stream for `reason`; nothing happens when there is neither.
+    ///
+    /// Keys that were asked for before are asked for again, so that after a rotation the old one is not admitted.
+    pub fn cut(&self, channel_id: ChannelId, reason: EndReason) {
+        self.live.cut(channel_id, reason);
+    }
+
+    /// Stops listening, ends all streams as [`EndReason::Shutdown`] and waits until that is stored, for as long as
+    /// [`Patience::shutdown`]. The router goes on serving what is kept.
+    pub async fn shutdown(&self) {
+        /// Publishers leave at once; only one that is being written to takes longer.
+        const LEAVE: Duration = Duration::from_secs(2);
+        self.stopping.cancel();
+        self.live.cut_all();
+        // Whoever has not gone by then has its stream's end reported all the same.
+        let _ = timeout(LEAVE, self.server.drained()).await;
+        self.live.drained().await;
+    }
+}

@@ -1,0 +1,289 @@
+//! The task of one stream: it reports the start, waits for the end, reports that, and clears up.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::EndReason,
+};
+use time::OffsetDateTime;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout},
+};
+use tracing::{debug, info, warn};
+
+use super::{Channel, Current, Ending, Kick, Live, Pause, Refused, Shared};
+use crate::{
+    packager::Broadcast,
+    ports::{OpenStream, PublishError, StartedStream},
+};
+
+/// What a stream's task holds on to.
+struct Life {
+    shared: Arc<Shared>,
+    channel_id: ChannelId,
+    stream_id: StreamId,
+    started_at: OffsetDateTime,
+    changed: watch::Receiver<Option<Instant>>,
+    end: oneshot::Receiver<Ending>,
+}
+
+impl Shared {
+    /// Starts a stream: puts it into the table and lets its task report it.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        channel: &mut Channel,
+        started: StartedStream,
+        broadcast: Arc<Broadcast>,
+        peer: SocketAddr,
+    ) {
+        let (mut current, life) = self.stream(started.channel_id, started.stream_id, OffsetDateTime::now_utc());
+        current.broadcast = Some(Arc::clone(&broadcast));
+        channel.stream = Some(current);
+        let handle = channel.handle.clone();
+        self.tasks.spawn(async move {
+            if life.start(started, &broadcast, &handle, peer).await {
+                life.live().await;
+            }
+        });
+    }
+
+    fn stream(
+        self: &Arc<Self>,
+        channel_id: ChannelId,
+        stream_id: StreamId,
+        started_at: OffsetDateTime,
+    ) -> (Current, Life) {
+        let (changed, watched) = watch::channel(None);
+        let (end, ended) = oneshot::channel();
+        let current = Current {
+            id: stream_id,
+            broadcast: None,
+            started_at,
+            is_started: false,
+            grace_until: None,
+            changed,
+            end,
+            received_bytes: 0,
+        };
+        let life = Life { shared: Arc::clone(self), channel_id, stream_id, started_at, changed: watched, end: ended };
+        (current, life)
+    }
+
+    /// Reports an end until the write side accepts it or the shutdown has waited long enough.
+    async fn report_end(&self, stream_id: StreamId, reason: EndReason) -> Result<(), PublishError> {
+        let mut pause = Pause::new();
+        let mut has_warned = false;
+        loop {
+            let call = self.publishing.stream_ended(stream_id, reason);
+            let answer = timeout(self.settings.patience.call, call).await.unwrap_or(Err(PublishError::Unavailable));
+            match answer {
+                Err(PublishError::Unavailable) => {}
+                other => return other,
+            }
+            if !std::mem::replace(&mut has_warned, true) {
+                warn!(stream.id = %stream_id, "the end of a stream cannot be stored yet; trying on");
+            }
+            tokio::select! {
+                biased;
+                () = self.abandoned.cancelled() => return Err(PublishError::Unavailable),
+                () = pause.wait() => {}
+            }
+        }
+    }
+}
+
+impl Life {
+    /// Reports the start and shows the broadcast; false when the write side said no.
+    async fn start(&self, started: StartedStream, broadcast: &Arc<Broadcast>, handle: &str, peer: SocketAddr) -> bool {
+        let shared = &self.shared;
+        let StartedStream { video, audio, .. } = started.clone();
+        let answer = self.report_start(started).await;
+        let mut channels = shared.channels();
+        let channel = channels.entry(self.channel_id).or_default();
+        let is_current = channel.stream.as_ref().is_some_and(|stream| stream.id == self.stream_id);
+        let Err(error) = answer else {
+            if is_current {
+                if let Some(stream) = &mut channel.stream {
+                    stream.is_started = true;
+                }
+                shared.show(self.channel_id, broadcast);
+            }
+            info!(
+                channel.handle = handle, stream.id = %self.stream_id, %peer,
+                video = video.codec, width = video.width, height = video.height,
+                audio = audio.map(|audio| audio.codec), "stream live"
+            );
+            return true;
+        };
+
+        // The publisher is told; it keeps the refusal for the dashboard and the log.
+        broadcast.end();
+        if is_current {
+            channel.stream = None;
+            if let Some(publisher) = &channel.publisher {
+                publisher.kick(Kick::Refused(Refused::from(error)));
+            }
+        } else {
+            channel.unreported_ends = channel.unreported_ends.saturating_sub(1);
+        }
+        if error == PublishError::Unavailable {
+            // It may have been stored all the same, and would then stay open for ever.
+            channel.unreported_ends += 1;
+            drop(channels);
+            let (shared, channel_id, stream_id) = (Arc::clone(shared), self.channel_id, self.stream_id);
+            self.shared.tasks.spawn(async move {
+                let answer = shared.report_end(stream_id, EndReason::Error).await;
+                debug!(stream.id = %stream_id, ?answer, "a start of unknown outcome was undone");
+                shared.channels().entry(channel_id).or_default().unreported_ends -= 1;
+            });
+        }
+        false
+    }
+
+    async fn report_start(&self, started: StartedStream) -> Result<(), PublishError> {
+        let shared = &self.shared;
+        let deadline = Instant::now() + shared.settings.patience.publish;
+        let mut pause = Pause::new();
+        loop {
+            let call = shared.publishing.stream_started(started.clone());
+            let answer = timeout(shared.settings.patience.call, call).await.unwrap_or(Err(PublishError::Unavailable));
+            let may_change = match answer {
+                Err(PublishError::Unavailable) => !shared.stopping.is_cancelled(),
+                // The channel's last stream is over, but the write side has not heard of it yet.
+                Err(PublishError::AlreadyLive) => {
+                    shared.channels().get(&self.channel_id).is_some_and(|channel| channel.unreported_ends > 0)
+                }
+                _ => false,
+            };
+            if !may_change || Instant::now() >= deadline {
+                return answer;
+            }
+            pause.wait().await;
+        }
+    }
+
+    /// From the start to the end and what comes after.
+    async fn live(mut self) {
+        let ending = self.wait_for_end().await;
+        let ended = Instant::now();
+        if let Some(broadcast) = &ending.broadcast {
+            broadcast.end();
+        }
+        let answer = self.shared.report_end(self.stream_id, ending.reason).await;
+        let handle = {
+            let mut channels = self.shared.channels();
+            let channel = channels.entry(self.channel_id).or_default();
+            if answer != Err(PublishError::Unavailable) {
+                channel.unreported_ends -= 1;
+            }
+            channel.handle.clone()
+        };
+        let duration = (OffsetDateTime::now_utc() - self.started_at - ended.elapsed()).unsigned_abs();
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let bitrate_kbps = (ending.received_bytes * 8).checked_div(duration_ms);
+        let reason = ending.reason.as_str();
+        match answer {
+            Ok(()) => info!(
+                channel.handle = handle, stream.id = %self.stream_id, reason, duration_ms, bitrate_kbps,
+                "stream ended"
+            ),
+            Err(error) => warn!(
+                channel.handle = handle, stream.id = %self.stream_id, reason, duration_ms, bitrate_kbps,
+                %error, "stream ended, which could not be stored"
+            ),
+        }
+        if ending.broadcast.is_some() {
+            tokio::select! {
+                () = tokio::time::sleep_until(ended + self.shared.settings.linger) => {}
+                () = self.shared.stopping.cancelled() => {}
+            }
+            self.shared.broadcasts.remove(self.stream_id);
+        }
+    }
+
+    async fn wait_for_end(&mut self) -> Ending {
+        loop {
+            let grace_until = *self.changed.borrow_and_update();
+            let grace = async {
+                match grace_until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Ok(ending) = &mut self.end => return ending,
+                Ok(()) = self.changed.changed() => {}
+                () = grace => {
+                    if !self.give_up() {
+                        // The encoder is connected again and will change the grace time, with a key frame or by
+                        // leaving.
+                        tokio::select! {
+                            biased;
+                            Ok(ending) = &mut self.end => return ending,
+                            Ok(()) = self.changed.changed() => {}
+                            else => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the stream because its encoder has not come back; false when there is one.
+    fn give_up(&self) -> bool {
+        let mut channels = self.shared.channels();
+        let Some(channel) = channels.get_mut(&self.channel_id) else { return false };
+        let Some(stream) = &channel.stream else { return false };
+        if stream.id != self.stream_id || stream.grace_until.is_none() || channel.publisher.is_some() {
+            return false;
+        }
+        let reason = if stream.broadcast.is_some() { EndReason::ConnectionLost } else { EndReason::Crashed };
+        channel.end(reason);
+        true
+    }
+}
+
+impl Live {
+    /// Asks for the streams that a crash of this node left open, until the write side answers, and lets each wait for
+    /// its encoder. Nobody is admitted before.
+    pub(crate) async fn recover(&self) {
+        let shared = &self.0;
+        let mut pause = Pause::new();
+        let open = loop {
+            let call = shared.publishing.open_streams();
+            match timeout(shared.settings.patience.call, call).await.unwrap_or(Err(PublishError::Unavailable)) {
+                Ok(open) => break open,
+                Err(error) => debug!(%error, "the open streams of this node are not known yet"),
+            }
+            tokio::select! {
+                () = shared.stopping.cancelled() => return,
+                () = pause.wait() => {}
+            }
+        };
+        let grace = shared.settings.grace;
+        {
+            let mut channels = shared.channels();
+            for OpenStream { stream_id, channel_id, started_at } in open {
+                let channel = channels.entry(channel_id).or_default();
+                let (mut current, life) = shared.stream(channel_id, stream_id, started_at);
+                let until = Instant::now() + grace;
+                current.is_started = true;
+                current.grace_until = Some(until);
+                current.changed.send_replace(Some(until));
+                // There is one a channel; were there more, the others would have to end.
+                channel.end(EndReason::Crashed);
+                channel.stream = Some(current);
+                info!(stream.id = %stream_id, channel.id = %channel_id, grace_ms = millis(grace), "stream found open");
+                shared.tasks.spawn(life.live());
+            }
+        }
+        shared.recovered.send_replace(true);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,110 @@
+//! Why a publisher is sent away, for its encoder, for the dashboard and for the log.
+
+use std::{borrow::Cow, net::SocketAddr};
+
+use domain::streams::EndReason;
+use tracing::{debug, info};
+
+use crate::{packager::MediaRefusal, ports::PublishError};
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    code: &'static str,
+    status_code: &'static str,
+    text: Cow<'static, str>,
+    /// Whether the same encoder may be welcome in a moment.
+    is_passing: bool,
+    /// The channel's handle, where the key was known.
+    channel: Option<String>,
+    /// Whether the log has this line already.
+    is_repeated: bool,
+}
+
+impl Refused {
+    fn new(code: &'static str, status_code: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, status_code, text: text.into(), is_passing: false, channel: None, is_repeated: false }
+    }
+
+    pub(crate) fn no_key() -> Self {
+        const TEXT: &str = "No stream key was given. Copy it from the dashboard into the encoder's stream key field.";
+        Self::new("key_missing", "NetStream.Publish.Denied", TEXT)
+    }
+
+    pub(crate) fn taken_over() -> Self {
+        const TEXT: &str = "Another connection of this channel's encoder has taken over.";
+        Self::new("taken_over", "NetStream.Publish.Denied", TEXT)
+    }
+
+    pub(crate) fn ended(reason: EndReason) -> Self {
+        match reason {
+            EndReason::KeyRotated => Self::new(
+                "key_rotated",
+                "NetStream.Publish.Denied",
+                "The stream key was changed. Copy the new one from the dashboard.",
+            ),
+            EndReason::Shutdown => Self {
+                is_passing: true,
+                ..Self::new("shutdown", "NetStream.Failed", "The server is being restarted. Please try again.")
+            },
+            _ => Self::new("ended", "NetStream.Publish.Denied", "The stream was ended by the server."),
+        }
+    }
+
+    pub(crate) fn of(mut self, channel_handle: &str) -> Self {
+        self.channel = Some(channel_handle.to_owned());
+        self
+    }
+
+    pub(crate) fn repeated(mut self, is_repeated: bool) -> Self {
+        self.is_repeated = is_repeated;
+        self
+    }
+
+    /// A stable name for programs and translations.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The code in `onStatus`.
+    pub(crate) fn status_code(&self) -> &'static str {
+        self.status_code
+    }
+
+    /// For the streamer.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn is_passing(&self) -> bool {
+        self.is_passing
+    }
+
+    pub(crate) fn log(&self, peer: SocketAddr) {
+        let Self { code, channel, .. } = self;
+        if self.is_repeated {
+            debug!(channel.handle = channel, %peer, code, "publisher refused again");
+        } else {
+            info!(channel.handle = channel, %peer, code, "publisher refused");
+        }
+    }
+}
+
+impl From<PublishError> for Refused {
+    fn from(error: PublishError) -> Self {
+        let (code, status_code) = match error {
+            PublishError::KeyUnknown => ("key_unknown", "NetStream.Publish.Denied"),
+            // What Adobe's server says when the name is taken.
+            PublishError::AlreadyLive => ("already_live", "NetStream.Publish.BadName"),
+            PublishError::StreamUnknown => ("stream_unknown", "NetStream.Publish.Denied"),
+            PublishError::Unavailable => ("unavailable", "NetStream.Failed"),
+        };
+        Self { is_passing: error == PublishError::Unavailable, ..Self::new(code, status_code, error.to_string()) }
+    }
+}
+
+impl From<MediaRefusal> for Refused {
+    fn from(refusal: MediaRefusal) -> Self {
+        Self::new(refusal.code(), "NetStream.Publish.Rejected", refusal.to_string())
+    }
+}

@@ -1,0 +1,252 @@
+//! The seat of a channel's publisher: one connection has it, and leaves it in one way or another.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::EndReason,
+};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use uuid::Uuid;
+
+use super::{Channel, Refused, Shared, status::View};
+use crate::{
+    packager::{Broadcast, FirstNumbers, Health, Packager, Tracks},
+    ports::StartedStream,
+};
+
+/// Why the registry sends a publisher away.
+#[derive(Debug, Clone)]
+pub(crate) enum Kick {
+    /// The same channel's encoder has come back on another connection.
+    TakenOver,
+    /// The stream ends.
+    Ended(EndReason),
+    /// The stream may not start.
+    Refused(Refused),
+}
+
+/// How a publisher goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// The encoder said that it stops.
+    Unpublished,
+    /// The connection broke, fell silent or panicked.
+    Lost,
+    /// What it sent was refused.
+    Refused,
+    /// It was kicked, for the stream to end so.
+    Ended(EndReason),
+}
+
+/// What the registry knows of a publisher's connection.
+pub(super) struct Slot {
+    pub(super) peer: SocketAddr,
+    pub(super) since: OffsetDateTime,
+    /// On the registry's clock.
+    heard_ms: AtomicU64,
+    received_bytes: AtomicU64,
+    kick: OnceLock<Kick>,
+    kicked: CancellationToken,
+    view: Mutex<View>,
+}
+
+impl Slot {
+    pub(super) fn last_heard_ms(&self) -> u64 {
+        self.heard_ms.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Sends the publisher away; the first reason counts.
+    pub(super) fn kick(&self, kick: Kick) {
+        let _ = self.kick.set(kick);
+        self.kicked.cancel();
+    }
+
+    pub(super) fn view(&self) -> View {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A connection's hold on its channel. Dropping it counts as a lost connection.
+pub(crate) struct Seat {
+    shared: Arc<Shared>,
+    channel_id: ChannelId,
+    handle: String,
+    slot: Arc<Slot>,
+    broadcast: Arc<Broadcast>,
+    /// Whether a key frame came on this connection.
+    is_feeding: bool,
+    has_left: bool,
+}
+
+impl Seat {
+    /// Takes the free seat of `channel`.
+    pub(super) fn take(shared: &Arc<Shared>, channel_id: ChannelId, channel: &mut Channel, peer: SocketAddr) -> Self {
+        let slot = Arc::new(Slot {
+            peer,
+            since: OffsetDateTime::now_utc(),
+            heard_ms: AtomicU64::new(shared.now_ms()),
+            received_bytes: AtomicU64::new(0),
+            kick: OnceLock::new(),
+            kicked: CancellationToken::new(),
+            view: Mutex::default(),
+        });
+        channel.publisher = Some(Arc::clone(&slot));
+        let config = || shared.settings.packager.clone();
+        let broadcast = match &channel.stream {
+            Some(stream) => match &stream.broadcast {
+                Some(broadcast) => Arc::clone(broadcast),
+                None => Broadcast::new(stream.id, config(), numbers_after_a_crash(stream.started_at)),
+            },
+            None => Broadcast::new(StreamId::from(Uuid::now_v7()), config(), FirstNumbers::default()),
+        };
+        Self {
+            shared: Arc::clone(shared),
+            channel_id,
+            handle: channel.handle.clone(),
+            slot,
+            broadcast,
+            is_feeding: false,
+            has_left: false,
+        }
+    }
+
+    /// The channel's handle.
+    pub(crate) fn handle(&self) -> &str {
+        &self.handle
+    }
+
+    /// Where the publisher comes from.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.slot.peer
+    }
+
+    /// A packager for this connection's media, on the broadcast of the stream that it starts or goes on with.
+    pub(crate) fn packager(&self) -> Packager {
+        Packager::new(Arc::clone(&self.broadcast))
+    }
+
+    /// Bytes have come.
+    pub(crate) fn heard(&self, count: usize) {
+        self.slot.heard_ms.store(self.shared.now_ms(), Ordering::Relaxed);
+        self.slot.received_bytes.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// When bytes came last, on the registry's clock.
+    pub(crate) fn heard_ms(&self) -> u64 {
+        self.slot.last_heard_ms()
+    }
+
+    /// How long nothing has come.
+    pub(crate) fn silence_ms(&self) -> u64 {
+        self.shared.now_ms() - self.slot.last_heard_ms()
+    }
+
+    /// What the dashboard shows; call it every second or so.
+    pub(crate) fn report(&self, tracks: Option<&Tracks>, health: Health) {
+        self.slot.view.lock().unwrap_or_else(PoisonError::into_inner).update(tracks, health, Instant::now());
+    }
+
+    /// The first key frame of this connection is in: the stream starts, or goes on.
+    pub(crate) fn first_key_frame(&mut self, tracks: &Tracks) {
+        let mut channels = self.shared.channels();
+        let channel = channels.entry(self.channel_id).or_default();
+        if !channel.publisher.as_ref().is_some_and(|holder| Arc::ptr_eq(holder, &self.slot)) {
+            return;
+        }
+        self.is_feeding = true;
+        match &mut channel.stream {
+            Some(stream) => {
+                stream.grace_until = None;
+                stream.changed.send_replace(None);
+                if stream.broadcast.is_none() {
+                    stream.broadcast = Some(Arc::clone(&self.broadcast));
+                    self.shared.show(self.channel_id, &self.broadcast);
+                }
+                info!(
+                    channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
+                    "stream goes on"
+                );
+            }
+            None => {
+                let started = StartedStream {
+                    stream_id: self.broadcast.stream_id(),
+                    channel_id: self.channel_id,
+                    video: tracks.video.clone(),
+                    audio: tracks.audio.clone(),
+                };
+                self.shared.begin(channel, started, Arc::clone(&self.broadcast), self.slot.peer);
+            }
+        }
+    }
+
+    /// Completes when the registry sends this publisher away. Cancel safe.
+    pub(crate) async fn kicked(&self) -> Kick {
+        self.slot.kicked.cancelled().await;
+        self.slot.kick.get().cloned().unwrap_or(Kick::TakenOver)
+    }
+
+    /// Keeps what was refused for the dashboard, if it concerns the channel's present publisher.
+    pub(crate) fn remember(&self, refused: Refused) -> Refused {
+        let refused = refused.of(&self.handle);
+        let is_news = self.shared.channels().entry(self.channel_id).or_default().remember(&refused);
+        refused.repeated(!is_news)
+    }
+
+    /// Gives the seat back.
+    pub(crate) fn leave(mut self, how: Leaving) {
+        self.give_back(how);
+    }
+
+    fn give_back(&mut self, how: Leaving) {
+        if std::mem::replace(&mut self.has_left, true) {
+            return;
+        }
+        let mut channels = self.shared.channels();
+        let Some(channel) = channels.get_mut(&self.channel_id) else { return };
+        if !channel.vacate(&self.slot, &self.shared.settings) {
+            return;
+        }
+        let reason = match how {
+            Leaving::Unpublished => Some(EndReason::Unpublished),
+            Leaving::Ended(reason) => Some(reason),
+            Leaving::Refused if self.is_feeding => Some(EndReason::Error),
+            Leaving::Lost | Leaving::Refused if self.shared.stopping.is_cancelled() => Some(EndReason::Shutdown),
+            Leaving::Lost | Leaving::Refused => None,
+        };
+        match (reason, &channel.stream) {
+            (Some(reason), _) => channel.end(reason),
+            (None, Some(stream)) => info!(
+                channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
+                "publisher lost; stream waits for it"
+            ),
+            (None, None) => {}
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.give_back(Leaving::Lost);
+    }
+}
+
+/// Higher than the crashed process can have come: it cut a segment a second at most.
+fn numbers_after_a_crash(started_at: OffsetDateTime) -> FirstNumbers {
+    let seconds = u64::try_from((OffsetDateTime::now_utc() - started_at).whole_seconds()).unwrap_or(0);
+    let first = 2 * seconds + 100;
+    FirstNumbers { media_sequence: first, discontinuity_sequence: first }
+}

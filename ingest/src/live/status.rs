@@ -1,0 +1,229 @@
+//! What the dashboard is told, and the advice that goes with it.
+
+use std::collections::VecDeque;
+
+use domain::ids::StreamId;
+use time::OffsetDateTime;
+use tokio::time::{Duration, Instant};
+
+use super::Channel;
+use crate::packager::{Health, Tracks};
+
+/// How far a channel's publishing has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PublishState {
+    /// No encoder.
+    #[default]
+    Waiting,
+    /// An encoder is connected, and viewers see nothing yet.
+    Receiving,
+    /// Viewers see the stream.
+    Live,
+    /// The encoder of a live stream is gone, and the stream waits for it.
+    Reconnecting,
+}
+
+impl PublishState {
+    /// As sent, `reconnecting` for example.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Receiving => "receiving",
+            Self::Live => "live",
+            Self::Reconnecting => "reconnecting",
+        }
+    }
+}
+
+/// How a channel's ingest stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct IngestStatus {
+    /// How far it has come.
+    pub state: PublishState,
+    /// The stream that is live or waits for its encoder.
+    pub stream_id: Option<StreamId>,
+    /// Since when the encoder is connected.
+    pub connected_since: Option<OffsetDateTime>,
+    /// What it sends; from its first key frame on.
+    pub tracks: Option<Tracks>,
+    /// How its connection does; from its first key frame on.
+    pub health: Option<Health>,
+    /// What would make the stream better, the most important first.
+    pub advice: Vec<Advice>,
+    /// The last encoder that was sent away from this channel since this node started.
+    pub last_refusal: Option<LastRefusal>,
+}
+
+/// A way to make a stream better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Key frames are more than 4 s apart.
+    KeyFramesFar,
+    /// Fewer pictures come than the encoder announces.
+    FramesMissing,
+    /// There is no sound.
+    NoAudio,
+    /// The bit rate varies a lot.
+    BitrateVaries,
+}
+
+impl Advice {
+    /// A stable name for programs and translations.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::KeyFramesFar => "key_frames_far",
+            Self::FramesMissing => "frames_missing",
+            Self::NoAudio => "no_audio",
+            Self::BitrateVaries => "bitrate_varies",
+        }
+    }
+
+    /// For the streamer.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::KeyFramesFar => {
+                "Key frames are more than 4 s apart, so that viewers wait long for the first picture. Set the \
+                 key-frame interval to 2 s; OBS's 0 (auto) is 8 s."
+            }
+            Self::FramesMissing => {
+                "Fewer frames arrive than the encoder announces. Lower the resolution, the frame rate or the bit \
+                 rate, or close other programs."
+            }
+            Self::NoAudio => "There is no sound. Check the audio sources if there should be any.",
+            Self::BitrateVaries => {
+                "The bit rate varies a lot, which makes viewers on slow lines stall. Choose CBR as rate control."
+            }
+        }
+    }
+}
+
+/// An encoder that was sent away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRefusal {
+    /// A stable name for programs and translations.
+    pub code: &'static str,
+    /// For the streamer.
+    pub message: String,
+    /// When.
+    pub at: OffsetDateTime,
+}
+
+/// What a connection has reported of itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct View {
+    tracks: Option<Tracks>,
+    health: Option<Health>,
+    since: Option<Instant>,
+    /// One every five seconds, the last minute.
+    bitrates_kbps: VecDeque<u32>,
+}
+
+impl View {
+    pub(super) fn update(&mut self, tracks: Option<&Tracks>, health: Health, now: Instant) {
+        /// Health is measured over so long.
+        const SPAN: Duration = Duration::from_secs(5);
+        let Some(tracks) = tracks else { return };
+        if self.tracks.as_ref() != Some(tracks) {
+            self.tracks = Some(tracks.clone());
+        }
+        self.health = Some(health);
+        let since = self.since.get_or_insert(now);
+        if now - *since >= SPAN {
+            *since = now;
+            if self.bitrates_kbps.len() == 12 {
+                self.bitrates_kbps.pop_front();
+            }
+            self.bitrates_kbps.push_back(health.bitrate_kbps);
+        }
+    }
+
+    fn advice(&self) -> Vec<Advice> {
+        /// Beyond this, viewers without low latency wait as long for the first picture.
+        const KEY_FRAMES_FAR_MS: u32 = 4_200;
+        let (Some(tracks), Some(health)) = (&self.tracks, &self.health) else { return Vec::new() };
+        let mut advice = Vec::new();
+        if health.key_frame_interval_ms > KEY_FRAMES_FAR_MS {
+            advice.push(Advice::KeyFramesFar);
+        }
+        // Known after a span of measuring.
+        if !self.bitrates_kbps.is_empty() && health.frame_rate < 0.8 * tracks.video.frame_rate {
+            advice.push(Advice::FramesMissing);
+        }
+        if tracks.audio.is_none() {
+            advice.push(Advice::NoAudio);
+        }
+        let lowest = self.bitrates_kbps.iter().copied().min().unwrap_or(0);
+        let highest = self.bitrates_kbps.iter().copied().max().unwrap_or(0);
+        if highest - lowest > 1_000 && highest > 2 * lowest {
+            advice.push(Advice::BitrateVaries);
+        }
+        advice
+    }
+}
+
+impl Channel {
+    pub(super) fn status(&self) -> IngestStatus {
+        let state = match (&self.stream, &self.publisher) {
+            (Some(stream), _) if stream.is_started && stream.grace_until.is_some() => PublishState::Reconnecting,
+            (Some(stream), _) if stream.is_started => PublishState::Live,
+            (_, Some(_)) => PublishState::Receiving,
+            (_, None) => PublishState::Waiting,
+        };
+        let view = self.publisher.as_ref().map(|publisher| publisher.view()).unwrap_or_default();
+        IngestStatus {
+            state,
+            stream_id: self.stream.as_ref().filter(|stream| stream.is_started).map(|stream| stream.id),
+            connected_since: self.publisher.as_ref().map(|publisher| publisher.since),
+            advice: view.advice(),
+            tracks: view.tracks,
+            health: view.health,
+            last_refusal: self.last_refusal.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::streams::{AudioTrack, VideoTrack};
+
+    use super::*;
+
+    fn tracks(audio: bool) -> Tracks {
+        Tracks {
+            video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+            audio: audio.then(|| AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
+        }
+    }
+
+    fn health(bitrate_kbps: u32, frame_rate: f64, key_frame_interval_ms: u32) -> Health {
+        Health { bitrate_kbps, frame_rate, key_frame_interval_ms }
+    }
+
+    #[test]
+    fn a_good_stream_needs_no_advice() {
+        let (mut view, start) = (View::default(), Instant::now());
+        for second in 0..100 {
+            let now = start + Duration::from_secs(second);
+            view.update(Some(&tracks(true)), health(2_500, 29.9, 2_000), now);
+        }
+        assert_eq!(view.advice(), []);
+    }
+
+    #[test]
+    fn says_what_would_be_better() {
+        let (mut view, start) = (View::default(), Instant::now());
+        for second in 0..100 {
+            let now = start + Duration::from_secs(second);
+            let bitrate_kbps = if second % 20 < 10 { 1_000 } else { 4_000 };
+            view.update(Some(&tracks(false)), health(bitrate_kbps, 15.0, 8_333), now);
+        }
+        assert_eq!(
+            view.advice(),
+            [Advice::KeyFramesFar, Advice::FramesMissing, Advice::NoAudio, Advice::BitrateVaries]
+        );
+        assert!(view.bitrates_kbps.len() <= 12);
+    }
+}

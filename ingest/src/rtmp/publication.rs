@@ -1,0 +1,222 @@
+//! A connection that publishes: media to the packager, and the little that is said beside it.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tracing::{debug, info};
+
+use super::{
+    Chain, Server,
+    amf0::{self, Amf0Error},
+    chunks::{self, ChunkError, ChunkReader, Message},
+    connection::{Departure, Line},
+    negotiation,
+    replies::{self, ReplyError},
+};
+use crate::{
+    live::{Kick, Leaving, Refused, Seat},
+    packager::{MediaRefusal, Packager, Progress, Tag, TagKind},
+};
+
+/// How much is read at once.
+const READ_BYTES: usize = 32 * 1024;
+
+/// How often the dashboard's figures are renewed.
+const REPORT_MS: u64 = 1_000;
+
+/// What the peer gets an acknowledgement for when it has not said how often it wants one.
+const WINDOW_BYTES: u32 = 2_500_000;
+
+/// Why a publication is over.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("the encoder stopped")]
+    Unpublished,
+    #[error("nothing came for {0:?}")]
+    Silent(Duration),
+    #[error(transparent)]
+    Line(#[from] Departure),
+    #[error("malformed chunks")]
+    Chunks(#[from] ChunkError),
+    #[error("a malformed command")]
+    Command(#[from] Amf0Error),
+    #[error("media refused")]
+    Media(#[from] MediaRefusal),
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+    #[error("sent away")]
+    Kicked(Kick),
+}
+
+/// Publishes until the encoder stops, is lost or is sent away, and gives the seat back accordingly.
+pub(crate) async fn run(
+    server: &Server,
+    line: &mut Line<'_>,
+    input: BytesMut,
+    reader: ChunkReader,
+    message_stream_id: u32,
+    seat: Seat,
+) {
+    let packager = seat.packager();
+    let mut publication = Publication {
+        seat,
+        packager,
+        reader,
+        input,
+        received_bytes: 0,
+        acknowledged_bytes: 0,
+        window_bytes: WINDOW_BYTES,
+        report_at_ms: 0,
+        reply: Vec::new(),
+    };
+    let end = publication.until_end(server, line).await;
+    // The last pictures belong to the stream before it ends.
+    publication.packager.finish();
+    let seat = publication.seat;
+    let peer = seat.peer();
+    debug!(channel.handle = seat.handle(), %peer, reason = %Chain(&end), "publisher leaves");
+    let (leaving, refused) = match end {
+        End::Unpublished => (Leaving::Unpublished, None),
+        End::Media(MediaRefusal::Replaced) | End::Kicked(Kick::TakenOver) => {
+            info!(channel.handle = seat.handle(), %peer, "publisher replaced by another connection");
+            (Leaving::Lost, Some(Refused::taken_over()))
+        }
+        End::Media(refusal) => {
+            let refused = seat.remember(refusal.into());
+            refused.log(peer);
+            (Leaving::Refused, Some(refused))
+        }
+        End::Kicked(Kick::Refused(refused)) => {
+            let refused = seat.remember(refused);
+            refused.log(peer);
+            (Leaving::Refused, Some(refused))
+        }
+        End::Kicked(Kick::Ended(reason)) => (Leaving::Ended(reason), Some(Refused::ended(reason))),
+        // A peer that no longer speaks RTMP is a lost encoder: it may come back and do better.
+        End::Silent(_) | End::Line(_) | End::Chunks(_) | End::Command(_) | End::Reply(_) => (Leaving::Lost, None),
+    };
+    seat.leave(leaving);
+    if let Some(refused) = refused
+        && let Ok(status) = replies::status(message_stream_id, "error", refused.status_code(), refused.text())
+        && line.write(&status).await.is_ok()
+    {
+        line.hang_up().await;
+    }
+}
+
+struct Publication {
+    seat: Seat,
+    packager: Packager,
+    reader: ChunkReader,
+    input: BytesMut,
+    received_bytes: u32,
+    acknowledged_bytes: u32,
+    window_bytes: u32,
+    report_at_ms: u64,
+    /// What is to be said after the messages at hand.
+    reply: Vec<u8>,
+}
+
+impl Publication {
+    async fn until_end(&mut self, server: &Server, line: &mut Line<'_>) -> End {
+        let idle = server.timeouts.idle;
+        let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        let silence = tokio::time::sleep(idle);
+        tokio::pin!(silence);
+        loop {
+            if let Err(end) = self.take_messages() {
+                return end;
+            }
+            let reply = std::mem::take(&mut self.reply);
+            if let Err(end) = line.write(&reply).await {
+                return end.into();
+            }
+            let read = tokio::select! {
+                biased;
+                kick = self.seat.kicked() => return End::Kicked(kick),
+                read = line.read(&mut self.input, READ_BYTES) => read,
+                () = &mut silence => {
+                    // One timer for all reads: it is set anew when it goes off, not with every read.
+                    let silent_ms = self.seat.silence_ms();
+                    if silent_ms >= idle_ms {
+                        return End::Silent(idle);
+                    }
+                    let rest = Duration::from_millis(idle_ms - silent_ms);
+                    silence.as_mut().reset(tokio::time::Instant::now() + rest);
+                    continue;
+                }
+            };
+            match read {
+                Ok(count) => self.account(count),
+                Err(departure) => return departure.into(),
+            }
+        }
+    }
+
+    fn account(&mut self, count: usize) {
+        self.seat.heard(count);
+        // Section 5.4.3: the count wraps.
+        self.received_bytes = self.received_bytes.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// Takes all whole messages that have come.
+    fn take_messages(&mut self) -> Result<(), End> {
+        while let Some(message) = self.reader.next(&mut self.input)? {
+            self.take(message)?;
+        }
+        if self.received_bytes.wrapping_sub(self.acknowledged_bytes) >= self.window_bytes {
+            self.acknowledged_bytes = self.received_bytes;
+            self.reply.extend(replies::acknowledgement(self.received_bytes)?);
+        }
+        let heard_ms = self.seat.heard_ms();
+        if heard_ms >= self.report_at_ms {
+            self.report_at_ms = heard_ms + REPORT_MS;
+            self.seat.report(self.packager.tracks(), self.packager.health());
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), End> {
+        match message.type_id {
+            chunks::AUDIO => self.push(TagKind::Audio, message),
+            chunks::VIDEO => self.push(TagKind::Video, message),
+            chunks::AMF0_COMMAND => Self::command(&message.body),
+            chunks::AMF3_COMMAND => Self::command(message.body.strip_prefix(&[0]).unwrap_or(&message.body)),
+            chunks::USER_CONTROL => {
+                if let Some(timestamp_ms) = negotiation::ping(&message.body) {
+                    self.reply.extend(replies::pong(timestamp_ms)?);
+                }
+                Ok(())
+            }
+            chunks::WINDOW_ACKNOWLEDGEMENT => {
+                // Half the window, so that the peer never waits for us; and not for every few bytes.
+                self.window_bytes = (chunks::control_value(&message.body)? / 2).max(64 * 1024);
+                Ok(())
+            }
+            // Data messages and the rest: what they say of the media is read from the media.
+            _ => Ok(()),
+        }
+    }
+
+    fn push(&mut self, kind: TagKind, message: Message) -> Result<(), End> {
+        if message.body.is_empty() {
+            // Some encoders mark the end of a track so.
+            return Ok(());
+        }
+        let tag = Tag { kind, timestamp_ms: message.timestamp_ms, body: message.body };
+        if self.packager.push(tag)? == Progress::FirstKeyFrame
+            && let Some(tracks) = self.packager.tracks()
+        {
+            self.seat.first_key_frame(tracks);
+            self.report_at_ms = 0;
+        }
+        Ok(())
+    }
+
+    fn command(body: &[u8]) -> Result<(), End> {
+        match amf0::command_name(body)? {
+            "deleteStream" | "closeStream" | "FCUnpublish" => Err(End::Unpublished),
+            _ => Ok(()),
+        }
+    }
+}

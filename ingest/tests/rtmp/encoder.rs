@@ -1,0 +1,140 @@
+//! A real ffmpeg as the encoder, and what it makes as tags for peers made by hand.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::platform::LONG;
+
+/// A message of sound or picture.
+#[derive(Debug, Clone)]
+pub struct FlvTag {
+    pub kind: u8,
+    pub timestamp_ms: u32,
+    pub body: Vec<u8>,
+}
+
+/// Three seconds of H.264 and AAC with a key frame every second, as ffmpeg makes them; the configurations come first.
+pub fn clip() -> &'static [FlvTag] {
+    static CLIP: OnceLock<Vec<FlvTag>> = OnceLock::new();
+    CLIP.get_or_init(|| {
+        let output = std::process::Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin"])
+            .args(source(3))
+            .args(CODECS)
+            .args(["-f", "flv", "-"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        tags(&output.stdout)
+    })
+}
+
+/// The tags of an FLV file.
+fn tags(mut flv: &[u8]) -> Vec<FlvTag> {
+    let mut tags = Vec::new();
+    flv = &flv[13..];
+    while let [kind, a, b, c, t2, t1, t0, t3, _, _, _, rest @ ..] = flv {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let timestamp_ms = u32::from_be_bytes([*t3, *t2, *t1, *t0]);
+        // Data tags are of no interest; the last tag of each kind may be a mark of the end.
+        if [8, 9].contains(kind) {
+            tags.push(FlvTag { kind: *kind, timestamp_ms, body: rest[..length].to_vec() });
+        }
+        flv = &rest[length + 4..];
+    }
+    tags
+}
+
+pub const CODECS: [&str; 16] = [
+    "-c:v",
+    "libx264",
+    "-preset",
+    "ultrafast",
+    "-tune",
+    "zerolatency",
+    "-pix_fmt",
+    "yuv420p",
+    "-g",
+    "30",
+    "-b:v",
+    "400k",
+    "-c:a",
+    "aac",
+    "-b:a",
+    "64k",
+];
+
+/// A moving picture and a tone, so many seconds of them.
+fn source(seconds: u32) -> Vec<String> {
+    let picture = format!("testsrc2=size=320x180:rate=30:duration={seconds}");
+    let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
+    ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &tone].map(ToOwned::to_owned).to_vec()
+}
+
+/// An ffmpeg that publishes; killed when dropped.
+pub struct Encoder {
+    pub child: Child,
+}
+
+impl Encoder {
+    /// Publishes H.264 and AAC in real time until it is stopped.
+    pub fn publish(url: &str) -> Self {
+        Self::publish_as(url, &CODECS)
+    }
+
+    pub fn publish_as(url: &str, codecs: &[&str]) -> Self {
+        let child = Command::new("ffmpeg")
+            .args(["-v", "info", "-nostats", "-nostdin", "-re"])
+            .args(source(600))
+            .args(codecs)
+            .args(["-f", "flv", url])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Self { child }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("ffmpeg runs").to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Stops as a user stops it.
+    pub async fn stop(mut self) {
+        self.signal("-INT");
+        self.exit().await;
+    }
+
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Freezes it: its connection stays open, and nothing comes any more.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Waits for its end; what it printed.
+    pub async fn exit(&mut self) -> (ExitStatus, String) {
+        let mut printed = String::new();
+        let wait = async {
+            // An encoder that is frozen or that is left alone would wait for ever.
+            self.child.stderr.take().unwrap().read_to_string(&mut printed).await.unwrap();
+            self.child.wait().await.unwrap()
+        };
+        let status = timeout(LONG + Duration::from_secs(10), wait).await.expect("ffmpeg ends");
+        (status, printed)
+    }
+}

@@ -1,0 +1,241 @@
+//! The life of a stream while the write side is away, says no, or remembers streams from before a crash.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use domain::{ids::StreamId, streams::EndReason};
+use ingest::{OpenStream, PublishError, PublishState};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::{
+    encoder,
+    peer::{Peer, VIDEO},
+    platform::{Plane, Platform, Report},
+};
+
+#[tokio::test]
+async fn nothing_is_reported_before_the_first_key_frame() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    let is_key_frame = |tag: &&encoder::FlvTag| tag.kind == VIDEO && tag.body[..2] == [0x17, 1];
+    let before = encoder::clip().iter().take_while(|tag| !is_key_frame(tag)).cloned().collect::<Vec<_>>();
+    peer.send_tags(&before).await;
+    plane.state(channel, PublishState::Receiving).await;
+    peer.unpublish("key").await;
+    plane.state(channel, PublishState::Waiting).await;
+    assert_eq!(plane.platform.reports(), []);
+}
+
+#[tokio::test]
+async fn the_write_side_is_away_when_a_stream_ends() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let stream = plane.platform.started().await;
+    plane.platform.set_away(true);
+    peer.unpublish("key").await;
+    plane.state(channel, PublishState::Waiting).await;
+    while plane.platform.turned_away.load(Ordering::SeqCst) < 3 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    plane.platform.set_away(false);
+    // The next stream starts only once the end of the last is stored.
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let reports = plane.platform.wait_for(3).await;
+    assert_eq!(reports[1], Report::Ended(stream, EndReason::Unpublished));
+    assert!(matches!(reports[2], Report::Started(_)));
+    plane.state(channel, PublishState::Live).await;
+}
+
+#[tokio::test]
+async fn the_write_side_is_away_for_a_moment_when_a_stream_starts() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    plane.platform.set_away(true);
+    peer.send_tags(encoder::clip()).await;
+    while plane.platform.turned_away.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(plane.ingest.status(channel).state, PublishState::Receiving);
+    plane.platform.set_away(false);
+    plane.state(channel, PublishState::Live).await;
+    assert_eq!(plane.platform.reports().len(), 1);
+}
+
+#[tokio::test]
+async fn the_write_side_stays_away_when_a_stream_starts() {
+    let plane = Plane::start_with(|config| config.patience.publish = Duration::from_millis(500)).await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    plane.platform.set_away(true);
+    peer.send_tags(encoder::clip()).await;
+    peer.hear("Please try again.").await;
+    peer.closed().await;
+    let status = plane.state(channel, PublishState::Waiting).await;
+    assert_eq!(status.last_refusal.unwrap().code, "unavailable");
+    // The start may have been stored, so it is undone when the write side is back.
+    plane.platform.set_away(false);
+    assert!(matches!(plane.platform.wait_for(1).await[..], [Report::Ended(_, EndReason::Error)]));
+}
+
+#[tokio::test]
+async fn the_write_side_is_away_when_a_key_is_shown() {
+    let plane = Plane::start_with(|config| config.patience.publish = Duration::from_millis(300)).await;
+    plane.platform.channel("key");
+    // Started by now: what follows is about the key.
+    Peer::publishing(plane.ingest.rtmp_addr(), "key").await.unpublish("key").await;
+    plane.platform.set_away(true);
+    let mut peer = Peer::asking(plane.ingest.rtmp_addr(), "key").await;
+    // The publish is accepted and broken off, after which OBS tries again by itself.
+    peer.hear("NetStream.Publish.Start").await;
+    peer.hear("Please try again.").await;
+    peer.closed().await;
+    plane.platform.set_away(false);
+    Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+}
+
+#[tokio::test]
+async fn a_start_that_is_refused() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    *plane.platform.start_refusal.lock().unwrap() = Some(PublishError::AlreadyLive);
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    peer.hear("NetStream.Publish.BadName").await;
+    peer.closed().await;
+    let status = plane.state(channel, PublishState::Waiting).await;
+    assert_eq!(status.last_refusal.unwrap().code, "already_live");
+    assert_eq!(plane.platform.reports(), []);
+    // Nothing is left of it.
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    plane.state(channel, PublishState::Live).await;
+}
+
+fn open(platform: &Platform, key: &str) -> OpenStream {
+    let stream = OpenStream {
+        stream_id: StreamId::from(Uuid::now_v7()),
+        channel_id: platform.channel(key),
+        started_at: OffsetDateTime::now_utc() - time::Duration::seconds(100),
+    };
+    platform.leave_open(stream.clone());
+    stream
+}
+
+#[tokio::test]
+async fn an_encoder_comes_back_after_a_crash() {
+    let platform = Arc::new(Platform::default());
+    let stream = open(&platform, "key");
+    let plane = Plane::start_on(platform, |_| {}).await;
+    let status = plane.state(stream.channel_id, PublishState::Reconnecting).await;
+    assert_eq!(status.stream_id, Some(stream.stream_id));
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let status = plane.state(stream.channel_id, PublishState::Live).await;
+    assert_eq!(status.stream_id, Some(stream.stream_id));
+    peer.unpublish("key").await;
+    let reports = plane.platform.wait_for(1).await;
+    assert_eq!(reports, [Report::Ended(stream.stream_id, EndReason::Unpublished)]);
+}
+
+#[tokio::test]
+async fn an_encoder_does_not_come_back_after_a_crash() {
+    let platform = Arc::new(Platform::default());
+    let stream = open(&platform, "key");
+    let plane = Plane::start_on(platform, |config| config.grace = Duration::from_millis(200)).await;
+    let reports = plane.platform.wait_for(1).await;
+    assert_eq!(reports, [Report::Ended(stream.stream_id, EndReason::Crashed)]);
+    plane.state(stream.channel_id, PublishState::Waiting).await;
+}
+
+#[tokio::test]
+async fn the_write_side_is_away_at_the_start() {
+    let platform = Arc::new(Platform::default());
+    let stream = open(&platform, "key");
+    platform.set_away(true);
+    let plane = Plane::start_on(platform, |_| {}).await;
+    // Nobody is admitted before the open streams are known.
+    let mut peer = Peer::asking(plane.ingest.rtmp_addr(), "key").await;
+    while plane.platform.turned_away.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!peer.has_heard("NetStream.Publish.Start"));
+    plane.platform.set_away(false);
+    peer.hear("NetStream.Publish.Start").await;
+    peer.send_tags(encoder::clip()).await;
+    let status = plane.state(stream.channel_id, PublishState::Live).await;
+    assert_eq!(status.stream_id, Some(stream.stream_id));
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_lost() {
+    let plane = Plane::start_with(|config| config.timeouts.idle = Duration::from_millis(300)).await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    plane.state(channel, PublishState::Reconnecting).await;
+    peer.closed().await;
+}
+
+#[tokio::test]
+async fn a_publisher_without_a_key_frame_does_not_lengthen_the_grace_time() {
+    let plane = Plane::start_with(|config| config.grace = Duration::from_millis(600)).await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let stream = plane.platform.started().await;
+    drop(peer);
+    plane.state(channel, PublishState::Reconnecting).await;
+    let lost = tokio::time::Instant::now();
+    while plane.platform.reports().len() < 2 {
+        assert!(lost.elapsed() < Duration::from_secs(10));
+        let peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+        drop(peer);
+    }
+    assert_eq!(plane.platform.reports()[1], Report::Ended(stream, EndReason::ConnectionLost));
+}
+
+#[tokio::test]
+async fn a_key_asked_for_before_a_cut_is_asked_for_again() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("old");
+    let mut holder = Peer::publishing(plane.ingest.rtmp_addr(), "old").await;
+    // Waits to see whether the holder is silent: its key was found good before the rotation.
+    let mut newcomer = Peer::asking(plane.ingest.rtmp_addr(), "old").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    plane.platform.rotate("old", "new");
+    plane.ingest.cut(channel, EndReason::KeyRotated);
+    holder.hear("The stream key was changed.").await;
+    newcomer.hear("This stream key is not known or no longer valid.").await;
+}
+
+#[tokio::test]
+async fn a_stream_on_a_grace_time_can_be_cut_and_stopped() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let stream = plane.platform.started().await;
+    drop(peer);
+    plane.state(channel, PublishState::Reconnecting).await;
+    plane.ingest.cut(channel, EndReason::KeyRotated);
+    assert_eq!(plane.platform.wait_for(2).await[1], Report::Ended(stream, EndReason::KeyRotated));
+
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    plane.platform.wait_for(3).await;
+    drop(peer);
+    plane.state(channel, PublishState::Reconnecting).await;
+    // Back, and stopped before a key frame.
+    let peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.unpublish("key").await;
+    let reports = plane.platform.wait_for(4).await;
+    assert!(matches!(reports[3], Report::Ended(_, EndReason::Unpublished)));
+}

@@ -1,0 +1,183 @@
+//! The rest of the platform as the media plane sees it: keys that are known, and a record of what was reported.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::EndReason,
+};
+use futures::{FutureExt, future::BoxFuture};
+use ingest::{
+    Ingest, IngestConfig, IngestStatus, OpenStream, PublishError, PublishState, Publisher, Publishing, StartedStream,
+};
+use storage::Storage;
+use tokio::{sync::watch, time::timeout};
+use uuid::Uuid;
+
+/// Longer than anything takes on a busy machine.
+pub const LONG: Duration = Duration::from_secs(30);
+
+/// A report.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    Started(StartedStream),
+    Ended(StreamId, EndReason),
+}
+
+/// The recording platform.
+#[derive(Default)]
+pub struct Platform {
+    keys: Mutex<HashMap<String, Publisher>>,
+    open: Mutex<Vec<OpenStream>>,
+    reports: watch::Sender<Vec<Report>>,
+    is_away: AtomicBool,
+    /// How many calls were answered with "unavailable".
+    pub turned_away: AtomicUsize,
+    /// What the next start is answered with.
+    pub start_refusal: Mutex<Option<PublishError>>,
+}
+
+impl Platform {
+    /// A channel with this key.
+    pub fn channel(&self, key: &str) -> ChannelId {
+        let channel_id = ChannelId::from(Uuid::now_v7());
+        let publisher = Publisher { channel_id, channel_handle: format!("handle_of_{}", channel_id.uuid().simple()) };
+        self.keys.lock().unwrap().insert(key.to_owned(), publisher);
+        channel_id
+    }
+
+    pub fn rotate(&self, old: &str, new: &str) {
+        let mut keys = self.keys.lock().unwrap();
+        let publisher = keys.remove(old).unwrap();
+        keys.insert(new.to_owned(), publisher);
+    }
+
+    pub fn leave_open(&self, stream: OpenStream) {
+        self.open.lock().unwrap().push(stream);
+    }
+
+    /// Whether the write side answers.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
+    }
+
+    pub fn reports(&self) -> Vec<Report> {
+        self.reports.borrow().clone()
+    }
+
+    /// Waits until there are so many reports.
+    pub async fn wait_for(&self, count: usize) -> Vec<Report> {
+        let mut reports = self.reports.subscribe();
+        let reports = timeout(LONG, reports.wait_for(|reports| reports.len() >= count)).await;
+        reports.unwrap_or_else(|_| panic!("{count} reports expected, got {:?}", self.reports())).unwrap().clone()
+    }
+
+    /// Waits for the first start and returns its stream.
+    pub async fn started(&self) -> StreamId {
+        match &self.wait_for(1).await[0] {
+            Report::Started(stream) => stream.stream_id,
+            ended @ Report::Ended(..) => panic!("{ended:?} before a start"),
+        }
+    }
+
+    fn answer<T>(&self, answer: impl FnOnce() -> Result<T, PublishError>) -> Result<T, PublishError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            self.turned_away.fetch_add(1, Ordering::SeqCst);
+            return Err(PublishError::Unavailable);
+        }
+        answer()
+    }
+}
+
+impl Publishing for Platform {
+    fn authorise_publisher<'a>(&'a self, stream_key: &'a str) -> BoxFuture<'a, Result<Publisher, PublishError>> {
+        async move {
+            self.answer(|| self.keys.lock().unwrap().get(stream_key).cloned().ok_or(PublishError::KeyUnknown))
+        }
+        .boxed()
+    }
+
+    fn stream_started(&self, stream: StartedStream) -> BoxFuture<'_, Result<(), PublishError>> {
+        async move {
+            self.answer(|| {
+                if let Some(refusal) = self.start_refusal.lock().unwrap().take() {
+                    return Err(refusal);
+                }
+                self.reports.send_modify(|reports| reports.push(Report::Started(stream)));
+                Ok(())
+            })
+        }
+        .boxed()
+    }
+
+    fn stream_ended(&self, stream_id: StreamId, reason: EndReason) -> BoxFuture<'_, Result<(), PublishError>> {
+        async move {
+            self.answer(|| {
+                self.reports.send_modify(|reports| reports.push(Report::Ended(stream_id, reason)));
+                Ok(())
+            })
+        }
+        .boxed()
+    }
+
+    fn open_streams(&self) -> BoxFuture<'_, Result<Vec<OpenStream>, PublishError>> {
+        async move { self.answer(|| Ok(self.open.lock().unwrap().clone())) }.boxed()
+    }
+}
+
+/// A running media plane with its platform.
+pub struct Plane {
+    pub platform: Arc<Platform>,
+    pub ingest: Ingest,
+    _folder: tempfile::TempDir,
+}
+
+impl Plane {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut IngestConfig)) -> Self {
+        Self::start_on(Arc::default(), change).await
+    }
+
+    pub async fn start_on(platform: Arc<Platform>, change: impl FnOnce(&mut IngestConfig)) -> Self {
+        crate::log::listen();
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_disk(folder.path()).await.unwrap();
+        let mut config = IngestConfig::new("127.0.0.1:0".parse().unwrap());
+        change(&mut config);
+        let publishing: Arc<dyn Publishing> = Arc::clone(&platform) as _;
+        let ingest = Ingest::start(config, publishing, storage).await.unwrap();
+        Self { platform, ingest, _folder: folder }
+    }
+
+    pub fn url(&self, key: &str) -> String {
+        format!("rtmp://{}/live/{key}", self.ingest.rtmp_addr())
+    }
+
+    /// Waits until the channel's status is as wanted.
+    pub async fn status(&self, channel: ChannelId, is_wanted: impl Fn(&IngestStatus) -> bool) -> IngestStatus {
+        let poll = async {
+            loop {
+                let status = self.ingest.status(channel);
+                if is_wanted(&status) {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, poll).await.unwrap_or_else(|_| panic!("not as wanted: {:?}", self.ingest.status(channel)))
+    }
+
+    pub async fn state(&self, channel: ChannelId, state: PublishState) -> IngestStatus {
+        self.status(channel, |status| status.state == state).await
+    }
+}
