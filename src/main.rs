@@ -1,3 +1,20 @@
-//! Weir, a self-hosted live-streaming platform.
+//! Weir, a self-hosted live-streaming platform: the binary, the only place where everything meets.
 
-fn main() {}
+mod cli;
+mod config;
+mod demo;
+mod node;
+mod secrets;
+mod telemetry;
+mod wire;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // With two providers in a binary rustls panics at first use instead of choosing; ours is named before anything runs.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("weir: a TLS provider was installed twice; this is a defect of Weir");
+        return ExitCode::FAILURE;
+    }
+    cli::run()
+}

@@ -1,0 +1,103 @@
+use std::borrow::Cow;
+
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::{AudioTrack, VideoTrack},
+};
+pub use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+/// Whoever was asked did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortUnavailable;
+
+/// What the media plane knows of the encoders that are connected.
+pub trait LiveStreams: Send + Sync {
+    /// What is seen of the channel's encoder just now; [`IngestStatus::default`] when none is connected.
+    fn status(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<IngestStatus, PortUnavailable>>;
+}
+
+/// The encoders that are connected, to be sent away.
+pub trait Publishers: Send + Sync {
+    /// Cuts the channel's encoder, wherever it is connected, because its stream key was rotated. Nothing happens when
+    /// none is.
+    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), PortUnavailable>>;
+}
+
+/// Whether the server has what it needs.
+pub trait Readiness: Send + Sync {
+    /// Looks at everything; each look must end within about a second.
+    fn check(&self) -> BoxFuture<'_, Vec<Check>>;
+}
+
+/// One thing that the server needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What, `postgres` for example.
+    pub name: &'static str,
+    /// Whether it is as it must be.
+    pub ok: bool,
+    /// In one sentence, without addresses or secrets: everybody may read it.
+    pub detail: String,
+}
+
+/// How far an encoder is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IngestState {
+    /// None is connected.
+    #[default]
+    Waiting,
+    /// Data comes in, but no stream has started yet.
+    Receiving,
+    /// Viewers can watch.
+    Live,
+    /// The connection was lost; the stream goes on if it comes back in time.
+    Reconnecting,
+}
+
+/// What is seen of a channel's encoder. Nodes tell it to each other as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct IngestStatus {
+    /// How far it is.
+    pub state: IngestState,
+    /// The running stream.
+    pub stream_id: Option<StreamId>,
+    /// Since when the encoder is connected.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub connected_since: Option<OffsetDateTime>,
+    /// The picture.
+    pub video: Option<VideoTrack>,
+    /// The sound.
+    pub audio: Option<AudioTrack>,
+    /// What comes in, over the last seconds.
+    pub bitrate_kbps: Option<u32>,
+    /// From key frame to key frame.
+    pub keyframe_interval_ms: Option<u32>,
+    /// What the streamer could do better.
+    pub advice: Vec<Advice>,
+    /// Why the last encoder was turned away, unless one was let in since.
+    pub last_refusal: Option<IngestRefusal>,
+}
+
+/// Something a streamer could do better.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advice {
+    /// Short and stable.
+    pub code: Cow<'static, str>,
+    /// One sentence that says what to do.
+    pub message: Cow<'static, str>,
+}
+
+/// Why an encoder was turned away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IngestRefusal {
+    /// Short and stable.
+    pub code: Cow<'static, str>,
+    /// One sentence that says what to do.
+    pub message: Cow<'static, str>,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}

@@ -1,0 +1,134 @@
+//! The command line: one file per subcommand that does more than print.
+
+mod serve;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, Settings},
+    demo, telemetry,
+};
+
+/// Weir, a self-hosted live-streaming platform.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten, next_help_heading = "Settings")]
+    settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process, with a Postgres and a NATS server of its own
+    Up(up::Up),
+    /// Run some roles against a Postgres and a NATS server that exist
+    Serve(serve::Serve),
+    /// Bring the database of --database-url to this version
+    Migrate,
+    /// Print the effective settings, secrets masked
+    Config,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Push a test picture into a channel
+    Demo {
+        /// The server as the dashboard shows it
+        #[arg(long, env = "WEIR_DEMO_SERVER", default_value = "rtmp://127.0.0.1:1935/live", value_name = "URL")]
+        server: String,
+        /// The channel's stream key
+        #[arg(long, env = "WEIR_DEMO_STREAM_KEY", hide_env_values = true, value_name = "KEY")]
+        stream_key: String,
+    },
+}
+
+/// Does what the command line says.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.settings.resolve().and_then(|config| execute(cli.command, config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command, config: Config) -> anyhow::Result<()> {
+    match command {
+        Command::Up(up) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(up.run(config))
+        }
+        Command::Serve(serve) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(serve.run(config))
+        }
+        Command::Migrate => {
+            telemetry::start(&config)?;
+            let url = config.database_url.as_ref().context("say which database with --database-url")?;
+            runtime()?.block_on(crate::node::migrate(url.expose()))
+        }
+        Command::Config => {
+            print!("{}", toml::to_string(&config).context("the settings cannot be written as text")?);
+            Ok(())
+        }
+        Command::Openapi => {
+            println!("{}", api::openapi().to_pretty_json().context("the document cannot be written as text")?);
+            Ok(())
+        }
+        Command::Demo { server, stream_key } => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(async {
+                let address = format!("{server}/{stream_key}");
+                let cancel = CancellationToken::new();
+                let publishing = demo::publish(&address, cancel.clone());
+                tokio::pin!(publishing);
+                tokio::select! {
+                    () = &mut publishing => return Ok(()),
+                    signal = stop_signal() => signal?,
+                };
+                cancel.cancel();
+                publishing.await;
+                Ok(())
+            })
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// When the signals cannot be watched.
+async fn stop_signal() -> anyhow::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+    }
+}
+
+/// Waits for a stop signal, or for a part of the node to fail.
+///
+/// # Errors
+/// When a part failed: whoever supervises the process should start it again.
+async fn until_stopped(node: &mut crate::node::Node) -> anyhow::Result<()> {
+    tokio::select! {
+        signal = stop_signal() => {
+            tracing::info!(signal = signal?, "told to stop");
+            Ok(())
+        }
+        part = node.failed() => anyhow::bail!("{part} has failed; the process ends"),
+    }
+}

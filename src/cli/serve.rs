@@ -1,0 +1,42 @@
+//! `weir serve`: some roles against servers that exist.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use clap::Args;
+use tracing::info;
+
+use crate::{
+    config::Config,
+    node::{Node, NodeOptions, Role},
+    wire::Servers,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// What this process does, separated by commas
+    #[arg(long = "role", env = "WEIR_ROLES", value_delimiter = ',', required = true, value_name = "ROLES")]
+    roles: Vec<Role>,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let database_url = config.database_url.as_ref().context("say which Postgres with --database-url")?;
+        let nats_url = config.nats_url.as_ref().context("say which NATS server with --nats-url")?;
+        let roles: BTreeSet<Role> = self.roles.into_iter().collect();
+        let options = NodeOptions {
+            database_url: database_url.expose().to_owned(),
+            nats_url: nats_url.expose().to_owned(),
+            config: config.clone(),
+            roles: roles.clone(),
+            servers: Servers::default(),
+            is_alone: false,
+        };
+        let mut node = Node::start(options).await?;
+        let names: Vec<String> = roles.iter().map(Role::to_string).collect();
+        info!(roles = names.join(","), http = ?node.http, rtmp = ?node.rtmp, "weir serves");
+        let failed = super::until_stopped(&mut node).await;
+        node.shutdown().await;
+        failed
+    }
+}

@@ -1,0 +1,209 @@
+//! `weir up`: everything in one process, with a Postgres and a NATS server of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::Context;
+use clap::Args;
+use commands::{Commands, setup::SetupToken};
+use embedded::{DataDirLock, Nats, NatsOptions, Postgres, PostgresOptions};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, SecretUrl},
+    demo,
+    node::{Node, NodeOptions, Role},
+    secrets,
+    wire::Servers,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Also make a demo account and channel, and push a test picture into it
+    #[arg(long, env = "WEIR_DEMO")]
+    demo: bool,
+}
+
+impl Up {
+    pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let lock = DataDirLock::acquire(&config.data_dir)?;
+        let children = Children::start(&config).await?;
+        // Whatever goes wrong from here on, the children are stopped.
+        let outcome = self.run_with(&config, &children, began).await;
+        children.shutdown().await;
+        drop(lock);
+        outcome
+    }
+
+    async fn run_with(self, config: &Config, children: &Children, began: Instant) -> anyhow::Result<()> {
+        let options = NodeOptions {
+            config: config.clone(),
+            roles: Role::all(),
+            database_url: children.database_url.clone(),
+            nats_url: children.nats_url.clone(),
+            servers: children.status(),
+            is_alone: config.database_url.is_none(),
+        };
+        let mut node = Node::start(options).await?;
+        let outcome = self.run_node(config, &mut node, began).await;
+        info!("stopping: streams first, then requests, then the servers");
+        node.shutdown().await;
+        outcome
+    }
+
+    async fn run_node(self, config: &Config, node: &mut Node, began: Instant) -> anyhow::Result<()> {
+        let demo = if self.demo { Some(demo::channel(&node.commands, &config.data_dir).await?) } else { None };
+        let setup = setup_token(&node.commands, &config.data_dir).await?;
+        print_addresses(config, node, began, setup.as_ref(), demo.as_ref());
+        let cancel = CancellationToken::new();
+        let publishing = demo.zip(node.rtmp).map(|(demo, rtmp)| {
+            let address = format!("rtmp://{rtmp}/live/{}", demo.stream_key.expose());
+            let cancel = cancel.clone();
+            tokio::spawn(async move { demo::publish(&address, cancel).await })
+        });
+        let outcome = super::until_stopped(node).await;
+        cancel.cancel();
+        if let Some(publishing) = publishing {
+            publishing.await.context("the demo encoder failed")?;
+        }
+        outcome
+    }
+}
+
+/// The servers of our own, as far as none are named in the settings.
+struct Children {
+    postgres: Option<Postgres>,
+    nats: Option<Nats>,
+    database_url: String,
+    nats_url: String,
+}
+
+impl Children {
+    async fn start(config: &Config) -> anyhow::Result<Self> {
+        let postgres = async {
+            match &config.database_url {
+                Some(_) => Ok(None),
+                None => Postgres::start(PostgresOptions::new(&config.data_dir)).await.map(Some),
+            }
+        };
+        let nats = async {
+            match &config.nats_url {
+                Some(_) => Ok(None),
+                None => Nats::start(NatsOptions::new(&config.data_dir)).await.map(Some),
+            }
+        };
+        let (postgres, nats) = match tokio::join!(postgres, nats) {
+            (Ok(postgres), Ok(nats)) => (postgres, nats),
+            (postgres, nats) => {
+                // The one that did start must not stay behind.
+                let error = match (postgres, nats) {
+                    (Err(error), Ok(Some(nats))) => {
+                        nats.shutdown().await;
+                        error
+                    }
+                    (Ok(Some(postgres)), Err(error)) => {
+                        postgres.shutdown().await;
+                        error
+                    }
+                    (Err(error), _) | (_, Err(error)) => error,
+                    (Ok(_), Ok(_)) => unreachable!("matched above"),
+                };
+                return Err(error.into());
+            }
+        };
+        let named = |url: &Option<SecretUrl>| url.as_ref().map(|url| url.expose().to_owned());
+        let database_url = postgres.as_ref().map(Postgres::url).or_else(|| named(&config.database_url));
+        let nats_url = nats.as_ref().map(Nats::url).or_else(|| named(&config.nats_url));
+        Ok(Self {
+            database_url: database_url.context("there is no Postgres")?,
+            nats_url: nats_url.context("there is no NATS server")?,
+            postgres,
+            nats,
+        })
+    }
+
+    fn status(&self) -> Servers {
+        Servers { postgres: self.postgres.as_ref().map(Postgres::status), nats: self.nats.as_ref().map(Nats::status) }
+    }
+
+    async fn shutdown(self) {
+        let postgres = async {
+            if let Some(postgres) = self.postgres {
+                postgres.shutdown().await;
+            }
+        };
+        let nats = async {
+            if let Some(nats) = self.nats {
+                nats.shutdown().await;
+            }
+        };
+        tokio::join!(postgres, nats);
+    }
+}
+
+/// What makes the first administrator, while there is none: the token, and the file that holds it.
+struct Setup {
+    token: String,
+    file: PathBuf,
+}
+
+async fn setup_token(commands: &Commands, data_dir: &Path) -> anyhow::Result<Option<Setup>> {
+    let file = data_dir.join("setup-token");
+    match commands::setup::ensure_token(commands).await.context("the set-up token cannot be made")? {
+        None => {
+            // Used up: the file would only confuse.
+            if file.exists() {
+                fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
+            }
+            Ok(None)
+        }
+        Some(SetupToken::New(token)) => {
+            drop(fs::remove_file(&file));
+            secrets::write_new(&file, &token)?;
+            Ok(Some(Setup { token: token.to_string(), file }))
+        }
+        Some(SetupToken::AlreadyGivenOut) => match fs::read_to_string(&file) {
+            Ok(token) => Ok(Some(Setup { token: token.trim().to_owned(), file })),
+            Err(error) => {
+                warn!(file = %file.display(), %error, "the set-up token was given out before and its file cannot be read");
+                Ok(None)
+            }
+        },
+    }
+}
+
+/// Five lines on stdout that say where everything is, and one more for whom nobody administers yet, and for the demo.
+#[expect(clippy::print_stdout, reason = "these lines are for the person at the terminal, and for scripts")]
+fn print_addresses(
+    config: &Config,
+    node: &Node,
+    began: Instant,
+    setup: Option<&Setup>,
+    demo: Option<&demo::DemoChannel>,
+) {
+    let (Some(http), Some(rtmp)) = (node.http, node.rtmp) else { return };
+    let public_url = config.public_url(http);
+    println!("Weir is up after {:.1} s. Ctrl-C stops it.", began.elapsed().as_secs_f64());
+    println!("  Watch    {public_url}");
+    println!("  Publish  {} (server in OBS; the key is in your dashboard)", config.public_rtmp_url(rtmp));
+    println!("  API      {public_url}/docs");
+    println!("  Data     {}", config.data_dir.display());
+    if let Some(setup) = setup {
+        println!(
+            "  Set up   {public_url}/register?setup_token={} makes you the administrator (kept in {})",
+            setup.token,
+            setup.file.display()
+        );
+    }
+    if let Some(demo) = demo {
+        println!("  Demo     {public_url}/{} (sign in as {} with {})", demo::HANDLE, demo::USERNAME, demo.password);
+    }
+    if public_url.starts_with("http://") && !http.ip().is_loopback() {
+        warn!(public_url, "plain http beyond this machine: anybody on the way can read passwords; use https");
+    }
+}

@@ -1,0 +1,280 @@
+//! Settings: each is a flag, an environment variable and a line of `weir.toml`, in this order of strength.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// What may be set; an absent value falls through to the next source and last to the default in [`Config`].
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// A file of settings [default: weir.toml in the data directory, if there is one]
+    #[arg(long = "config", env = "WEIR_CONFIG", global = true, value_name = "FILE")]
+    #[serde(skip)]
+    file: Option<PathBuf>,
+    /// Where everything is kept [default: .weir]
+    #[arg(long, env = "WEIR_DATA_DIR", global = true, value_name = "FOLDER")]
+    #[serde(skip)]
+    data_dir: Option<PathBuf>,
+    /// Where HTTP is served [default: 127.0.0.1:8080]
+    #[arg(long, env = "WEIR_HTTP", global = true, value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+    /// Where encoders connect [default: 127.0.0.1:1935]
+    #[arg(long, env = "WEIR_RTMP", global = true, value_name = "ADDRESS")]
+    rtmp: Option<SocketAddr>,
+    /// The address that browsers see; decides cookies, origin checks and links [default: from --http]
+    #[arg(long, env = "WEIR_PUBLIC_URL", global = true, value_name = "URL")]
+    public_url: Option<String>,
+    /// The address that streamers are told [default: from --rtmp]
+    #[arg(long, env = "WEIR_PUBLIC_RTMP_URL", global = true, value_name = "URL")]
+    public_rtmp_url: Option<String>,
+    /// An existing Postgres instead of one of our own
+    #[arg(long, env = "WEIR_DATABASE_URL", global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// An existing NATS server instead of one of our own
+    #[arg(long, env = "WEIR_NATS_URL", global = true, value_name = "URL")]
+    nats_url: Option<String>,
+    /// The keys that tokens and sealed data are made with; one file for all nodes [default: secrets.toml in the data
+    /// directory]
+    #[arg(long, env = "WEIR_SECRETS_FILE", global = true, value_name = "FILE")]
+    secrets_file: Option<PathBuf>,
+    /// How long a stream waits for its lost encoder, in seconds [default: 60]
+    #[arg(long, env = "WEIR_RECONNECT_GRACE_SECONDS", global = true, value_name = "SECONDS")]
+    reconnect_grace_seconds: Option<u32>,
+    /// How long a part of a segment lasts, in milliseconds, 200 to 2000: shorter is nearer to live and costs more
+    /// requests [default: 500]
+    #[arg(long, env = "WEIR_PART_MS", global = true, value_name = "MS")]
+    part_ms: Option<u32>,
+    /// How many connections to Postgres a process may hold, 4 to 200 [default: 16]
+    #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
+    database_connections: Option<u32>,
+    /// Which log lines are written, as in `info` or `warn,ingest=debug` [default: info]
+    #[arg(long, env = "WEIR_LOG", global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// How log lines look [default: human]
+    #[arg(long, env = "WEIR_LOG_FORMAT", global = true)]
+    log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The effective settings.
+#[derive(Debug, Clone, Serialize)]
+pub struct Config {
+    /// Absolute.
+    pub data_dir: PathBuf,
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// Where encoders connect.
+    pub rtmp: SocketAddr,
+    /// Without a slash at the end; `None`: made from the bound address.
+    pub public_url: Option<String>,
+    /// Without a slash at the end; `None`: made from the bound address.
+    pub public_rtmp_url: Option<String>,
+    /// `None`: our own Postgres.
+    pub database_url: Option<SecretUrl>,
+    /// `None`: our own NATS.
+    pub nats_url: Option<SecretUrl>,
+    /// Absolute.
+    pub secrets_file: PathBuf,
+    /// 1 s to an hour.
+    pub reconnect_grace_seconds: u32,
+    /// 200 to 2000.
+    pub part_ms: u32,
+    /// 4 to 200.
+    pub database_connections: u32,
+    /// A filter of tracing-subscriber.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// An address that may hold a password; shown without it.
+#[derive(Clone)]
+pub struct SecretUrl(String);
+
+impl SecretUrl {
+    /// With the password, for connecting.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return formatter.write_str("…") };
+        let (host, parameters) = match rest.rsplit_once('@') {
+            Some((_, host)) => (host, "…@"),
+            None => (rest, ""),
+        };
+        // Parameters may hold a password too.
+        write!(formatter, "{scheme}://{parameters}{}", host.split('?').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for SecretUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Serialize for SecretUrl {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Settings {
+    /// Adds what the file says and the defaults, and checks the lot.
+    ///
+    /// # Errors
+    /// Names the setting that is wrong and what would do.
+    pub fn resolve(self) -> anyhow::Result<Config> {
+        let data_dir = std::path::absolute(self.data_dir.as_deref().unwrap_or(Path::new(".weir")))
+            .context("the data directory has no absolute path")?;
+        let file = match &self.file {
+            Some(path) => Self::read(path)?,
+            None if data_dir.join("weir.toml").exists() => Self::read(&data_dir.join("weir.toml"))?,
+            None => Self::default(),
+        };
+        let secrets_file = match self.secrets_file.or(file.secrets_file) {
+            Some(path) => std::path::absolute(&path)
+                .with_context(|| format!("the secrets file {} has no absolute path", path.display()))?,
+            None => data_dir.join("secrets.toml"),
+        };
+        let database_url = self.database_url.or(file.database_url);
+        let nats_url = self.nats_url.or(file.nats_url);
+        Ok(Config {
+            http: self.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            rtmp: self.rtmp.or(file.rtmp).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 1935))),
+            public_url: address("public_url", self.public_url.or(file.public_url), &["http", "https"])?,
+            public_rtmp_url: address(
+                "public_rtmp_url",
+                self.public_rtmp_url.or(file.public_rtmp_url),
+                &["rtmp", "rtmps"],
+            )?,
+            database_url: address("database_url", database_url, &["postgres", "postgresql"])?.map(SecretUrl),
+            nats_url: address("nats_url", nats_url, &["nats", "tls"])?.map(SecretUrl),
+            reconnect_grace_seconds: within(
+                "reconnect_grace_seconds",
+                self.reconnect_grace_seconds.or(file.reconnect_grace_seconds).unwrap_or(60),
+                (1, 3_600),
+            )?,
+            part_ms: within("part_ms", self.part_ms.or(file.part_ms).unwrap_or(500), (200, 2_000))?,
+            database_connections: within(
+                "database_connections",
+                self.database_connections.or(file.database_connections).unwrap_or(16),
+                (4, 200),
+            )?,
+            log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
+            data_dir,
+            secrets_file,
+        })
+    }
+
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("the settings file {} cannot be read", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("the settings file {} is not right", path.display()))
+    }
+}
+
+impl Config {
+    /// How long a stream waits for its lost encoder.
+    pub fn reconnect_grace(&self) -> Duration {
+        Duration::from_secs(self.reconnect_grace_seconds.into())
+    }
+
+    /// What browsers are told, given where HTTP is really served.
+    pub fn public_url(&self, bound: SocketAddr) -> String {
+        self.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(bound)))
+    }
+
+    /// What streamers are told, given where RTMP is really served.
+    pub fn public_rtmp_url(&self, bound: SocketAddr) -> String {
+        self.public_rtmp_url.clone().unwrap_or_else(|| format!("rtmp://{}/live", reachable(bound)))
+    }
+}
+
+/// The address of a listener as this machine can open it: one that listens everywhere is found on loopback.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    match bound {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, v6.port())),
+        other => other,
+    }
+}
+
+fn address(name: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Result<Option<String>> {
+    let Some(value) = value else { return Ok(None) };
+    match value.split_once("://") {
+        Some((scheme, rest)) if schemes.contains(&scheme) && !rest.is_empty() => {
+            Ok(Some(value.trim_end_matches('/').to_owned()))
+        }
+        _ => bail!("{name} must be an address that begins with {}://", schemes.join(":// or ")),
+    }
+}
+
+fn within(name: &str, value: u32, (least, most): (u32, u32)) -> anyhow::Result<u32> {
+    if (least..=most).contains(&value) { Ok(value) } else { bail!("{name} is {value}; it must be {least} to {most}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> anyhow::Result<Config> {
+        toml::from_str::<Settings>(text)?.resolve()
+    }
+
+    #[test]
+    fn defaults_run_locally() {
+        let config = settings("").unwrap();
+        assert_eq!(config.http.to_string(), "127.0.0.1:8080");
+        assert_eq!(config.public_url(config.http), "http://127.0.0.1:8080");
+        assert_eq!(config.public_rtmp_url("0.0.0.0:1936".parse().unwrap()), "rtmp://127.0.0.1:1936/live");
+        assert!(config.data_dir.is_absolute());
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know_or_cannot_use() {
+        for (text, expected) in [
+            ("htpp = \"127.0.0.1:1\"", "unknown field"),
+            ("http = \"nowhere\"", "socket address"),
+            ("public_url = \"example.org\"", "public_url must be an address that begins with http:// or https://"),
+            ("part_ms = 10", "part_ms is 10; it must be 200 to 2000"),
+            ("database_url = \"mysql://x\"", "begins with postgres://"),
+        ] {
+            let error = format!("{:#}", settings(text).unwrap_err());
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn shows_no_password() {
+        let config = settings(
+            "database_url = \"postgres://weir:hunter2@db/weir?password=hunter2\"\nnats_url = \"nats://hunter2@n:4222\"",
+        )
+        .unwrap();
+        assert_eq!(config.database_url.as_ref().unwrap().expose(), "postgres://weir:hunter2@db/weir?password=hunter2");
+        let shown = toml::to_string(&config).unwrap();
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("postgres://…@db/weir"), "{shown}");
+    }
+}

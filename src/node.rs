@@ -1,0 +1,315 @@
+//! A process with some roles: started in the order in which they need each other, stopped in the reverse order.
+
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use api::{AccessTokenKey, Api, LiveStreams, Publishers};
+use axum::serve::ListenerExt;
+use clap::ValueEnum;
+use commands::{Commands, CommandsOptions, MasterKeys};
+use domain::ids::NodeId;
+use ingest::{Ingest, IngestConfig};
+use projections::{Projections, ReadModels};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use storage::Storage;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::{
+    config::Config,
+    secrets::{self, Secrets},
+    wire,
+};
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Role {
+    /// The REST API and the web app.
+    Api,
+    /// RTMP in, playback out.
+    Ingest,
+    /// The read models.
+    Projections,
+    /// The log to NATS.
+    Relay,
+    /// What follows the log and acts.
+    Processes,
+}
+
+impl Role {
+    /// All of them, as `weir up` runs them.
+    pub fn all() -> BTreeSet<Self> {
+        Self::value_variants().iter().copied().collect()
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Api => "api",
+            Self::Ingest => "ingest",
+            Self::Projections => "projections",
+            Self::Relay => "relay",
+            Self::Processes => "processes",
+        })
+    }
+}
+
+/// A running process: what it serves, and how to stop it.
+pub struct Node {
+    /// Where HTTP is served, by an `api` or `ingest` role.
+    pub http: Option<SocketAddr>,
+    /// Where encoders connect, by an `ingest` role.
+    pub rtmp: Option<SocketAddr>,
+    /// The write side, for what the command line does itself.
+    pub commands: Commands,
+    ingest: Option<Arc<Ingest>>,
+    server: Option<JoinHandle<()>>,
+    stopping: CancellationToken,
+    background: CancellationToken,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    projections: Option<Arc<Projections>>,
+}
+
+/// What a process is started with.
+pub struct NodeOptions {
+    pub config: Config,
+    pub roles: BTreeSet<Role>,
+    pub database_url: String,
+    pub nats_url: String,
+    /// The states of our own servers, for `/readyz`.
+    pub servers: wire::Servers,
+    /// Whether all roles are here, so that no other node need be asked about encoders.
+    pub is_alone: bool,
+}
+
+/// Brings both schemas to this version. Several processes may do so at once.
+pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
+    commands::migrate(database_url).await.context("the log's tables cannot be brought to this version")?;
+    projections::migrate(database_url).await.context("the read models' tables cannot be brought to this version")
+}
+
+impl Node {
+    /// Starts the roles; when it returns, they serve.
+    pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
+        let NodeOptions { config, roles, database_url, nats_url, servers, is_alone } = options;
+        let secrets = Secrets::load_or_make(&config.secrets_file)?;
+        let node_id = node_id(&config)?;
+        // Bound before anything else is started: an address in use is the most common mistake.
+        let serves_http = roles.contains(&Role::Api) || roles.contains(&Role::Ingest);
+        let listener = if serves_http { Some(listen(config.http).await?) } else { None };
+
+        migrate(&database_url).await?;
+        let pool = connect_postgres(&database_url, &config).await?;
+        let nats = connect_nats(&nats_url).await?;
+        let keys = MasterKeys::new(secrets.master_key.0.into(), secrets.digest_key.0.into());
+        let commands = Commands::start(pool.clone(), keys, CommandsOptions::default())
+            .await
+            .context("the write side cannot be started")?;
+
+        let background = CancellationToken::new();
+        let stopping = CancellationToken::new();
+        let mut tasks = Vec::new();
+        if roles.contains(&Role::Relay) {
+            let relay = commands::relay::run_with_hint(
+                pool.clone(),
+                nats.clone(),
+                node_id.to_string(),
+                commands.committed(),
+                background.clone(),
+            );
+            tasks.push(("relay", tokio::spawn(relay)));
+        }
+        let projections = roles.contains(&Role::Projections).then(|| {
+            Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
+        });
+        if roles.contains(&Role::Processes) {
+            let housekeeping = processes::housekeeping::run(commands.clone(), background.clone());
+            tasks.push(("housekeeping", tokio::spawn(housekeeping)));
+        }
+
+        let storage =
+            Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened")?;
+        let ingest = match roles.contains(&Role::Ingest) {
+            true => Some(Arc::new(start_ingest(&config, node_id, &commands, &storage).await?)),
+            false => None,
+        };
+        if let (Some(ingest), false) = (&ingest, is_alone) {
+            let answering = wire::answer_remote(Arc::clone(ingest), nats.clone(), background.clone());
+            tasks.push(("answers to other nodes", tokio::spawn(answering)));
+        }
+
+        let mut node = Self {
+            http: None,
+            rtmp: ingest.as_ref().map(|ingest| ingest.rtmp_addr()),
+            commands: commands.clone(),
+            ingest,
+            server: None,
+            stopping: stopping.clone(),
+            background,
+            tasks,
+            projections: projections.clone(),
+        };
+        if let Some(listener) = listener {
+            let http = listener.local_addr().context("the HTTP listener has no address")?;
+            node.http = Some(http);
+            let mut router = axum::Router::new();
+            if let Some(ingest) = &node.ingest {
+                router = router.nest("/live", ingest.router());
+            }
+            if roles.contains(&Role::Api) {
+                let public_rtmp_url = config.public_rtmp_url(node.rtmp.unwrap_or(config.rtmp));
+                let read = match &projections {
+                    Some(projections) => projections.read_models(),
+                    None => ReadModels::new(pool.clone()),
+                };
+                let (live, publishers) = node.media(&nats, is_alone);
+                router = router.merge(api::router(Api {
+                    commands,
+                    read,
+                    live,
+                    publishers,
+                    readiness: Arc::new(wire::NodeReadiness {
+                        pool,
+                        nats,
+                        projections,
+                        servers,
+                        stopping: stopping.clone(),
+                    }),
+                    access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
+                    public_url: config.public_url(http),
+                    public_rtmp_url,
+                }));
+            }
+            node.server = Some(tokio::spawn(serve(listener, router, stopping)));
+        }
+        Ok(node)
+    }
+
+    fn media(&self, nats: &async_nats::Client, is_alone: bool) -> (Arc<dyn LiveStreams>, Arc<dyn Publishers>) {
+        match &self.ingest {
+            Some(ingest) if is_alone => {
+                let media = Arc::new(wire::LocalMedia(Arc::clone(ingest)));
+                (media.clone(), media)
+            }
+            local => {
+                let media = Arc::new(wire::RemoteMedia { local: local.clone(), nats: nats.clone() });
+                (media.clone(), media)
+            }
+        }
+    }
+
+    /// Returns when a part of the process has ended that should not have, with its name.
+    pub async fn failed(&mut self) -> &'static str {
+        loop {
+            if let Some((name, _)) = self.tasks.iter().find(|(_, task)| task.is_finished()) {
+                return name;
+            }
+            if self.server.as_ref().is_some_and(JoinHandle::is_finished) {
+                return "the HTTP server";
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Stops in order: encoders and their streams first, while the log still takes their ends; then requests; then what
+    /// follows the log.
+    pub async fn shutdown(self) {
+        if let Some(ingest) = &self.ingest {
+            ingest.shutdown().await;
+        }
+        self.stopping.cancel();
+        if let Some(mut server) = self.server {
+            // Long answers are cut: players and feeds come back to another node, or to this one started again.
+            if tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
+                server.abort();
+            }
+        }
+        self.background.cancel();
+        for (name, task) in self.tasks {
+            if let Err(error) = task.await {
+                error!(name, %error, "a part of the process failed");
+            }
+        }
+        if let Some(projections) = self.projections {
+            projections.ended().await;
+        }
+        self.commands.shutdown().await;
+    }
+}
+
+/// How long requests in flight may take once the process stops.
+const HTTP_DRAIN: Duration = Duration::from_secs(3);
+
+async fn serve(listener: TcpListener, router: axum::Router, stopping: CancellationToken) {
+    // A part of a segment is one write; waiting for more of it would only delay it.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection cannot be told to send at once");
+        }
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await {
+        error!(%error, "the HTTP server failed");
+    }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("HTTP cannot be served on {address}; is something else there? Choose another with --http")
+    })
+}
+
+async fn start_ingest(
+    config: &Config,
+    node_id: NodeId,
+    commands: &Commands,
+    storage: &Storage,
+) -> anyhow::Result<Ingest> {
+    let mut settings = IngestConfig::new(config.rtmp);
+    settings.grace = config.reconnect_grace();
+    settings.packager.part_target_ms = config.part_ms;
+    let write_side = wire::WriteSide { commands: commands.clone(), node_id };
+    Ingest::start(settings, Arc::new(write_side), storage.clone()).await.with_context(|| {
+        format!("encoders cannot be taken in on {}; is something else there? Choose another with --rtmp", config.rtmp)
+    })
+}
+
+/// Which node this data directory is: the same over restarts, since a node ends the streams that its crash left open.
+fn node_id(config: &Config) -> anyhow::Result<NodeId> {
+    let path = config.data_dir.join("node-id");
+    let made = Uuid::now_v7().to_string();
+    if secrets::write_new(&path, &made)? {
+        info!(node.id = made, "this node has a new id");
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    text.trim().parse().with_context(|| format!("{} does not hold the id of a node", path.display()))
+}
+
+async fn connect_postgres(url: &str, config: &Config) -> anyhow::Result<PgPool> {
+    PgPoolOptions::new()
+        .max_connections(config.database_connections)
+        // A read or a command that must wait longer than this is refused with "try again" instead.
+        .acquire_timeout(Duration::from_secs(3))
+        .connect(url)
+        .await
+        .context("Postgres cannot be reached")
+}
+
+async fn connect_nats(url: &str) -> anyhow::Result<async_nats::Client> {
+    async_nats::ConnectOptions::new()
+        .name("weir")
+        .retry_on_initial_connect()
+        .event_callback(|event| async move {
+            match event {
+                async_nats::Event::Connected => info!("connected to NATS"),
+                async_nats::Event::Disconnected => warn!("lost NATS; read models follow Postgres until it is back"),
+                other => tracing::debug!(event = %other, "NATS"),
+            }
+        })
+        .connect(url)
+        .await
+        .context("the address of NATS cannot be used")
+}

@@ -1,0 +1,166 @@
+//! What the API needs of the media plane: in the same process, or on whichever node has the channel's encoder.
+
+use std::{sync::Arc, time::Duration};
+
+use api::{Advice, BoxFuture, IngestRefusal, IngestState, IngestStatus, LiveStreams, PortUnavailable, Publishers};
+use domain::{ids::ChannelId, streams::EndReason};
+use futures::{FutureExt, StreamExt};
+use ingest::Ingest;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+const STATUS_SUBJECT: &str = "weir.ingest.status";
+const CUT_SUBJECT: &str = "weir.ingest.cut";
+/// How long other nodes have to say that an encoder is theirs; those that have none say nothing.
+const REMOTE_PATIENCE: Duration = Duration::from_millis(300);
+
+/// The media plane of this process, and of this process alone.
+pub struct LocalMedia(pub Arc<Ingest>);
+
+impl LiveStreams for LocalMedia {
+    fn status(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<IngestStatus, PortUnavailable>> {
+        std::future::ready(Ok(status(&self.0, channel_id))).boxed()
+    }
+}
+
+impl Publishers for LocalMedia {
+    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), PortUnavailable>> {
+        self.0.cut(channel_id, EndReason::KeyRotated);
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+/// The media planes of all nodes, this one's first.
+pub struct RemoteMedia {
+    pub local: Option<Arc<Ingest>>,
+    pub nats: async_nats::Client,
+}
+
+impl RemoteMedia {
+    async fn ask(&self, channel_id: ChannelId) -> Result<IngestStatus, PortUnavailable> {
+        if let Some(ingest) = &self.local {
+            let status = status(ingest, channel_id);
+            if status.state != IngestState::Waiting {
+                return Ok(status);
+            }
+        }
+        let asked = self.nats.request(STATUS_SUBJECT, channel_id.to_string().into());
+        match tokio::time::timeout(REMOTE_PATIENCE, asked).await {
+            Ok(Ok(message)) => serde_json::from_slice(&message.payload).map_err(|error| {
+                debug!(%error, "a node's answer about an encoder cannot be read");
+                PortUnavailable
+            }),
+            // Nobody has one.
+            Err(_) => Ok(IngestStatus::default()),
+            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => Ok(IngestStatus::default()),
+            Ok(Err(error)) => {
+                debug!(%error, "the nodes cannot be asked about an encoder");
+                Err(PortUnavailable)
+            }
+        }
+    }
+
+    async fn tell(&self, channel_id: ChannelId) -> Result<(), PortUnavailable> {
+        if let Some(ingest) = &self.local {
+            ingest.cut(channel_id, EndReason::KeyRotated);
+        }
+        let told = async {
+            self.nats.publish(CUT_SUBJECT, channel_id.to_string().into()).await.map_err(|_| PortUnavailable)?;
+            self.nats.flush().await.map_err(|_| PortUnavailable)
+        };
+        tokio::time::timeout(REMOTE_PATIENCE, told).await.map_err(|_| PortUnavailable)?
+    }
+}
+
+impl LiveStreams for RemoteMedia {
+    fn status(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<IngestStatus, PortUnavailable>> {
+        self.ask(channel_id).boxed()
+    }
+}
+
+impl Publishers for RemoteMedia {
+    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), PortUnavailable>> {
+        self.tell(channel_id).boxed()
+    }
+}
+
+/// Answers other nodes about the encoders of this one, and cuts those that they name, until `cancel`.
+pub async fn answer_remote(ingest: Arc<Ingest>, nats: async_nats::Client, cancel: CancellationToken) {
+    loop {
+        let subscribed = async {
+            Ok::<_, async_nats::SubscribeError>((
+                nats.subscribe(STATUS_SUBJECT).await?,
+                nats.subscribe(CUT_SUBJECT).await?,
+            ))
+        };
+        let (mut asked, mut cuts) = match subscribed.await {
+            Ok(subscriptions) => subscriptions,
+            Err(error) => {
+                debug!(%error, "other nodes cannot be listened to yet");
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_secs(1)) => continue,
+                    () = cancel.cancelled() => return,
+                }
+            }
+        };
+        loop {
+            // The client keeps subscriptions over reconnections; they end when it is closed.
+            tokio::select! {
+                message = asked.next() => {
+                    let Some(message) = message else { break };
+                    let (Some(channel_id), Some(reply)) = (channel_id(&message.payload), message.reply) else { continue };
+                    let status = status(&ingest, channel_id);
+                    if status.state == IngestState::Waiting && status.last_refusal.is_none() {
+                        continue;
+                    }
+                    match serde_json::to_vec(&status) {
+                        Ok(answer) => drop(nats.publish(reply, answer.into()).await),
+                        Err(error) => debug!(%error, "an encoder's status cannot be written"),
+                    }
+                }
+                message = cuts.next() => {
+                    let Some(message) = message else { break };
+                    if let Some(channel_id) = channel_id(&message.payload) {
+                        ingest.cut(channel_id, EndReason::KeyRotated);
+                    }
+                }
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+}
+
+fn channel_id(payload: &[u8]) -> Option<ChannelId> {
+    std::str::from_utf8(payload).ok()?.parse().ok()
+}
+
+fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
+    use ingest::PublishState;
+    let status = ingest.status(channel_id);
+    let (video, audio) = status.tracks.map_or((None, None), |tracks| (Some(tracks.video), tracks.audio));
+    let health = status.health;
+    IngestStatus {
+        state: match status.state {
+            PublishState::Waiting => IngestState::Waiting,
+            PublishState::Receiving => IngestState::Receiving,
+            PublishState::Live => IngestState::Live,
+            PublishState::Reconnecting => IngestState::Reconnecting,
+        },
+        stream_id: status.stream_id,
+        connected_since: status.connected_since,
+        video,
+        audio,
+        bitrate_kbps: health.map(|health| health.bitrate_kbps),
+        keyframe_interval_ms: health.map(|health| health.key_frame_interval_ms).filter(|interval_ms| *interval_ms > 0),
+        advice: status
+            .advice
+            .into_iter()
+            .map(|advice| Advice { code: advice.code().into(), message: advice.message().into() })
+            .collect(),
+        last_refusal: status.last_refusal.map(|refusal| IngestRefusal {
+            code: refusal.code.into(),
+            message: refusal.message.into(),
+            at: refusal.at,
+        }),
+    }
+}

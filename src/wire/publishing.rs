@@ -1,0 +1,106 @@
+//! What the media plane needs of the write side.
+
+use commands::{CommandError, Commands, streams::StartStream};
+use domain::{
+    channels::Channel,
+    ids::{NodeId, StreamId},
+    streams::{EndReason, StreamRefusal},
+};
+use futures::{FutureExt, future::BoxFuture};
+use ingest::{OpenStream, PublishError, Publisher, Publishing, StartedStream};
+use tracing::{debug, error};
+
+/// The write side, told by the media plane of one node.
+pub struct WriteSide {
+    pub commands: Commands,
+    pub node_id: NodeId,
+}
+
+impl WriteSide {
+    async fn authorise(&self, stream_key: &str) -> Result<Publisher, PublishError> {
+        let publisher = commands::channels::authorise_publisher(&self.commands, stream_key)
+            .await
+            .map_err(|error| refusal("a stream key", error, |_| PublishError::KeyUnknown))?;
+        Ok(Publisher { channel_id: publisher.channel_id, channel_handle: publisher.handle })
+    }
+
+    async fn start(&self, stream: StartedStream) -> Result<(), PublishError> {
+        let channel = self.commands.load::<Channel>(&stream.channel_id.to_string()).await;
+        let channel = channel.map_err(|error| refusal("a channel", error.into(), |never: Never| match never {}))?;
+        // A channel is not deleted, so one whose key was just accepted has a title.
+        let title = channel.and_then(|(channel, _)| channel.title().map(|title| title.as_str().to_owned()));
+        let start = StartStream {
+            stream_id: stream.stream_id,
+            channel_id: stream.channel_id,
+            node_id: self.node_id,
+            title: title.ok_or(PublishError::KeyUnknown)?,
+            video: stream.video,
+            audio: stream.audio,
+        };
+        commands::streams::start(&self.commands, start)
+            .await
+            .map_err(|error| refusal("a start", error, stream_refusal))?;
+        Ok(())
+    }
+
+    async fn end(&self, stream_id: StreamId, reason: EndReason) -> Result<(), PublishError> {
+        commands::streams::end(&self.commands, stream_id, self.node_id, reason)
+            .await
+            .map_err(|error| refusal("an end", error, stream_refusal))?;
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<Vec<OpenStream>, PublishError> {
+        let open = commands::streams::open_streams(&self.commands, self.node_id).await;
+        let open = open.map_err(|error| refusal("open streams", error.into(), |never: Never| match never {}))?;
+        let open = open.into_iter().map(|open| OpenStream {
+            stream_id: open.stream_id,
+            channel_id: open.channel_id,
+            started_at: open.started_at,
+        });
+        Ok(open.collect())
+    }
+}
+
+impl Publishing for WriteSide {
+    fn authorise_publisher<'a>(&'a self, stream_key: &'a str) -> BoxFuture<'a, Result<Publisher, PublishError>> {
+        self.authorise(stream_key).boxed()
+    }
+
+    fn stream_started(&self, stream: StartedStream) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.start(stream).boxed()
+    }
+
+    fn stream_ended(&self, stream_id: StreamId, reason: EndReason) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.end(stream_id, reason).boxed()
+    }
+
+    fn open_streams(&self) -> BoxFuture<'_, Result<Vec<OpenStream>, PublishError>> {
+        self.open().boxed()
+    }
+}
+
+/// A command that has nothing to refuse.
+enum Never {}
+
+fn stream_refusal(refusal: StreamRefusal) -> PublishError {
+    match refusal {
+        StreamRefusal::ChannelLive | StreamRefusal::AlreadyStarted => PublishError::AlreadyLive,
+        StreamRefusal::Unknown | StreamRefusal::AlreadyEnded | StreamRefusal::OtherNode => PublishError::StreamUnknown,
+    }
+}
+
+/// What the media plane is told. It asks again when the write side is away, so that is not worth more than a debug line.
+fn refusal<R>(what: &'static str, error: CommandError<R>, refused: impl FnOnce(R) -> PublishError) -> PublishError {
+    match error {
+        CommandError::Refused(refusal) => return refused(refusal),
+        CommandError::Conflict | CommandError::Overloaded => debug!(what, "the write side is busy"),
+        CommandError::Unavailable(source) | CommandError::OutcomeUnknown(source) => {
+            debug!(what, error = source.to_string(), "the write side does not answer");
+        }
+        CommandError::Unexpected(source) => {
+            error!(what, error = source.to_string(), "the log cannot be read or written")
+        }
+    }
+    PublishError::Unavailable
+}

@@ -1,0 +1,113 @@
+//! The REST API as a client meets it.
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+
+/// Someone who talks to a Weir; signed in or not.
+#[derive(Clone)]
+pub struct Caller {
+    client: Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Caller {
+    /// Nobody in particular.
+    pub fn anonymous(http: &str) -> Self {
+        Self { client: Client::new(), base: format!("{http}/api/v1"), token: None }
+    }
+
+    /// A new account; with a set-up token it is the administrator.
+    pub async fn register(http: &str, username: &str, setup_token: Option<&str>) -> Self {
+        let mut body = json!({
+            "username": username, "email": format!("{username}@example.org"), "password": "a river runs through it",
+        });
+        if let Some(token) = setup_token {
+            body["setup_token"] = token.into();
+        }
+        let mut caller = Self::anonymous(http);
+        let (status, answer) = caller.call(Method::POST, "auth/register", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        caller.token = Some(answer["access_token"].as_str().unwrap().to_owned());
+        caller
+    }
+
+    /// Signs in again, as after a restart.
+    pub async fn sign_in(http: &str, username: &str) -> Self {
+        let mut caller = Self::anonymous(http);
+        let body = json!({ "username": username, "password": "a river runs through it" });
+        let (status, answer) = caller.call(Method::POST, "auth/login", Some(body)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        caller.token = Some(answer["access_token"].as_str().unwrap().to_owned());
+        caller
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.try_call(method, path, body).await.unwrap()
+    }
+
+    /// `Err` when there is no answer at all, as while Weir restarts.
+    pub async fn try_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Value), reqwest::Error> {
+        let mut request = self.client.request(method, format!("{}/{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status();
+        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.call(Method::GET, path, None).await;
+        assert!(status.is_success(), "GET {path}: {status} {answer}");
+        answer
+    }
+
+    /// Makes a channel and gives its stream key.
+    pub async fn channel(&self, handle: &str) -> String {
+        let body = json!({ "handle": handle, "title": format!("The channel {handle}") });
+        let (status, answer) = self.call(Method::POST, "channels", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        let key = self.get(&format!("channels/{handle}/stream-key")).await;
+        key["stream_key"].as_str().unwrap().to_owned()
+    }
+
+    /// Every event of the log, for an administrator.
+    pub async fn events(&self) -> Vec<Value> {
+        let mut events: Vec<Value> = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event| event["position"].as_i64().unwrap());
+            let page = self.get(&format!("events?after={after}&limit=100")).await;
+            let items = page["items"].as_array().unwrap();
+            if items.is_empty() {
+                return events;
+            }
+            events.extend(items.iter().cloned());
+        }
+    }
+}
+
+/// Positions without a hole, and each aggregate's stream ended at most once after it started.
+pub fn check_events(events: &[Value]) {
+    for (event, expected) in events.iter().zip(1..) {
+        assert_eq!(event["position"], expected, "positions are contiguous: {event}");
+    }
+    let of = |kind: &str| -> Vec<&str> {
+        events.iter().filter(|event| event["type"] == kind).map(|event| event["subject"].as_str().unwrap()).collect()
+    };
+    for kind in ["stream.started", "stream.ended"] {
+        let mut subjects = of(kind);
+        let all = subjects.len();
+        subjects.sort_unstable();
+        subjects.dedup();
+        assert_eq!(subjects.len(), all, "{kind} happens once a stream");
+    }
+}

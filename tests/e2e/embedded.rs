@@ -1,0 +1,111 @@
+//! `weir up` and its own Postgres and NATS: up, down, again, and never two at once.
+
+use std::process::Stdio;
+
+use crate::{
+    api::{Caller, check_events},
+    encoder::Encoder,
+    thread::channel_when,
+    weir::{DataDir, Weir, command, eventually},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_without_a_trace_and_finds_everything_again() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    let token = weir.setup_token();
+    let streamer = Caller::register(&weir.http, "keeper", Some(&token)).await;
+    let key = streamer.channel("river").await;
+    let status = weir.terminate();
+    assert!(status.success(), "{status}\n{}", weir.log());
+    assert_eq!(folder.processes(), [], "nothing is left running");
+
+    let weir = Weir::up_again(&folder, &weir);
+    assert!(weir.said.iter().all(|line| !line.contains("setup_token=")), "an administrator exists: {:?}", weir.said);
+    let again = Caller::sign_in(&weir.http, "keeper").await;
+    assert_eq!(again.get("channels/river/stream-key").await["stream_key"], key.as_str());
+    check_events(&again.events().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_live_streams_in_order() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    let streamer = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
+    let key = streamer.channel("river").await;
+    let encoder = Encoder::publish(&weir.rtmp, &key);
+    channel_when(&streamer, "river", true).await;
+    let status = weir.interrupt();
+    assert!(status.success(), "{status}\n{}", weir.log());
+    assert_eq!(folder.processes(), [], "nothing is left running");
+    drop(encoder);
+
+    let weir = Weir::up_again(&folder, &weir);
+    let again = Caller::sign_in(&weir.http, "keeper").await;
+    let streams = again.get("streams?channel=river").await;
+    assert_eq!(streams["items"][0]["end_reason"], "shutdown", "{streams}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_one_on_the_same_folder_is_refused() {
+    let folder = DataDir::new();
+    let weir = Weir::up(&folder);
+    let second = command(&folder)
+        .args(["up", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr);
+    let pid = weir.pid().as_raw_nonzero().to_string();
+    assert!(said.contains("already") && said.contains(&pid), "{said}");
+    Caller::anonymous(&weir.http).get("streams").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orphans_of_a_kill_are_stopped_at_the_next_start() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
+    weir.kill();
+    let weir = Weir::up_again(&folder, &weir);
+    folder.child("postgres");
+    folder.child("nats-server");
+    Caller::sign_in(&weir.http, "keeper").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn existing_servers_are_used_when_named() {
+    let database = ::embedded::testing::database().await;
+    let nats = ::embedded::testing::nats().await;
+    let folder = DataDir::new();
+    let weir = Weir::up_with(
+        &folder,
+        &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--database-url", &database.url, "--nats-url", &nats],
+    );
+    assert_eq!(folder.processes().len(), 1, "no servers of its own: {:?}", folder.processes());
+    let streamer = Caller::register(&weir.http, "streamer", None).await;
+    let key = streamer.channel("river").await;
+    let encoder = Encoder::publish(&weir.rtmp, &key);
+    channel_when(&streamer, "river", true).await;
+    encoder.stop();
+    channel_when(&streamer, "river", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_child_is_started_again() {
+    let folder = DataDir::new();
+    let weir = Weir::up(&folder);
+    for name in ["postgres", "nats-server"] {
+        let before = folder.child(name);
+        let pid = rustix::process::Pid::from_raw(before).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        eventually(&format!("a new {name}"), async || {
+            let ready = reqwest::get(format!("{}/readyz", weir.http)).await.ok()?.status().is_success();
+            (ready && folder.child_if_any(name).is_some_and(|pid| pid != before)).then_some(())
+        })
+        .await;
+    }
+    Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
+    assert!(weir.log().contains("postgres") && weir.log().contains("nats"), "{}", weir.log());
+}

@@ -1,0 +1,221 @@
+//! A running `weir up` in a folder of its own, on ports that the system chooses.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// How long anything may take before a test gives up: far longer than it ever takes, so that a slow machine does not
+/// make a test fail.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives a value.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(began.elapsed() < PATIENCE, "still waiting after {PATIENCE:?} for: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A folder that a child under another user can reach, removed at the end.
+pub struct DataDir(tempfile::TempDir);
+
+impl DataDir {
+    pub fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::Builder::new().prefix("weir-e2e-").tempdir_in("/tmp").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The processes, other than this one, whose command line or working folder names this folder.
+    pub fn processes(&self) -> Vec<(i32, String)> {
+        let folder = self.path().to_str().unwrap();
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            let cwd = fs::read_link(entry.path().join("cwd")).unwrap_or_default();
+            if pid != std::process::id().cast_signed() && (line.contains(folder) || cwd.starts_with(folder)) {
+                found.push((pid, line));
+            }
+        }
+        found
+    }
+
+    /// The one child of Weir whose program is called `name`: of Postgres the postmaster.
+    pub fn child(&self, name: &str) -> i32 {
+        self.child_if_any(name).unwrap_or_else(|| panic!("no {name} runs: {:?}", self.processes()))
+    }
+
+    pub fn child_if_any(&self, name: &str) -> Option<i32> {
+        let is_called = |line: &str| Path::new(line.split(' ').next().unwrap_or_default()).ends_with(name);
+        let found: Vec<i32> =
+            self.processes().into_iter().filter(|(_, line)| is_called(line)).map(|(pid, _)| pid).collect();
+        assert!(found.len() <= 1, "one {name} runs: {:?}", self.processes());
+        found.first().copied()
+    }
+}
+
+pub struct Weir {
+    child: Child,
+    /// `http://127.0.0.1:port`.
+    pub http: String,
+    /// `rtmp://127.0.0.1:port/live`.
+    pub rtmp: String,
+    /// What it printed until it was up.
+    pub said: Vec<String>,
+    log: PathBuf,
+}
+
+impl Weir {
+    /// Starts `weir up` on `folder` and waits until it says that it is up.
+    pub fn up(folder: &DataDir) -> Self {
+        Self::up_with(folder, &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"])
+    }
+
+    /// Starts again on the ports of before, as an operator's Weir would.
+    pub fn up_again(folder: &DataDir, before: &Weir) -> Self {
+        let rtmp = before.rtmp.trim_start_matches("rtmp://").trim_end_matches("/live");
+        Self::up_with(folder, &["--http", before.http.trim_start_matches("http://"), "--rtmp", rtmp])
+    }
+
+    pub fn up_with(folder: &DataDir, arguments: &[&str]) -> Self {
+        let log = folder.path().with_extension("log");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut child = command(folder)
+            .arg("up")
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(file))
+            // A group of its own, so that a test can press Ctrl-C in its terminal.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let lines = read_lines(child.stdout.take().unwrap());
+        let mut said = Vec::new();
+        let began = Instant::now();
+        let find = |said: &[String], word: &str, scheme: &str| {
+            let line = said.iter().find(|line| line.trim_start().starts_with(word))?;
+            line.split_whitespace().find(|part| part.starts_with(scheme)).map(str::to_owned)
+        };
+        loop {
+            if let (Some(http), Some(rtmp)) = (find(&said, "Watch", "http://"), find(&said, "Publish", "rtmp://")) {
+                // The rest of what it says about itself comes at once.
+                while let Ok(line) = lines.recv_timeout(Duration::from_millis(300)) {
+                    said.push(line);
+                }
+                return Self { child, http, rtmp, said, log };
+            }
+            match lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
+                Ok(line) => said.push(line),
+                Err(_) => {
+                    let ended = child.try_wait().unwrap();
+                    drop(child.kill());
+                    let log = fs::read_to_string(&log).unwrap_or_default();
+                    panic!("weir up did not come up ({ended:?}); it said {said:?}\n{log}");
+                }
+            }
+        }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// SIGTERM, as a service manager sends it; waits for the end.
+    pub fn terminate(&mut self) -> ExitStatus {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+        self.wait()
+    }
+
+    /// Ctrl-C in its terminal: SIGINT to the whole foreground group.
+    pub fn interrupt(&mut self) -> ExitStatus {
+        kill_process_group(self.pid(), Signal::INT).unwrap();
+        self.wait()
+    }
+
+    /// kill -9: no chance to tidy up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "weir did not stop:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The set-up token that it printed.
+    pub fn setup_token(&self) -> String {
+        let line = self.said.iter().find(|line| line.contains("setup_token=")).expect("a set-up token is printed");
+        let (_, token) = line.split_once("setup_token=").unwrap();
+        token.split_whitespace().next().unwrap().to_owned()
+    }
+}
+
+impl Drop for Weir {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // In order, so that its children go too.
+            drop(kill_process(self.pid(), Signal::TERM));
+            let began = Instant::now();
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+        if std::thread::panicking() {
+            eprintln!("---- log of weir ----\n{}", self.log());
+        }
+        drop(fs::remove_file(&self.log));
+    }
+}
+
+/// The binary with `folder` as its data directory and nothing taken from this test's environment.
+pub fn command(folder: &DataDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WEIR_")) {
+        command.env_remove(name);
+    }
+    command.arg("--data-dir").arg(folder.path().join("data")).current_dir("/tmp");
+    command
+}
+
+fn read_lines(stdout: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            // The test may be over; the pipe is read on, so that Weir never blocks on it.
+            drop(send.send(line));
+        }
+    });
+    receive
+}
