@@ -1,1 +1,102 @@
-//! The REST API, sessions, live sockets and the web app's files.
+//! The REST API, sessions and the web app's files.
+//!
+//! A capability is a module here with its routes: who may, which command or query, and how the answer looks. Wire types
+//! are in `openapi`. To add one: write the module with a `routes()` function and add a line to [`routes`]; the tests
+//! fail until `tests/it/operations.rs` knows how to call every operation, signed in and not.
+//!
+//! Around every route lies [`frame`]: request ids, one log line a call, time limits, panics, problem documents for all
+//! that fails, and the headers that browsers are told by.
+//!
+//! **Read your writes**: a command answers with the position of its event; the API waits up to two seconds until the read
+//! models have it and renders from them. After that it answers 202 with the address where the result will be.
+
+mod access_token;
+mod accounts;
+mod addresses;
+mod authentication;
+mod channels;
+mod conditional;
+mod document;
+mod error;
+mod events;
+mod extract;
+mod frame;
+mod ingest;
+mod operation;
+mod ports;
+mod server;
+mod streams;
+mod web_app;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Extensions, HeaderMap, StatusCode, Version, header},
+    middleware,
+};
+use tower_http::compression::{
+    CompressionLayer,
+    predicate::{Predicate, SizeAbove},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use access_token::AccessTokenKey;
+pub use ports::{
+    Advice, BoxFuture, Check, IngestRefusal, IngestState, IngestStatus, LiveStreams, PortUnavailable, Publishers,
+    Readiness,
+};
+pub use server::Api;
+pub use web_app::WebApp;
+
+use server::Server;
+
+/// The most that a request's body may have, in bytes.
+pub const BODY_LIMIT_BYTES: usize = 64 * 1024;
+
+/// Everything that is served but the media under `/live`: the API, its document, Swagger UI, health and the web app.
+///
+/// Serve it with [`SocketAddr`](std::net::SocketAddr) as connect info; without it sessions are recorded without an
+/// address.
+pub fn router(api: Api) -> Router {
+    router_with(api, WebApp::embedded())
+}
+
+/// The same as [`router`] with another web app than the one that was built in.
+pub fn router_with(api: Api, web_app: WebApp) -> Router {
+    let server = Arc::new(Server::new(api, web_app));
+    let routes: Router<Arc<Server>> = routes().into();
+    // Swagger UI and the web app's files come compressed.
+    let compression = CompressionLayer::new().compress_when(SizeAbove::new(1024).and(is_json));
+    routes
+        .layer(compression)
+        .merge(openapi::swagger::router("/docs", document::PATH))
+        .fallback(web_app::serve)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .layer(middleware::from_fn_with_state(Arc::clone(&server), frame::frame))
+        .with_state(server)
+}
+
+/// The OpenAPI document of the API.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = routes().into_openapi();
+    openapi::document::complete(&mut document);
+    document
+}
+
+fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::with_openapi(openapi::document::frame())
+        .merge(accounts::routes())
+        .merge(channels::routes())
+        .merge(streams::routes())
+        .merge(ingest::routes())
+        .merge(events::routes())
+        .merge(operation::routes())
+        .routes(routes!(document::get_document))
+}
+
+fn is_json(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}

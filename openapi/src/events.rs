@@ -41,8 +41,8 @@ pub struct Event {
     #[serde(with = "time::serde::rfc3339")]
     #[schema(example = "2026-11-21T10:00:00.123456Z")]
     pub time: OffsetDateTime,
-    /// Who caused it: `account/<id>`, `ingest/<node id>` or `system`.
-    #[schema(example = "account/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
+    /// Who caused it: `account:<id>`, `ingest:<node id>` or `system`.
+    #[schema(example = "account:01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
     pub actor: String,
     /// The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`.
     #[schema(value_type = Object, example = json!({"handle": "river_talks", "title": "Talks by the river"}))]

@@ -1,0 +1,267 @@
+//! Accounts: registering, signing in and out, who am I.
+
+mod client;
+mod refresh_cookie;
+
+use std::sync::Arc;
+
+use axum::{
+    Json as JsonBody,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use commands::{
+    Actor, CommandError,
+    accounts::{self, AccountsError, Register, sessions},
+};
+use domain::{
+    accounts::{AccountRefusal, SessionRefusal},
+    ids::AccountId,
+};
+use openapi::{
+    Problem,
+    accounts::{Account, LoginRequest, RegisterRequest, SignedIn},
+    operation::Accepted,
+};
+use projections::accounts::AccountRow;
+use time::OffsetDateTime;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use zeroize::Zeroizing;
+
+use self::{client::Client, refresh_cookie::RefreshCookie};
+use crate::{
+    access_token,
+    authentication::Authenticated,
+    error::{ApiError, ApiResult},
+    extract::Json,
+    frame::RequestContext,
+    operation::accepted,
+    server::Server,
+};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(login))
+        .routes(routes!(refresh_session))
+        .routes(routes!(logout))
+        .routes(routes!(get_me))
+}
+
+const ME: &str = "/api/v1/auth/me";
+
+/// Register
+///
+/// Makes an account and signs it in. With the set-up token that `weir up` printed the account is the administrator.
+#[utoipa::path(
+    post, path = "/api/v1/auth/register", operation_id = "register", tag = "accounts",
+    request_body = RegisterRequest,
+    responses(
+        (status = 201, description = "Registered and signed in; the refresh cookie is set.", body = SignedIn,
+            headers(("Set-Cookie" = String, description = "The refresh cookie."), ("Location" = String, description = "Where the account is."))),
+        (status = 202, description = "Registered and the refresh cookie set, but the account cannot be read yet: refresh the session in a moment.", body = Accepted,
+            headers(("Set-Cookie" = String, description = "The refresh cookie."), ("Location" = String, description = "Where the account will be."))),
+        (status = 403, description = "`setup_token_invalid`: the set-up token is wrong or used up.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`username_taken`: somebody else has this username.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn register(
+    State(server): State<Arc<Server>>,
+    context: RequestContext,
+    client: Client,
+    Json(request): Json<RegisterRequest>,
+) -> ApiResult<Response> {
+    let RegisterRequest { username, email, password, setup_token } = request;
+    let metadata = context.metadata(Actor::System);
+    let register = Register { username, email, password: password.into(), setup_token, metadata };
+    let registered = accounts::register(&server.commands, register).await.map_err(not_registered)?;
+    context.signed_in(registered.account_id);
+    let session = open_session(&server, registered.account_id, &client).await?;
+    let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
+    if !server.has_read(registered.position).await {
+        return Ok((cookie, accepted(registered.position, ME.to_owned())).into_response());
+    }
+    let signed_in = signed_in(&server, &session).await?;
+    let location = [(header::LOCATION, HeaderValue::from_static(ME))];
+    Ok((StatusCode::CREATED, cookie, location, JsonBody(signed_in)).into_response())
+}
+
+/// Sign in
+///
+/// An unknown username and a wrong password get the same answer after the same time.
+#[utoipa::path(
+    post, path = "/api/v1/auth/login", operation_id = "login", tag = "accounts",
+    request_body = LoginRequest,
+    responses(
+        (status = 200, description = "Signed in; the refresh cookie is set.", body = SignedIn,
+            headers(("Set-Cookie" = String, description = "The refresh cookie."))),
+        (status = 401, description = "`credentials_wrong`: the username or the password is wrong.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn login(
+    State(server): State<Arc<Server>>,
+    context: RequestContext,
+    client: Client,
+    Json(request): Json<LoginRequest>,
+) -> ApiResult<Response> {
+    let password = Zeroizing::new(request.password);
+    let account_id = accounts::verify(&server.commands, &request.username, &password).await.map_err(|error| {
+        ApiError::command(error, |_| {
+            ApiError::new(StatusCode::UNAUTHORIZED, "credentials_wrong", "Username or password are wrong")
+                .detail("The username or the password is wrong. Check both and try again.")
+        })
+    })?;
+    context.signed_in(account_id);
+    let session = open_session(&server, account_id, &client).await?;
+    let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
+    let signed_in = signed_in(&server, &session).await?;
+    Ok((cookie, JsonBody(signed_in)).into_response())
+}
+
+/// Refresh the session
+///
+/// Gives the next access token for the refresh cookie, and replaces the cookie. A cookie that was replaced longer than ten
+/// seconds ago ends the session: somebody else may hold a copy. Only pages of this install may ask.
+#[utoipa::path(
+    post, path = "/api/v1/auth/refresh", operation_id = "refresh_session", tag = "accounts",
+    security(("refresh_cookie" = [])),
+    responses(
+        (status = 200, description = "The next access token; the refresh cookie is replaced.", body = SignedIn,
+            headers(("Set-Cookie" = String, description = "The next refresh cookie."))),
+        (status = 401, description = "`session_ended`: there is no cookie, or its session is over.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`cross_site`: another site asks.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn refresh_session(
+    State(server): State<Arc<Server>>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    refuse_other_sites(&server, &headers)?;
+    let cookie = RefreshCookie::new(&server.addresses);
+    let Some(token) = cookie.read(&headers) else {
+        return Err(session_ended("There is no refresh cookie; sign in."));
+    };
+    let session = sessions::refresh(&server.commands, &token).await.map_err(|error| {
+        ApiError::command(error, |_| session_ended("The session is over; sign in again.").headers(cookie.clear()))
+    })?;
+    context.signed_in(session.account_id);
+    let signed_in = signed_in(&server, &session).await?;
+    Ok((cookie.set(&session.refresh_token), JsonBody(signed_in)).into_response())
+}
+
+/// Sign out
+///
+/// Ends the session of the refresh cookie, also for access tokens that are already out. Without a cookie, or with one whose
+/// session is over, there is nothing to do and the answer is the same. Only pages of this install may ask.
+#[utoipa::path(
+    post, path = "/api/v1/auth/logout", operation_id = "logout", tag = "accounts",
+    security(("refresh_cookie" = [])),
+    responses(
+        (status = 204, description = "Signed out; the refresh cookie is gone.",
+            headers(("Set-Cookie" = String, description = "Takes the refresh cookie away."))),
+        (status = 403, description = "`cross_site`: another site asks.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn logout(State(server): State<Arc<Server>>, headers: HeaderMap) -> ApiResult<Response> {
+    refuse_other_sites(&server, &headers)?;
+    let cookie = RefreshCookie::new(&server.addresses);
+    if let Some(token) = cookie.read(&headers) {
+        match sessions::end(&server.commands, &token).await {
+            // Somebody else was faster.
+            Ok(()) | Err(CommandError::Refused(_)) => {}
+            Err(error) => return Err(session_failed(error)),
+        }
+    }
+    Ok((StatusCode::NO_CONTENT, cookie.clear()).into_response())
+}
+
+/// Who am I
+#[utoipa::path(
+    get, path = "/api/v1/auth/me", operation_id = "get_me", tag = "accounts",
+    security(("access_token" = [])),
+    responses((status = 200, description = "The account that is signed in.", body = Account)),
+)]
+async fn get_me(State(server): State<Arc<Server>>, authenticated: Authenticated) -> ApiResult<JsonBody<Account>> {
+    Ok(JsonBody(own_account(&server, authenticated.account_id).await?))
+}
+
+async fn open_session(server: &Server, account_id: AccountId, client: &Client) -> ApiResult<sessions::OpenedSession> {
+    sessions::open(&server.commands, account_id, &client.user_agent, &client.address).await.map_err(session_failed)
+}
+
+async fn signed_in(server: &Server, session: &sessions::OpenedSession) -> ApiResult<SignedIn> {
+    Ok(SignedIn {
+        account: own_account(server, session.account_id).await?,
+        access_token: server.tokens.sign(session.account_id, session.session_id, OffsetDateTime::now_utc()),
+        expires_in: access_token::LIFETIME_SECONDS,
+    })
+}
+
+/// The account as its owner sees it. Whoever has a session has an account, so that a read model without it is behind.
+async fn own_account(server: &Server, account_id: AccountId) -> ApiResult<Account> {
+    if let Some(row) = server.read.accounts().by_id(account_id).await? {
+        return Ok(account(row));
+    }
+    let head = commands::events::head(server.commands.pool()).await.map_err(ApiError::unavailable)?;
+    server.has_read(head).await;
+    let row = server.read.accounts().by_id(account_id).await?;
+    row.map(account).ok_or_else(|| ApiError::unavailable("the read model does not have the account yet"))
+}
+
+fn account(row: AccountRow) -> Account {
+    Account {
+        id: row.id.uuid(),
+        username: row.username,
+        email: row.email,
+        is_administrator: row.is_administrator,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        version: row.version,
+    }
+}
+
+/// Refuses what another site's page made a browser send: the cookie would ride along.
+fn refuse_other_sites(server: &Server, headers: &HeaderMap) -> ApiResult<()> {
+    let is_ours = match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(b"same-origin" | b"none") => true,
+        Some(_) => false,
+        // An old browser, or none at all.
+        None => headers
+            .get(header::ORIGIN)
+            .is_none_or(|origin| origin.as_bytes().eq_ignore_ascii_case(server.addresses.origin().as_bytes())),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    Err(ApiError::new(StatusCode::FORBIDDEN, "cross_site", "Another site asks")
+        .detail("Only pages of this install may do this."))
+}
+
+fn not_registered(error: AccountsError) -> ApiError {
+    let setup_token_invalid = || {
+        ApiError::new(StatusCode::FORBIDDEN, "setup_token_invalid", "The set-up token is not valid")
+            .detail("The set-up token is wrong or was already used. Leave it out to register without it.")
+    };
+    match error {
+        AccountsError::Invalid(invalid) => ApiError::validation_failed(invalid),
+        AccountsError::SetupTokenWrong => setup_token_invalid(),
+        AccountsError::Command(error) => ApiError::command(error, |refusal| match refusal {
+            AccountRefusal::UsernameTaken => {
+                ApiError::new(StatusCode::CONFLICT, "username_taken", "The username is taken")
+                    .detail("Somebody else has this username. Choose another.")
+            }
+            AccountRefusal::SetupTokenUsed => setup_token_invalid(),
+            AccountRefusal::AlreadyExists => ApiError::internal("a new account was there before"),
+        }),
+    }
+}
+
+fn session_failed(error: CommandError<SessionRefusal>) -> ApiError {
+    ApiError::command(error, ApiError::internal)
+}
+
+fn session_ended(detail: &'static str) -> ApiError {
+    ApiError::new(StatusCode::UNAUTHORIZED, "session_ended", "The session has ended").detail(detail)
+}

@@ -1,0 +1,88 @@
+//! Every address that is shown, put into a page or into an answer. All begin with what the operator said is public.
+
+use domain::ids::{ChannelId, StreamId};
+
+/// Where the public finds this install.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    public_url: String,
+    rtmp_url: String,
+}
+
+impl Addresses {
+    /// `public_url` as browsers see it, with or without a slash at its end; `public_rtmp_url` with or without the
+    /// application's name, which is always `live`.
+    pub(crate) fn new(public_url: &str, public_rtmp_url: &str) -> Self {
+        let rtmp_url = public_rtmp_url.trim_end_matches('/');
+        let rtmp_url = rtmp_url.strip_suffix("/live").unwrap_or(rtmp_url);
+        Self { public_url: public_url.trim_end_matches('/').to_owned(), rtmp_url: format!("{rtmp_url}/live") }
+    }
+
+    /// Without a slash at its end.
+    pub(crate) fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// Whether browsers come by https.
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+    }
+
+    /// What browsers send as `Origin` from our own pages.
+    pub(crate) fn origin(&self) -> &str {
+        let host = self.public_url.find("://").map_or(0, |at| at + 3);
+        let end = self.public_url[host..].find('/').map_or(self.public_url.len(), |at| host + at);
+        &self.public_url[..end]
+    }
+
+    /// Where encoders publish to.
+    pub(crate) fn rtmp_url(&self) -> &str {
+        &self.rtmp_url
+    }
+
+    /// A channel's playlist, which stays the same.
+    pub(crate) fn channel_hls(&self, channel_id: ChannelId) -> String {
+        format!("{}/live/channels/{channel_id}/index.m3u8", self.public_url)
+    }
+
+    /// A stream's playlist.
+    pub(crate) fn stream_hls(&self, stream_id: StreamId) -> String {
+        format!("{}/live/{stream_id}/index.m3u8", self.public_url)
+    }
+
+    /// A stream's latest picture.
+    pub(crate) fn thumbnail(&self, stream_id: StreamId) -> String {
+        format!("{}/live/{stream_id}/thumbnail.jpg", self.public_url)
+    }
+
+    /// A page of the web app.
+    pub(crate) fn page(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Addresses;
+
+    #[test]
+    fn slashes_and_the_application_may_be_there_or_not() {
+        for (url, rtmp) in [
+            ("https://weir.example.org", "rtmp://weir.example.org:1935"),
+            ("https://weir.example.org/", "rtmp://weir.example.org:1935/live/"),
+        ] {
+            let addresses = Addresses::new(url, rtmp);
+            assert_eq!(addresses.page("/mira"), "https://weir.example.org/mira");
+            assert_eq!(addresses.rtmp_url(), "rtmp://weir.example.org:1935/live");
+            assert_eq!(addresses.origin(), "https://weir.example.org");
+            assert!(addresses.is_https());
+        }
+    }
+
+    #[test]
+    fn the_origin_has_no_path() {
+        let addresses = Addresses::new("http://127.0.0.1:8080/weir/", "rtmp://127.0.0.1");
+        assert_eq!(addresses.origin(), "http://127.0.0.1:8080");
+        assert!(!addresses.is_https());
+    }
+}

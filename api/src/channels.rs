@@ -1,0 +1,346 @@
+//! Channels: creating, listing, editing, and their stream keys.
+
+use std::sync::Arc;
+
+use axum::{
+    Json as JsonBody,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use commands::{
+    CommandError,
+    channels::{self, ChannelsError},
+};
+use domain::{
+    accounts::Username,
+    channels::{ChannelRefusal, Handle},
+    ids::AccountId,
+};
+use openapi::{
+    Problem,
+    channels::{
+        Channel, ChannelOwner, ChannelPage, ChannelsQuery, CreateChannelRequest, EditChannelRequest, StreamKey,
+    },
+    operation::Accepted,
+    streams::Playback,
+};
+use projections::channels::{ChannelFilter, ChannelRow};
+use tracing::warn;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    authentication::Authenticated,
+    conditional,
+    error::{ApiError, ApiResult},
+    extract::{IfMatch, Json, Path, Query},
+    operation::{accepted, cursor, page},
+    server::Server,
+};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_channels, create_channel))
+        .routes(routes!(get_channel, edit_channel))
+        .routes(routes!(get_stream_key))
+        .routes(routes!(rotate_stream_key))
+}
+
+/// List channels
+///
+/// Newest first. Everybody sees the same, but for `mine`.
+#[utoipa::path(
+    get, path = "/api/v1/channels", operation_id = "list_channels", tag = "channels",
+    params(ChannelsQuery, ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed.")),
+    security((), ("access_token" = [])),
+    responses(
+        (status = 200, description = "Some channels.", body = ChannelPage, headers(
+            ("ETag" = String, description = "Of the body."),
+            ("Link" = String, description = "`rel=\"next\"`: the next page, if there is one."))),
+        (status = 304, description = "Nothing has changed."),
+    ),
+)]
+async fn list_channels(
+    State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
+    Query(query): Query<ChannelsQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let after = cursor(query.after.as_deref())?;
+    let is_mine = query.mine == Some(true);
+    let mut owner = None;
+    if is_mine {
+        let by = authenticated.ok_or_else(|| ApiError::unauthenticated("Your own channels need an access token."))?;
+        owner = Some(by.account_id);
+    }
+    if let Some(username) = &query.account {
+        let username = Username::parse(username)
+            .map_err(|invalid| ApiError::query_invalid("account", invalid.code, invalid.message))?;
+        let account = server.read.accounts().by_username(username.as_str()).await?;
+        match account {
+            Some(account) if owner.is_none_or(|owner| owner == account.id) => owner = Some(account.id),
+            // Nobody's, or somebody else's than mine.
+            _ => return conditional::json(&headers, &ChannelPage { items: Vec::new(), next_cursor: None }),
+        }
+    }
+    let filter = ChannelFilter { live: query.live, owner };
+    let found = server.read.channels().page(filter, after.as_ref(), query.limit.get().into()).await?;
+    let mut response = page("/api/v1/channels", &query_text(&query), found, &headers, |row| channel(&server, row))?;
+    if is_mine {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    Ok(response)
+}
+
+fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![("limit", query.limit.get().to_string())];
+    pairs.extend(query.live.map(|live| ("live", live.to_string())));
+    pairs.extend(query.account.clone().map(|account| ("account", account)));
+    pairs.extend(query.mine.map(|mine| ("mine", mine.to_string())));
+    pairs
+}
+
+/// Create a channel
+///
+/// An account may own several.
+#[utoipa::path(
+    post, path = "/api/v1/channels", operation_id = "create_channel", tag = "channels",
+    request_body = CreateChannelRequest, security(("access_token" = [])),
+    responses(
+        (status = 201, description = "Created.", body = Channel, headers(("Location" = String, description = "Where the channel is."))),
+        (status = 202, description = "Created, but it cannot be read yet.", body = Accepted, headers(("Location" = String, description = "Where the channel will be."))),
+        (status = 409, description = "`handle_taken`: another channel has this handle.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn create_channel(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Json(request): Json<CreateChannelRequest>,
+) -> ApiResult<Response> {
+    let location = address(&request.handle.to_ascii_lowercase());
+    let created = channels::create(
+        &server.commands,
+        channels::CreateChannel {
+            owner_id: authenticated.account_id,
+            handle: request.handle,
+            title: request.title,
+            description: request.description.unwrap_or_default(),
+            metadata: authenticated.metadata(),
+        },
+    )
+    .await
+    .map_err(not_changed)?;
+    if server.has_read(created.position).await
+        && let Some(row) = server.read.channels().by_id(created.channel_id).await?
+    {
+        let location = [(header::LOCATION, location)];
+        return Ok((StatusCode::CREATED, location, JsonBody(channel(&server, row))).into_response());
+    }
+    Ok(accepted(created.position, location))
+}
+
+/// Get a channel
+#[utoipa::path(
+    get, path = "/api/v1/channels/{handle}", operation_id = "get_channel", tag = "channels",
+    params(
+        ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed."),
+    ),
+    responses(
+        (status = 200, description = "The channel.", body = Channel, headers(("ETag" = String, description = "Of the body."))),
+        (status = 304, description = "Nothing has changed."),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get_channel(
+    State(server): State<Arc<Server>>,
+    Path(handle): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let row = by_handle(&server, &handle).await?;
+    conditional::json(&headers, &channel(&server, row))
+}
+
+/// Edit a channel
+///
+/// Its owner may. With `If-Match` the edit is refused when somebody else has changed the channel in between.
+#[utoipa::path(
+    patch, path = "/api/v1/channels/{handle}", operation_id = "edit_channel", tag = "channels",
+    params(
+        ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
+        ("If-Match" = Option<String>, Header, description = "The `version` that the edit was made from, in quotes.", example = "\"1\""),
+    ),
+    request_body = EditChannelRequest, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "The channel as it is now.", body = Channel),
+        (status = 202, description = "Changed, but it cannot be read yet.", body = Accepted, headers(("Location" = String, description = "Where the channel is."))),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "`version_stale`: it was changed in between.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn edit_channel(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(handle): Path<String>,
+    IfMatch(expected_version): IfMatch,
+    Json(request): Json<EditChannelRequest>,
+) -> ApiResult<Response> {
+    let row = by_handle(&server, &handle).await?;
+    let position = channels::change_details(
+        &server.commands,
+        channels::ChangeDetails {
+            by: authenticated.account_id,
+            channel_id: row.id,
+            expected_version,
+            title: request.title,
+            description: request.description,
+            metadata: authenticated.metadata(),
+        },
+    )
+    .await
+    .map_err(not_changed)?;
+    if server.has_read(position).await
+        && let Some(row) = server.read.channels().by_id(row.id).await?
+    {
+        return Ok(JsonBody(channel(&server, row)).into_response());
+    }
+    Ok(accepted(position, address(&row.handle)))
+}
+
+/// Get the stream key
+///
+/// Its owner may.
+#[utoipa::path(
+    get, path = "/api/v1/channels/{handle}/stream-key", operation_id = "get_stream_key", tag = "channels",
+    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
+    security(("access_token" = [])),
+    responses(
+        (status = 200, description = "What an encoder needs.", body = StreamKey),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get_stream_key(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(handle): Path<String>,
+) -> ApiResult<JsonBody<StreamKey>> {
+    let channel_id = by_handle(&server, &handle).await?.id;
+    let stream_key =
+        channels::stream_key(&server.commands, authenticated.account_id, channel_id).await.map_err(refused)?;
+    Ok(JsonBody(StreamKey {
+        stream_key: stream_key.expose().to_owned(),
+        rtmp_url: server.addresses.rtmp_url().to_owned(),
+    }))
+}
+
+/// Rotate the stream key
+///
+/// Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut.
+#[utoipa::path(
+    post, path = "/api/v1/channels/{handle}/stream-key/rotate", operation_id = "rotate_stream_key", tag = "channels",
+    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
+    security(("access_token" = [])),
+    responses(
+        (status = 200, description = "The new key.", body = StreamKey),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn rotate_stream_key(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(handle): Path<String>,
+) -> ApiResult<JsonBody<StreamKey>> {
+    let channel_id = by_handle(&server, &handle).await?.id;
+    // A task of its own, so that a caller who hangs up does not keep the encoder from being cut.
+    let rotation = tokio::spawn({
+        let server = Arc::clone(&server);
+        async move {
+            let (by, metadata) = (authenticated.account_id, authenticated.metadata());
+            let rotated = channels::rotate_stream_key(&server.commands, by, channel_id, metadata).await;
+            if matches!(rotated, Ok(_) | Err(CommandError::OutcomeUnknown(_)))
+                && server.publishers.cut(channel_id).await.is_err()
+            {
+                // With the old key it is refused when it connects again.
+                warn!(channel.id = %channel_id, "the encoder of a channel whose key was rotated could not be cut");
+            }
+            rotated
+        }
+    });
+    let (stream_key, position) = rotation.await.map_err(ApiError::internal)?.map_err(refused)?;
+    // The answer comes from the write side; the wait is for the channel's version, which is read next.
+    server.has_read(position).await;
+    Ok(JsonBody(StreamKey {
+        stream_key: stream_key.expose().to_owned(),
+        rtmp_url: server.addresses.rtmp_url().to_owned(),
+    }))
+}
+
+/// The channel of a handle as it stands in an address.
+///
+/// # Errors
+/// `not_found` when there is none.
+pub(crate) async fn by_handle(server: &Server, handle: &str) -> ApiResult<ChannelRow> {
+    let unknown = || ApiError::not_found("There is no channel with this handle.");
+    let handle = Handle::parse(handle).map_err(|_| unknown())?;
+    server.read.channels().by_handle(handle.as_str()).await?.ok_or_else(unknown)
+}
+
+/// The channel of a handle as it stands in an address, for its owner alone.
+///
+/// # Errors
+/// `not_found` when there is none, `forbidden` when somebody else owns it.
+pub(crate) async fn owned_by_handle(server: &Server, by: AccountId, handle: &str) -> ApiResult<ChannelRow> {
+    let row = by_handle(server, handle).await?;
+    if row.owner_id == by { Ok(row) } else { Err(not_owner()) }
+}
+
+fn not_changed(error: ChannelsError) -> ApiError {
+    match error {
+        ChannelsError::Invalid(invalid) => ApiError::validation_failed(invalid),
+        ChannelsError::Command(error) => refused(error),
+    }
+}
+
+fn refused(error: CommandError<ChannelRefusal>) -> ApiError {
+    ApiError::command(error, |refusal| match refusal {
+        ChannelRefusal::HandleTaken => ApiError::new(StatusCode::CONFLICT, "handle_taken", "The handle is taken")
+            .detail("Another channel has this handle. Choose another."),
+        ChannelRefusal::Unknown => ApiError::not_found("There is no such channel."),
+        ChannelRefusal::NotOwner => not_owner(),
+        ChannelRefusal::VersionStale { current } => {
+            ApiError::new(StatusCode::PRECONDITION_FAILED, "version_stale", "The channel was changed in between")
+                .detail(format!("The channel is at version {current}. Look at how it is now and edit that."))
+        }
+        ChannelRefusal::AlreadyExists => ApiError::internal("a new channel was there before"),
+    })
+}
+
+fn not_owner() -> ApiError {
+    ApiError::forbidden("Only the channel's owner may do this.")
+}
+
+fn address(handle: &str) -> String {
+    format!("/api/v1/channels/{handle}")
+}
+
+fn channel(server: &Server, row: ChannelRow) -> Channel {
+    Channel {
+        id: row.id.uuid(),
+        handle: row.handle,
+        title: row.title,
+        description: row.description,
+        owner: ChannelOwner { id: row.owner_id.uuid(), username: row.owner_username },
+        is_live: row.live_stream_id.is_some(),
+        live_stream_id: row.live_stream_id.map(domain::ids::StreamId::uuid),
+        playback: Playback { hls_url: server.addresses.channel_hls(row.id) },
+        thumbnail_url: row.live_stream_id.map(|stream_id| server.addresses.thumbnail(stream_id)),
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        version: row.version,
+    }
+}

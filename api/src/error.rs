@@ -1,0 +1,209 @@
+//! What goes wrong, as a problem document: the one error type of all handlers.
+
+use std::{borrow::Cow, error::Error, sync::Arc};
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{AppendHeaders, IntoResponse, Response},
+};
+use commands::{CommandError, LoadError};
+use domain::Invalid;
+use openapi::Problem;
+
+use crate::ports::PortUnavailable;
+
+/// A refusal or a failure. [`frame`](crate::frame) writes it out with the request's id, and logs the source if there is
+/// one.
+#[derive(Debug, Clone)]
+pub(crate) struct ApiError(Box<Failure>);
+
+/// The insides of an [`ApiError`], as they travel in the extensions of a response.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) problem: Problem,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    /// What clients are not told.
+    pub(crate) source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+        Self::from(Problem::new(status.as_u16(), code, title))
+    }
+
+    /// The same with what happened this time.
+    pub(crate) fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.problem.detail = Some(detail.into());
+        self
+    }
+
+    /// The same with one more header.
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// The same with more headers.
+    pub(crate) fn headers(mut self, headers: AppendHeaders<[(HeaderName, String); 1]>) -> Self {
+        self.0.headers.extend(headers.0.into_iter().filter_map(|(name, value)| Some((name, value.try_into().ok()?))));
+        self
+    }
+
+    fn source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// 401: no access token, or one that is worth nothing.
+    pub(crate) fn unauthenticated(detail: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "Sign in first").detail(detail)
+    }
+
+    /// 403: somebody else may, this account may not.
+    pub(crate) fn forbidden(detail: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "This account may not do this").detail(detail)
+    }
+
+    /// 404: there is no such thing.
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such thing").detail(detail)
+    }
+
+    /// 422: fields of the body are wrong.
+    pub(crate) fn validation_failed(invalid: impl IntoIterator<Item = Invalid>) -> Self {
+        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields are wrong")
+            .detail("Correct the fields that `errors` names and try again.");
+        for Invalid { field, code, message } in invalid {
+            error.0.problem = error.0.problem.error(format!("/{field}"), code, message);
+        }
+        error
+    }
+
+    /// 400: a parameter of the query is wrong.
+    pub(crate) fn query_invalid(
+        parameter: &str,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "query_invalid", "A parameter of the query is wrong")
+            .detail("Correct the parameters that `errors` names and try again.");
+        error.0.problem = error.0.problem.error(format!("?{parameter}"), code, message);
+        error
+    }
+
+    /// 400: the cursor is none that a page gave.
+    pub(crate) fn cursor_invalid() -> Self {
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "cursor_invalid", "The cursor is not valid")
+            .detail("Start again without `after`, or give the last page's `next_cursor`.");
+        error.0.problem = error.0.problem.error("?after", "cursor_invalid", "Give the last page's `next_cursor`.");
+        error
+    }
+
+    /// 503: something that the server needs does not answer; nothing was done.
+    pub(crate) fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::passing("unavailable", "Weir cannot do this at the moment")
+            .detail("Something that the server needs does not answer. Nothing was changed; try again in a moment.")
+            .source(source)
+    }
+
+    /// 503: more is asked than the server takes on; nothing was done.
+    pub(crate) fn overloaded() -> Self {
+        Self::passing("overloaded", "Weir has too much to do")
+            .detail("More requests are waiting than the server takes on. Nothing was changed; try again in a moment.")
+    }
+
+    /// 503: it may have been done.
+    pub(crate) fn outcome_unknown() -> Self {
+        Self::passing("outcome_unknown", "The outcome is unknown")
+            .detail("The outcome is unknown; look before you repeat.")
+    }
+
+    /// 500: a mistake of ours.
+    pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::from(generic(StatusCode::INTERNAL_SERVER_ERROR)).source(source)
+    }
+
+    /// A command's failure, and its refusal as `refused` says.
+    pub(crate) fn command<R>(error: CommandError<R>, refused: impl FnOnce(R) -> Self) -> Self {
+        match error {
+            CommandError::Refused(refusal) => refused(refusal),
+            CommandError::Conflict => Self::new(StatusCode::CONFLICT, "conflict", "Others are changing the same thing")
+                .detail("Nothing was changed; look at how it is now and try again."),
+            CommandError::Overloaded => Self::overloaded(),
+            CommandError::Unavailable(source) => Self::unavailable(source),
+            CommandError::OutcomeUnknown(source) => Self::outcome_unknown().source(source),
+            CommandError::Unexpected(source) => Self::internal(source),
+        }
+    }
+
+    fn passing(code: &'static str, title: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title)
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(Failure { problem, headers: Vec::new(), source: None }))
+    }
+}
+
+impl From<projections::QueryError> for ApiError {
+    fn from(error: projections::QueryError) -> Self {
+        if error.is_passing() { Self::unavailable(error) } else { Self::internal(error) }
+    }
+}
+
+impl From<LoadError> for ApiError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::Unavailable(source) => Self::unavailable(source),
+            LoadError::Unreadable { .. } | LoadError::Gap { .. } => Self::internal(error),
+        }
+    }
+}
+
+impl From<PortUnavailable> for ApiError {
+    fn from(_: PortUnavailable) -> Self {
+        Self::unavailable("the media plane does not answer")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = status.into_response();
+        response.extensions_mut().insert(*self.0);
+        response
+    }
+}
+
+/// The problem for a status that something below the handlers answered with, as text or with nothing at all.
+pub(crate) fn generic(status: StatusCode) -> Problem {
+    let (code, title, detail) = match status {
+        StatusCode::NOT_FOUND => ("not_found", "There is no such thing", "There is nothing at this address."),
+        StatusCode::METHOD_NOT_ALLOWED => (
+            "method_not_allowed",
+            "This method does not work here",
+            "Use one of the methods that the header `Allow` names.",
+        ),
+        StatusCode::REQUEST_TIMEOUT => {
+            ("request_timeout", "The request took too long", "The body did not arrive in time. Try again.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "The body is too large", "A body may have 64 kB at most."),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+            "media_type_unsupported",
+            "This kind of body is not understood",
+            "Send the header `Content-Type: application/json`.",
+        ),
+        status if status.is_server_error() => (
+            "internal",
+            "Something went wrong on the server",
+            "The fault is ours and was recorded under `request_id`. Try again later.",
+        ),
+        _ => ("bad_request", "The request is not understood", "The server could not make sense of the request."),
+    };
+    Problem::new(status.as_u16(), code, title).detail(detail)
+}

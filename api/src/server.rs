@@ -1,0 +1,73 @@
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use commands::Commands;
+use projections::ReadModels;
+
+use crate::{
+    access_token::{AccessTokenKey, AccessTokens},
+    addresses::Addresses,
+    ports::{LiveStreams, Publishers, Readiness},
+    web_app::WebApp,
+};
+
+/// How long a command's answer waits for the read models.
+const READ_YOUR_WRITES: Duration = Duration::from_secs(2);
+
+/// What the API is made from.
+#[derive(Clone)]
+pub struct Api {
+    /// The write side.
+    pub commands: Commands,
+    /// The read side.
+    pub read: ReadModels,
+    /// The media plane's view of encoders.
+    pub live: Arc<dyn LiveStreams>,
+    /// How encoders are cut.
+    pub publishers: Arc<dyn Publishers>,
+    /// Whether the server has what it needs.
+    pub readiness: Arc<dyn Readiness>,
+    /// What signs access tokens.
+    pub access_token_key: AccessTokenKey,
+    /// The address that browsers use, `https://weir.example.org` for example. It decides the refresh cookie's name, what
+    /// `Origin` is ours, and every address in an answer.
+    pub public_url: String,
+    /// The address that encoders use, `rtmp://weir.example.org:1935` for example.
+    pub public_rtmp_url: String,
+}
+
+/// What handlers share.
+pub(crate) struct Server {
+    pub(crate) commands: Commands,
+    pub(crate) read: ReadModels,
+    pub(crate) live: Arc<dyn LiveStreams>,
+    pub(crate) publishers: Arc<dyn Publishers>,
+    pub(crate) readiness: Arc<dyn Readiness>,
+    pub(crate) tokens: AccessTokens,
+    pub(crate) addresses: Addresses,
+    pub(crate) web_app: WebApp,
+    /// The OpenAPI document, as it is sent.
+    pub(crate) document: Bytes,
+}
+
+impl Server {
+    pub(crate) fn new(api: Api, web_app: WebApp) -> Self {
+        let addresses = Addresses::new(&api.public_url, &api.public_rtmp_url);
+        Self {
+            commands: api.commands,
+            read: api.read,
+            live: api.live,
+            publishers: api.publishers,
+            readiness: api.readiness,
+            tokens: AccessTokens::new(&api.access_token_key, addresses.public_url()),
+            addresses,
+            web_app,
+            document: crate::openapi().to_json().expect("the document is JSON").into(),
+        }
+    }
+
+    /// Whether the read models have the event at `position`; waits up to two seconds for it.
+    pub(crate) async fn has_read(&self, position: i64) -> bool {
+        self.read.wait_for(position, READ_YOUR_WRITES).await
+    }
+}

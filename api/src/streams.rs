@@ -1,0 +1,127 @@
+//! Streams: broadcasts of channels, running and past.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use domain::{channels::Handle, ids::StreamId, streams};
+use openapi::{
+    Problem,
+    streams::{AudioFormat, EndReason, Playback, Stream, StreamChannel, StreamPage, StreamsQuery, VideoFormat},
+};
+use projections::streams::{StreamFilter, StreamRow};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    conditional,
+    error::{ApiError, ApiResult},
+    extract::{Path, Query},
+    operation::{cursor, page},
+    server::Server,
+};
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::new().routes(routes!(list_streams)).routes(routes!(get_stream))
+}
+
+/// List streams
+///
+/// Newest first.
+#[utoipa::path(
+    get, path = "/api/v1/streams", operation_id = "list_streams", tag = "streams",
+    params(StreamsQuery, ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed.")),
+    responses(
+        (status = 200, description = "Some streams.", body = StreamPage, headers(
+            ("ETag" = String, description = "Of the body."),
+            ("Link" = String, description = "`rel=\"next\"`: the next page, if there is one."))),
+        (status = 304, description = "Nothing has changed."),
+    ),
+)]
+async fn list_streams(
+    State(server): State<Arc<Server>>,
+    Query(query): Query<StreamsQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let after = cursor(query.after.as_deref())?;
+    let mut filter = StreamFilter { live: query.live, channel: None };
+    if let Some(handle) = &query.channel {
+        let handle = Handle::parse(handle)
+            .map_err(|invalid| ApiError::query_invalid("channel", invalid.code, invalid.message))?;
+        match server.read.channels().by_handle(handle.as_str()).await? {
+            Some(channel) => filter.channel = Some(channel.id),
+            None => return conditional::json(&headers, &StreamPage { items: Vec::new(), next_cursor: None }),
+        }
+    }
+    let found = server.read.streams().page(filter, after.as_ref(), query.limit.get().into()).await?;
+    page("/api/v1/streams", &query_text(&query), found, &headers, |row| stream(&server, row))
+}
+
+fn query_text(query: &StreamsQuery) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![("limit", query.limit.get().to_string())];
+    pairs.extend(query.live.map(|live| ("live", live.to_string())));
+    pairs.extend(query.channel.clone().map(|channel| ("channel", channel)));
+    pairs
+}
+
+/// Get a stream
+#[utoipa::path(
+    get, path = "/api/v1/streams/{id}", operation_id = "get_stream", tag = "streams",
+    params(
+        ("id" = String, Path, description = "The stream.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02"),
+        ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed."),
+    ),
+    responses(
+        (status = 200, description = "The stream.", body = Stream, headers(("ETag" = String, description = "Of the body."))),
+        (status = 304, description = "Nothing has changed."),
+        (status = 404, description = "`not_found`: there is no such stream.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get_stream(
+    State(server): State<Arc<Server>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let unknown = || ApiError::not_found("There is no stream with this id.");
+    let id: StreamId = id.parse().map_err(|_| unknown())?;
+    let row = server.read.streams().by_id(id).await?.ok_or_else(unknown)?;
+    conditional::json(&headers, &stream(&server, row))
+}
+
+fn stream(server: &Server, row: StreamRow) -> Stream {
+    Stream {
+        id: row.id.uuid(),
+        channel: StreamChannel { id: row.channel_id.uuid(), handle: row.channel_handle, title: row.channel_title },
+        title: row.title,
+        is_live: row.ended_at.is_none(),
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        end_reason: row.end_reason.map(end_reason),
+        duration_ms: row.duration_ms,
+        video: video(row.video),
+        audio: row.audio.map(audio),
+        playback: Playback { hls_url: server.addresses.stream_hls(row.id) },
+        thumbnail_url: Some(server.addresses.thumbnail(row.id)),
+        created_at: row.started_at,
+        updated_at: row.updated_at,
+    }
+}
+
+pub(crate) fn video(track: streams::VideoTrack) -> VideoFormat {
+    let streams::VideoTrack { codec, width, height, frame_rate } = track;
+    VideoFormat { codec, width, height, frame_rate }
+}
+
+pub(crate) fn audio(track: streams::AudioTrack) -> AudioFormat {
+    let streams::AudioTrack { codec, sample_rate, channels } = track;
+    AudioFormat { codec, sample_rate, channels }
+}
+
+fn end_reason(reason: streams::EndReason) -> EndReason {
+    match reason {
+        streams::EndReason::Unpublished => EndReason::Unpublished,
+        streams::EndReason::ConnectionLost => EndReason::ConnectionLost,
+        streams::EndReason::Shutdown => EndReason::Shutdown,
+        streams::EndReason::Crashed => EndReason::Crashed,
+        streams::EndReason::KeyRotated => EndReason::KeyRotated,
+        streams::EndReason::Error => EndReason::Error,
+    }
+}

@@ -1,0 +1,3 @@
+//! The API over HTTP, on a real Postgres, with the real write and read sides.
+
+mod document;
