@@ -36,7 +36,7 @@ pub(crate) fn is_passing(error: &sqlx::Error) -> bool {
             // Connection, rollback (serialisation, deadlock), resources (disk full), operator, system; a lock not
             // had in time; a primary that became a standby.
             ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-                || matches!(&*code, "55P03" | "25006" | "25P02" | "25P03")
+                || matches!(&*code, "55P03" | "25006" | "25P03")
         }),
         Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed | BeginFailed => true,
         _ => false,

@@ -13,7 +13,11 @@
 
 pub mod accounts;
 pub mod channels;
+mod checkpoint;
+mod connection;
 mod error;
+mod feed;
+mod log;
 mod page;
 mod projection;
 mod projections;
@@ -21,6 +25,7 @@ mod read_models;
 mod schema;
 mod status;
 pub mod streams;
+mod worker;
 
 pub use error::{MigrateError, QueryError};
 pub use page::{Cursor, CursorInvalid, MAX_LIMIT, Page};

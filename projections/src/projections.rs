@@ -6,9 +6,12 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    feed::Feed,
+    log::Log,
     projection::{ALL, Projection},
     read_models::ReadModels,
     status::{Board, Entry, Source, Status},
+    worker::Worker,
 };
 
 /// The workers of this process, one for each projection.
@@ -43,12 +46,18 @@ impl Projections {
         keyring: Arc<dyn Keyring>,
         cancel: CancellationToken,
     ) -> Self {
-        let _ = (nats, keyring, cancel);
         // Also the others', whose checkpoints those who wait will ask for.
         let board = Board::new(ALL.iter().chain(projections).map(|projection| projection.name()));
-        let (_, head) = watch::channel(0);
-        let (_, source) = watch::channel(Source::Log);
-        Self { projections, pool, board, head, source, tasks: TaskTracker::new() }
+        let feed = Feed::new(Log::new(projections), pool.clone(), nats);
+        let (subscription, source) = (feed.subscribe(), feed.source());
+        let tasks = TaskTracker::new();
+        for projection in projections {
+            let worker = Worker::new(*projection, &pool, keyring.clone(), board.clone(), subscription.clone());
+            tasks.spawn(cancel.clone().run_until_cancelled_owned(worker.run()));
+        }
+        tasks.spawn(cancel.run_until_cancelled_owned(feed.run()));
+        tasks.close();
+        Self { projections, pool, board, head: subscription.head, source, tasks }
     }
 
     /// Queries over the tables that these workers keep, which learn of new rows at once.
