@@ -1,0 +1,55 @@
+import type { I18n, MessageDescriptor } from '@lingui/core'
+import { msg } from '@lingui/core/macro'
+import { ProblemError, type FieldError } from './problem'
+
+const unexpected = msg`Weir gave an answer that this page does not understand. Try again in a moment.`
+
+/** What the codes of problem documents mean to a reader. The server's own words are the fallback. */
+const words: Record<string, MessageDescriptor> = {
+  unreachable: msg`Weir does not answer. Check your connection and try again.`,
+  unexpected_answer: unexpected,
+  internal: msg`Something went wrong inside Weir. Try again in a moment.`,
+  unauthenticated: msg`You are signed out. Sign in and try again.`,
+  session_ended: msg`Your session has ended. Sign in again.`,
+  credentials_wrong: msg`Username or password is wrong.`,
+  forbidden: msg`This belongs to someone else.`,
+  not_found: msg`There is nothing here, or not any more.`,
+  username_taken: msg`This username is taken. Choose another.`,
+  handle_taken: msg`This address is taken. Choose another.`,
+  setup_token_invalid: msg`This set-up token is wrong or has been used. Look at what Weir printed when it started.`,
+  validation_failed: msg`Some of what you entered cannot be accepted. See the remarks at the fields.`,
+  version_stale: msg`Someone changed this in the meantime.`,
+  rate_limited: msg`That was too often. Wait a little and try again.`,
+  cursor_invalid: msg`The list has changed. Load the page again.`,
+}
+
+/** What the codes of single fields mean. */
+const fieldWords: Record<string, MessageDescriptor> = {
+  required: msg`Fill this in.`,
+  too_short: msg`This is too short.`,
+  too_long: msg`This is too long.`,
+  format: msg`This does not look right. Check it for a slip.`,
+  too_common: msg`This password is on the lists that attackers try first. Choose another.`,
+  reserved: msg`This name is kept for Weir’s own pages. Choose another.`,
+}
+
+/** Says what went wrong, in the language of the page. */
+export function describeProblem(error: unknown, i18n: I18n): string {
+  if (!(error instanceof ProblemError)) return i18n._(unexpected)
+  const known = words[error.code]
+  if (known !== undefined) return i18n._(known)
+  return error.detail ?? error.title
+}
+
+export function describeFieldError(error: FieldError, i18n: I18n): string {
+  const isName = error.pointer === '/username' || error.pointer === '/handle'
+  if (error.code === 'characters') {
+    return i18n._(
+      isName
+        ? msg`Only the letters a–z, digits and _ can be used.`
+        : msg`There are characters in it that cannot be shown. Leave them out.`,
+    )
+  }
+  const known = fieldWords[error.code] ?? words[error.code]
+  return known === undefined ? error.message : i18n._(known)
+}

@@ -1,0 +1,130 @@
+import type { QueryClient } from '@tanstack/react-query'
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  redirect,
+} from '@tanstack/react-router'
+import { channelQuery } from '@/features/channels/queries'
+import { session } from '@/features/accounts/session'
+import { liveStreamsQuery } from '@/features/streams/queries'
+import type { RouterContext } from './context'
+import { NotFoundPage } from './not-found-page'
+import { FailurePage } from './failure-page'
+import { Shell } from './shell'
+
+const root = createRootRouteWithContext<RouterContext>()({
+  component: Shell,
+  notFoundComponent: NotFoundPage,
+})
+
+/** Where to go after signing in: only paths of this origin. */
+function ownPath(value: unknown): string | undefined {
+  return typeof value === 'string' && /^\/(?![/\\])/.test(value) ? value : undefined
+}
+
+/** A router parses what looks like a number in the address; a token made of digits is text all the same. */
+function text(value: unknown): string | undefined {
+  if (typeof value === 'number') return String(value)
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** A loader only starts what the page's own query then waits for, and the query shows what fails. */
+function showsInPage(): void {
+  // Nothing is lost by not looking here.
+}
+
+async function needSession({ location }: { location: { href: string } }): Promise<void> {
+  await session.ready()
+  if (session.current().status === 'signed-out') {
+    throw redirect({ to: '/sign-in', search: { next: location.href }, replace: true })
+  }
+}
+
+const home = createRoute({
+  getParentRoute: () => root,
+  path: '/',
+  loader: ({ context }) => {
+    // Not awaited: the page shows its skeleton while cards and code load side by side.
+    context.queryClient.infiniteQuery(liveStreamsQuery()).catch(showsInPage)
+  },
+  component: lazyRouteComponent(() => import('@/features/streams/home-page'), 'HomePage'),
+})
+
+const signIn = createRoute({
+  getParentRoute: () => root,
+  path: '/sign-in',
+  validateSearch: (search): { next?: string } => {
+    const next = ownPath(search.next)
+    return next === undefined ? {} : { next }
+  },
+  component: lazyRouteComponent(() => import('@/features/accounts/sign-in-page'), 'SignInPage'),
+})
+
+const register = createRoute({
+  getParentRoute: () => root,
+  path: '/register',
+  validateSearch: (search): { setup_token?: string; next?: string } => {
+    const setupToken = text(search.setup_token)
+    const next = ownPath(search.next)
+    return {
+      ...(setupToken === undefined ? {} : { setup_token: setupToken }),
+      ...(next === undefined ? {} : { next }),
+    }
+  },
+  component: lazyRouteComponent(() => import('@/features/accounts/register-page'), 'RegisterPage'),
+})
+
+const newChannel = createRoute({
+  getParentRoute: () => root,
+  path: '/new-channel',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/channels/create-channel-page'), 'CreateChannelPage'),
+})
+
+const dashboards = createRoute({
+  getParentRoute: () => root,
+  path: '/dashboard',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/channels/own-channels-page'), 'OwnChannelsPage'),
+})
+
+const dashboard = createRoute({
+  getParentRoute: () => root,
+  path: '/dashboard/$handle',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/channels/dashboard-page'), 'DashboardPage'),
+})
+
+const channel = createRoute({
+  getParentRoute: () => root,
+  path: '/$handle',
+  loader: ({ context, params }) => {
+    context.queryClient.query(channelQuery(params.handle)).catch(showsInPage)
+    // The player is the largest chunk: it travels beside the channel's data, not after it.
+    void import('@/features/streams/player/player')
+  },
+  component: lazyRouteComponent(() => import('@/features/channels/channel-page'), 'ChannelPage'),
+})
+
+const routes = root.addChildren([home, signIn, register, newChannel, dashboards, dashboard, channel])
+
+export function createWeirRouter(queryClient: QueryClient) {
+  return createRouter({
+    routeTree: routes,
+    context: { queryClient },
+    defaultPreload: 'intent',
+    defaultPreloadStaleTime: 0,
+    scrollRestoration: true,
+    defaultErrorComponent: FailurePage,
+    defaultPendingMs: 0,
+    defaultPendingMinMs: 0,
+  })
+}
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: ReturnType<typeof createWeirRouter>
+  }
+}

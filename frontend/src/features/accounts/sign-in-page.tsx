@@ -1,0 +1,83 @@
+import { zodResolver } from '@hookform/resolvers/zod'
+import { Trans, useLingui } from '@lingui/react/macro'
+import { Link, useNavigate, useSearch } from '@tanstack/react-router'
+import { useForm } from 'react-hook-form'
+import { z } from 'zod'
+import { api } from '@/api/client'
+import { Button } from '@/ui/button'
+import { TextField } from '@/ui/field'
+import { ProblemNotice } from '@/ui/problem-notice'
+import { Gate } from './gate'
+import { session } from './session'
+
+export function SignInPage() {
+  const { t } = useLingui()
+  const { next } = useSearch({ from: '/sign-in' })
+  const navigate = useNavigate()
+  const login = api.useMutation('post', '/api/v1/auth/login')
+  const form = useForm({
+    resolver: zodResolver(
+      z.object({
+        username: z
+          .string()
+          .trim()
+          .min(1, t`Fill this in.`),
+        password: z.string().min(1, t`Fill this in.`),
+      }),
+    ),
+    defaultValues: { username: '', password: '' },
+  })
+  const { errors } = form.formState
+
+  const submit = form.handleSubmit(async (body) => {
+    try {
+      session.begin(await login.mutateAsync({ body }))
+    } catch {
+      form.setFocus('password', { shouldSelect: true })
+      return
+    }
+    await navigate({ to: next ?? '/dashboard', replace: true })
+  })
+
+  return (
+    <Gate
+      title={<Trans>Sign in</Trans>}
+      intro={next === undefined ? undefined : <Trans>Sign in to go on to the page you asked for.</Trans>}
+      footer={
+        <Trans>
+          New here?{' '}
+          <Link
+            to="/register"
+            search={next === undefined ? {} : { next }}
+            className="font-medium text-accent-text underline underline-offset-4"
+          >
+            Register
+          </Link>
+        </Trans>
+      }
+    >
+      <title>{t`Sign in · Weir`}</title>
+      <form noValidate onSubmit={(event) => void submit(event)} className="flex flex-col gap-5">
+        <ProblemNotice error={login.error} />
+        <TextField
+          label={t`Username`}
+          autoComplete="username"
+          autoCapitalize="none"
+          spellCheck={false}
+          error={errors.username?.message}
+          {...form.register('username')}
+        />
+        <TextField
+          label={t`Password`}
+          type="password"
+          autoComplete="current-password"
+          error={errors.password?.message}
+          {...form.register('password')}
+        />
+        <Button type="submit" kind="primary" size="large" isBusy={form.formState.isSubmitting}>
+          <Trans>Sign in</Trans>
+        </Button>
+      </form>
+    </Gate>
+  )
+}

@@ -1,0 +1,177 @@
+import { Trans, useLingui } from '@lingui/react/macro'
+import { useQuery } from '@tanstack/react-query'
+import { Link, useParams } from '@tanstack/react-router'
+import { ExternalLink, Lock } from 'lucide-react'
+import { lazy, Suspense, type ReactNode } from 'react'
+import { ownAddress, ownAddressOrNull } from '@/api/own-address'
+import { ProblemError } from '@/api/problem'
+import { NotFoundPage } from '@/app/not-found-page'
+import { useSession } from '@/features/accounts/session'
+import { EncoderSettings } from '@/features/ingest/encoder-settings'
+import { HealthPanel } from '@/features/ingest/health-panel'
+import { useIngest } from '@/features/ingest/queries'
+import { ButtonLook } from '@/ui/button'
+import { CopyField } from '@/ui/copy-field'
+import { Empty } from '@/ui/empty'
+import { Failed } from '@/ui/failed'
+import { LiveBadge } from '@/ui/live-badge'
+import { Mark } from '@/ui/logo'
+import { Skeleton } from '@/ui/skeleton'
+import { Uptime } from '@/ui/clock'
+import { DetailsForm } from './details-form'
+import { channelQuery, type Channel } from './queries'
+import { StreamKeyPanel } from './stream-key-panel'
+
+const Player = lazy(() =>
+  import('@/features/streams/player/player').then((module) => ({ default: module.Player })),
+)
+
+export function DashboardPage() {
+  const { t } = useLingui()
+  const handle = useParams({ from: '/dashboard/$handle' }).handle.toLowerCase()
+  const state = useSession()
+  const channel = useQuery({ ...channelQuery(handle), refetchInterval: 5000 })
+
+  if (channel.isPending) return <DashboardSkeleton label={t`Loading the dashboard`} />
+  if (channel.data === undefined) {
+    if (channel.error instanceof ProblemError && channel.error.status === 404) return <NotFoundPage />
+    return (
+      <div className="page py-16">
+        <Failed
+          error={channel.error}
+          onRetry={() => void channel.refetch()}
+          isRetrying={channel.isFetching}
+        />
+      </div>
+    )
+  }
+  if (state.status === 'signed-in' && state.account.id !== channel.data.owner.id) {
+    return <NotYours channel={channel.data} />
+  }
+  return <Dashboard channel={channel.data} />
+}
+
+function Dashboard({ channel }: { channel: Channel }) {
+  const { t } = useLingui()
+  const { handle } = channel
+  const ingest = useIngest(handle)
+  const isLive = ingest.data?.state === 'live' || ingest.data?.state === 'reconnecting'
+  const since = ingest.data?.connected_since ?? null
+  return (
+    <div className="page max-w-[92rem] py-8 sm:py-10">
+      <title>{t`${channel.title} · Dashboard · Weir`}</title>
+      <div className="mb-7 flex flex-wrap items-center gap-x-4 gap-y-3">
+        <div className="min-w-0 grow basis-64">
+          <h1 className="truncate text-xl font-semibold text-text">{channel.title}</h1>
+          <p className="mt-1 flex items-center gap-3 text-sm text-faint">
+            {handle}
+            {isLive && <LiveBadge />}
+            {isLive && since !== null && <Uptime since={since} />}
+          </p>
+        </div>
+        <ButtonLook>
+          <Link to="/$handle" params={{ handle }}>
+            <ExternalLink aria-hidden className="size-4" />
+            <Trans>Open the channel</Trans>
+          </Link>
+        </ButtonLook>
+      </div>
+      <div className="grid items-start gap-6 lg:grid-cols-[minmax(0,1.55fr)_minmax(22rem,1fr)]">
+        <div className="flex min-w-0 flex-col gap-6">
+          <Panel title={<Trans>Stream</Trans>}>
+            <div className="mb-5 aspect-video overflow-hidden rounded-sm bg-picture">
+              {isLive ? (
+                <Suspense fallback={<Skeleton className="size-full" />}>
+                  <Player
+                    src={ownAddress(channel.playback.hls_url)}
+                    poster={ownAddressOrNull(channel.thumbnail_url)}
+                    label={t`Preview`}
+                    isPreview
+                  />
+                </Suspense>
+              ) : (
+                <div className="flex size-full flex-col items-center justify-center gap-4 text-on-picture-soft still-water">
+                  <Mark className="size-14 text-on-picture opacity-60" />
+                  <p className="px-4 text-center text-sm">
+                    <Trans>Your picture appears here when you are live.</Trans>
+                  </p>
+                </div>
+              )}
+            </div>
+            <HealthPanel handle={handle} />
+          </Panel>
+          <Panel title={<Trans>About the channel</Trans>} className="max-lg:hidden">
+            <DetailsForm channel={channel} />
+          </Panel>
+        </div>
+        <div className="flex min-w-0 flex-col gap-6">
+          <Panel title={<Trans>Go live</Trans>}>
+            <div className="flex flex-col gap-5">
+              <StreamKeyPanel handle={handle} />
+              <EncoderSettings />
+            </div>
+          </Panel>
+          <Panel title={<Trans>Share</Trans>}>
+            <CopyField label={t`Address of the channel`} value={`${globalThis.location.origin}/${handle}`} />
+            <p className="mt-2 text-xs text-faint">
+              <Trans>
+                It stays the same. Share it before you go live: the page starts playing by itself.
+              </Trans>
+            </p>
+          </Panel>
+        </div>
+        <Panel title={<Trans>About the channel</Trans>} className="lg:hidden">
+          <DetailsForm channel={channel} />
+        </Panel>
+      </div>
+    </div>
+  )
+}
+
+function Panel({
+  title,
+  className,
+  children,
+}: {
+  title: ReactNode
+  className?: string
+  children: ReactNode
+}) {
+  return (
+    <section className={`min-w-0 rounded-lg border bg-raised p-4 sm:p-6 ${className ?? ''}`}>
+      <h2 className="mb-4 text-base font-semibold text-text">{title}</h2>
+      {children}
+    </section>
+  )
+}
+
+function NotYours({ channel }: { channel: Channel }) {
+  const { handle } = channel
+  return (
+    <div className="page py-16">
+      <Empty
+        icon={<Lock />}
+        title={<Trans>This dashboard belongs to {channel.owner.username}</Trans>}
+        action={
+          <ButtonLook kind="primary">
+            <Link to="/$handle" params={{ handle }}>
+              <Trans>Watch the channel instead</Trans>
+            </Link>
+          </ButtonLook>
+        }
+      />
+    </div>
+  )
+}
+
+function DashboardSkeleton({ label }: { label: string }) {
+  return (
+    <div role="status" aria-label={label} className="page max-w-[92rem] py-8 sm:py-10">
+      <Skeleton className="mb-8 h-12 w-72 max-w-full" />
+      <div className="grid gap-6 lg:grid-cols-[minmax(0,1.55fr)_minmax(22rem,1fr)]">
+        <Skeleton className="h-[34rem] !rounded-lg" />
+        <Skeleton className="h-[26rem] !rounded-lg" />
+      </div>
+    </div>
+  )
+}

@@ -1,0 +1,48 @@
+import './styles/app.css'
+import { i18n } from '@lingui/core'
+import { I18nProvider } from '@lingui/react'
+import { QueryClientProvider } from '@tanstack/react-query'
+import { RouterProvider } from '@tanstack/react-router'
+import { StrictMode } from 'react'
+import { createRoot } from 'react-dom/client'
+import { config } from 'zod'
+import { provideCredentials } from './api/client'
+import { connection } from './api/connection'
+import { activateLanguage, preferredLanguage } from './app/languages'
+import { createWeirQueryClient } from './app/query'
+import { createWeirRouter } from './app/router'
+import { session } from './features/accounts/session'
+
+// Zod would otherwise try to compile checks, which the page's policy reports as a violation.
+config({ jitless: true })
+
+provideCredentials({ accessToken: session.accessToken, renew: session.renew })
+void session.ready()
+
+const queryClient = createWeirQueryClient()
+const router = createWeirRouter(queryClient)
+
+connection.onReturn(() => void queryClient.invalidateQueries())
+let wasSignedIn = false
+session.subscribe(() => {
+  const isSignedIn = session.current().status === 'signed-in'
+  // What one account may see must not be left for the next.
+  if (wasSignedIn && !isSignedIn)
+    queryClient.removeQueries({ predicate: (query) => query.getObserversCount() === 0 })
+  if (wasSignedIn !== isSignedIn) void router.invalidate()
+  wasSignedIn = isSignedIn
+})
+
+const place = document.getElementById('root')
+if (place === null) throw new Error('the page has no #root')
+
+await activateLanguage(preferredLanguage())
+createRoot(place).render(
+  <StrictMode>
+    <I18nProvider i18n={i18n}>
+      <QueryClientProvider client={queryClient}>
+        <RouterProvider router={router} />
+      </QueryClientProvider>
+    </I18nProvider>
+  </StrictMode>,
+)
