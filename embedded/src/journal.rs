@@ -64,3 +64,40 @@ impl Journal {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Write};
+
+    use super::{Journal, MAX_BYTES};
+
+    #[test]
+    fn a_large_log_is_put_aside_and_the_writer_goes_on_in_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("server.log"));
+        let mut writer = journal.open().unwrap();
+        writer.set_len(MAX_BYTES - 1).unwrap();
+        journal.rotate_if_large().unwrap();
+        assert_eq!(journal.length(), MAX_BYTES - 1);
+        writer.write_all(b"\nlast\n").unwrap();
+        journal.rotate_if_large().unwrap();
+        assert_eq!(journal.length(), 0);
+        assert_eq!(fs::metadata(folder.path().join("server.log.1")).unwrap().len(), MAX_BYTES + 5);
+        writer.write_all(b"next\n").unwrap();
+        assert_eq!(fs::read_to_string(journal.path()).unwrap(), "next\n");
+        // A reader who knows only the old length gets what there is.
+        assert_eq!(journal.tail(MAX_BYTES), "next");
+    }
+
+    #[test]
+    fn the_tail_is_the_last_lines_of_this_life() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::new(folder.path().join("server.log"));
+        assert_eq!(journal.tail(0), "");
+        let mut writer = journal.open().unwrap();
+        writer.write_all(b"earlier\n").unwrap();
+        let since = journal.length();
+        writer.write_all(b"one\ntwo\n").unwrap();
+        assert_eq!(journal.tail(since), "one\ntwo");
+    }
+}

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    process::Command,
     time::Instant,
 };
 
@@ -150,6 +151,41 @@ async fn a_full_disk_is_refused() {
     assert!(matches!(error, EmbeddedError::DiskFull { .. }), "{error}");
     assert!(error.to_string().contains("the disk is full"), "{error}");
     assert!(!folder.path().join("postgres/data").exists());
+}
+
+/// A file system of its own, where we may make one.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(on: &'a Path) -> Option<Self> {
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=20m,mode=711", "weir-test"]).arg(on).output();
+        mount.is_ok_and(|output| output.status.success()).then_some(Self(on))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_while_the_cluster_is_made_leaves_no_half_of_it() {
+    let folder = data_dir();
+    let Some(_disk) = SmallDisk::mount(folder.path()) else {
+        println!("skipped: not allowed to mount");
+        return;
+    };
+    let mut options = options(folder.path());
+    let error = Postgres::start(options.clone()).await.unwrap_err();
+    assert!(matches!(error, EmbeddedError::DiskFull { .. }), "{error}");
+    options.min_free_bytes = 0;
+    let error = Postgres::start(options).await.unwrap_err();
+    assert!(matches!(error, EmbeddedError::NotStarted { program: "initdb", .. }), "{error}");
+    assert!(error.to_string().contains("No space left on device"), "{error}");
+    let left = fs::read_dir(folder.path().join("postgres")).unwrap().flatten();
+    assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with("data")));
 }
 
 #[tokio::test]
