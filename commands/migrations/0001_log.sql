@@ -98,3 +98,143 @@ create table log.settings (
     name text primary key,
     value text not null
 );
+
+-- Appends the events of many commands in one transaction of one round trip. Events and claims come as columns; both
+-- name their command by a number, ascending. A command is stored whole or not at all, and one that cannot be stored does
+-- not keep the others from it:
+-- `conflicts` are the commands whose aggregate has gone on in between,
+-- `held` are the claims (by their place, from 1) for names that another aggregate holds; one for each such command.
+-- The others' events have the positions from `first_position`, in the order given.
+create function log.append(
+    commands integer[],
+    aggregate_types text[],
+    aggregate_ids text[],
+    sequences bigint[],
+    event_types text[],
+    event_versions text[],
+    payloads text[],
+    metadatas text[],
+    claim_commands integer[],
+    claim_takes boolean[],
+    claim_kinds text[],
+    claim_names text[],
+    claim_holders text[],
+    out first_position bigint,
+    out conflicts integer[],
+    out held integer[]
+) language plpgsql as $$
+declare
+    taken_at timestamptz;
+    row_total bigint;
+    refused integer[] := '{}';
+    claimant record;
+    wanted record;
+    blocked integer;
+begin
+    conflicts := '{}';
+    held := '{}';
+    update log.head set position = position + cardinality(commands)
+        returning position - cardinality(commands) + 1 into strict first_position;
+    -- Taken under the lock, so that times follow positions; now() would be the time before the wait.
+    taken_at := clock_timestamp();
+
+    -- Nearly always everything fits, and nobody gives a name back.
+    if not (false = any (claim_takes)) then
+        begin
+            insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+                    metadata, recorded_at)
+                select first_position + event.ordinality - 1, event.aggregate_type, event.aggregate_id, event.sequence,
+                        event.event_type, event.event_version, event.payload::json, event.metadata::json, taken_at
+                    from unnest(aggregate_types, aggregate_ids, sequences, event_types, event_versions, payloads, metadatas)
+                        with ordinality as event(aggregate_type, aggregate_id, sequence, event_type, event_version,
+                            payload, metadata, ordinality);
+            if cardinality(claim_names) > 0 then
+                insert into log.reservations (kind, name, aggregate_id)
+                    select claim.kind, claim.name, claim.holder
+                        from unnest(claim_kinds, claim_names, claim_holders) as claim(kind, name, holder)
+                    on conflict do nothing;
+                get diagnostics row_total = row_count;
+                if row_total <> cardinality(claim_names) then
+                    raise sqlstate 'WR001';
+                end if;
+            end if;
+            perform pg_notify('weir_log', (first_position + cardinality(commands) - 1)::text);
+            return;
+        exception when unique_violation or sqlstate 'WR001' then
+            null;
+        end;
+    end if;
+
+    -- The lock on the head keeps every other append out, so what is checked here still holds when it is stored.
+    conflicts := array(
+        select candidate.command
+            from (
+                select distinct on (event.command) event.command, event.aggregate_type, event.aggregate_id, event.sequence,
+                        event.command <> min(event.command) over (partition by event.aggregate_type, event.aggregate_id)
+                            as is_late
+                    from unnest(commands, aggregate_types, aggregate_ids, sequences)
+                        as event(command, aggregate_type, aggregate_id, sequence)
+                    order by event.command, event.sequence
+            ) candidate
+            where candidate.is_late or exists (
+                select from log.events stored
+                    where stored.aggregate_type = candidate.aggregate_type
+                        and stored.aggregate_id = candidate.aggregate_id
+                        and stored.sequence >= candidate.sequence
+            )
+    );
+    for claimant in
+        select claim.command, min(claim.ordinality) as first, min(claim.holder) as holder,
+                array_agg(claim.takes order by claim.ordinality) as takes,
+                array_agg(claim.kind order by claim.ordinality) as kinds,
+                array_agg(claim.name order by claim.ordinality) as names
+            from unnest(claim_commands, claim_takes, claim_kinds, claim_names, claim_holders) with ordinality
+                as claim(command, takes, kind, name, holder, ordinality)
+            where claim.command <> all (conflicts)
+            group by claim.command
+            order by claim.command
+    loop
+        select claimant.first + claim.ordinality - 1 into blocked
+            from unnest(claimant.takes, claimant.kinds, claimant.names) with ordinality
+                as claim(takes, kind, name, ordinality)
+            join log.reservations reservation on reservation.kind = claim.kind and reservation.name = claim.name
+            where claim.takes and reservation.aggregate_id <> claimant.holder
+            order by claim.ordinality
+            limit 1;
+        if found then
+            held := held || blocked;
+            refused := refused || claimant.command;
+            continue;
+        end if;
+        for wanted in
+            select * from unnest(claimant.takes, claimant.kinds, claimant.names) as claim(takes, kind, name)
+        loop
+            if wanted.takes then
+                insert into log.reservations (kind, name, aggregate_id)
+                    values (wanted.kind, wanted.name, claimant.holder) on conflict do nothing;
+            else
+                delete from log.reservations reservation
+                    where reservation.kind = wanted.kind and reservation.name = wanted.name
+                        and reservation.aggregate_id = claimant.holder;
+            end if;
+        end loop;
+    end loop;
+
+    refused := refused || conflicts;
+    insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+            metadata, recorded_at)
+        select first_position + row_number() over (order by event.ordinality) - 1, event.aggregate_type,
+                event.aggregate_id, event.sequence, event.event_type, event.event_version, event.payload::json,
+                event.metadata::json, taken_at
+            from unnest(commands, aggregate_types, aggregate_ids, sequences, event_types, event_versions, payloads,
+                    metadatas) with ordinality
+                as event(command, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata,
+                    ordinality)
+            where event.command <> all (refused);
+    get diagnostics row_total = row_count;
+    update log.head set position = first_position + row_total - 1;
+    if row_total > 0 then
+        perform pg_notify('weir_log', (first_position + row_total - 1)::text);
+    end if;
+end
+$$;

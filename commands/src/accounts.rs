@@ -1,12 +1,23 @@
 //! Accounts: registering, and checking who signs in.
 
+mod passwords;
 pub mod sessions;
 
-use domain::{Invalid, accounts::AccountRefusal, ids::AccountId};
+use domain::{
+    Claimed, Invalid,
+    accounts::{Account, AccountCommand, AccountRefusal, Email, Password, Username},
+    ids::AccountId,
+    sealed::KeyringError,
+};
 use thiserror::Error;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{CommandError, Commands, LoadError, Metadata};
+pub(crate) use self::passwords::Passwords;
+use crate::{
+    CommandError, Commands, LoadError, Metadata, setup,
+    vault::{self, Kind},
+};
 
 /// A person who wants an account.
 pub struct Register {
@@ -55,8 +66,50 @@ pub struct CredentialsWrong;
 /// # Errors
 /// [`AccountsError`]; `AccountRefusal::UsernameTaken` is the refusal to expect.
 pub async fn register(commands: &Commands, register: Register) -> Result<Registered, AccountsError> {
-    let _ = (commands, register);
-    todo!()
+    let Register { username, email, password, setup_token, metadata } = register;
+    let (username, email, password) =
+        match (Username::parse(&username), Email::parse(&email), Password::parse(&password)) {
+            (Ok(username), Ok(email), Ok(password)) => (username, email, password),
+            (username, email, password) => {
+                return Err(AccountsError::Invalid(
+                    [username.err(), email.err(), password.err()].into_iter().flatten().collect(),
+                ));
+            }
+        };
+    let setup_token_digest = match setup_token {
+        Some(token) => {
+            let digest = setup::digest_if_given_out(commands, &token).await.map_err(CommandError::from)?;
+            Some(digest.ok_or(AccountsError::SetupTokenWrong)?)
+        }
+        None => None,
+    };
+    let username_digest = username_digest(commands, &username);
+    // Only the log decides; this spares the work of a hash where it is known how that will end.
+    if find(commands, &username_digest).await.map_err(CommandError::from)?.is_some() {
+        return Err(CommandError::Refused(AccountRefusal::UsernameTaken).into());
+    }
+    let account_id = AccountId::from(Uuid::now_v7());
+    let account = account_id.to_string();
+    let hash = commands.passwords().hash(Zeroizing::new(password.expose().to_owned())).await?;
+    let account_keys = commands.account_keys();
+    let sealed_username = account_keys.seal(account_id, username.as_str()).await.map_err(CommandError::from)?;
+    let sealed_email = account_keys.seal(account_id, email.as_str()).await.map_err(CommandError::from)?;
+    let password = vault::put(commands.pool(), commands.keys(), Kind::Password, &account, hash.as_bytes(), None)
+        .await
+        .map_err(CommandError::from)?;
+    let command = AccountCommand::Register {
+        account_id,
+        username: sealed_username,
+        username_digest,
+        email: sealed_email,
+        password,
+        setup_token_digest,
+    };
+    match commands.execute::<Account>(&account, command, metadata).await {
+        Ok(committed) => Ok(Registered { account_id, position: committed.position }),
+        Err(CommandError::Refused(AccountRefusal::SetupTokenUsed)) => Err(AccountsError::SetupTokenWrong),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whose username and password these are. Takes the same work for a username that nobody has.
@@ -68,8 +121,18 @@ pub async fn verify(
     username: &str,
     password: &str,
 ) -> Result<AccountId, CommandError<CredentialsWrong>> {
-    let _ = (commands, username, password);
-    todo!()
+    let account_id = match Username::parse(username) {
+        Ok(username) => find(commands, &username_digest(commands, &username)).await?,
+        Err(_) => None,
+    };
+    let hash = match account_id {
+        Some(account_id) => hash_of(commands, account_id).await?,
+        None => None,
+    };
+    // Longer than any password that was ever accepted; not worth hashing megabytes.
+    let password = if password.len() <= 4 * 128 { password } else { "" };
+    let is_right = commands.passwords().verify(Zeroizing::new(password.to_owned()), hash).await?;
+    account_id.filter(|_| is_right).ok_or(CommandError::Refused(CredentialsWrong))
 }
 
 /// Whether the account may administer the platform; `false` when it does not exist.
@@ -77,6 +140,40 @@ pub async fn verify(
 /// # Errors
 /// [`LoadError`] when the log does not answer or cannot be read.
 pub async fn is_administrator(commands: &Commands, account_id: AccountId) -> Result<bool, LoadError> {
-    let _ = (commands, account_id);
-    todo!()
+    let account = commands.load::<Account>(&account_id.to_string()).await?;
+    Ok(account.is_some_and(|(account, _)| account.is_administrator()))
+}
+
+/// The digest by which a username is unique: keyed, since it outlives the erasure of the name itself.
+fn username_digest(commands: &Commands, username: &Username) -> String {
+    hex::encode(commands.keys().digest(&[b"username", username.as_str().as_bytes()]))
+}
+
+async fn find(commands: &Commands, username_digest: &str) -> Result<Option<AccountId>, sqlx::Error> {
+    let held: Option<String> =
+        sqlx::query_scalar("select aggregate_id from log.reservations where kind = $1 and name = $2")
+            .bind(Claimed::Username.as_str())
+            .bind(username_digest)
+            .fetch_optional(commands.pool())
+            .await?;
+    held.map(|id| id.parse()).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+async fn hash_of<R>(commands: &Commands, account_id: AccountId) -> Result<Option<Zeroizing<String>>, CommandError<R>> {
+    let account = commands.load::<Account>(&account_id.to_string()).await?;
+    let Some(secret) = account.and_then(|(account, _)| account.password()) else {
+        return Ok(None);
+    };
+    let hash = vault::get(commands.pool(), commands.keys(), Kind::Password, secret).await?;
+    let hash = std::str::from_utf8(&hash).map_err(|error| CommandError::Unexpected(error.into()))?;
+    Ok(Some(Zeroizing::new(hash.to_owned())))
+}
+
+impl<R> From<KeyringError> for CommandError<R> {
+    fn from(error: KeyringError) -> Self {
+        match error {
+            KeyringError::Unavailable(source) => Self::Unavailable(source),
+            KeyringError::Corrupt(_) => Self::Unexpected(error.into()),
+        }
+    }
 }

@@ -1,11 +1,28 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use domain::{Aggregate, sealed::Keyring};
+use cqrs_es::{AggregateError, CqrsFramework};
+use domain::{Aggregate, sealed::Keyring, timestamp};
+use rand::Rng;
 use sqlx::PgPool;
 use thiserror::Error;
-use tokio::sync::watch;
+use time::OffsetDateTime;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::{CommandError, LoadError, MasterKeys, Metadata, keyring::AccountKeys};
+use crate::{
+    CommandError, LoadError, MasterKeys, Metadata,
+    accounts::Passwords,
+    adapter::{Adapted, Now},
+    events,
+    keyring::AccountKeys,
+    store::{self, Attempt, AttemptStore, Key, Store, Turns},
+};
+
+/// How often a command is decided again because other processes were faster.
+const ATTEMPTS: u32 = 10;
 
 /// How much a process takes on. The default does for a node of any size.
 #[derive(Debug, Clone)]
@@ -49,8 +66,15 @@ pub struct Commands {
 
 struct Inner {
     pool: PgPool,
-    keyring: Arc<AccountKeys>,
-    committed: watch::Sender<i64>,
+    keys: Arc<MasterKeys>,
+    account_keys: Arc<AccountKeys>,
+    passwords: Passwords,
+    store: Store,
+    turns: Turns,
+    under_way: Semaphore,
+    committed: watch::Receiver<i64>,
+    stop: CancellationToken,
+    appender: tokio::sync::Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Commands {
@@ -59,8 +83,25 @@ impl Commands {
     /// # Errors
     /// [`StartError`] when the log does not answer.
     pub async fn start(pool: PgPool, keys: MasterKeys, options: CommandsOptions) -> Result<Self, StartError> {
-        let _ = (pool, keys, options);
-        todo!()
+        let head = events::head(&pool).await.map_err(StartError::Log)?;
+        let (sender, committed) = watch::channel(head);
+        let stop = CancellationToken::new();
+        let (store, appender) =
+            Store::start(pool.clone(), &options, sender, stop.clone()).await.map_err(StartError::Log)?;
+        let keys = Arc::new(keys);
+        let inner = Inner {
+            account_keys: Arc::new(AccountKeys::new(pool.clone(), Arc::clone(&keys))),
+            pool,
+            keys,
+            passwords: Passwords::default(),
+            store,
+            turns: Turns::default(),
+            under_way: Semaphore::new(options.queue_len),
+            committed,
+            stop,
+            appender: tokio::sync::Mutex::new(Some(appender)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Has the aggregate `id` decide `command`, and stores what it decides. When others changed the aggregate in
@@ -76,8 +117,41 @@ impl Commands {
         command: A::Command,
         metadata: Metadata,
     ) -> Result<Committed, CommandError<A::Refusal>> {
-        let _ = (id, command, metadata);
-        todo!()
+        let _permit = self.inner.under_way.try_acquire().map_err(|_| CommandError::Overloaded)?;
+        let _turn = self.inner.turns.take(Key { aggregate_type: A::TYPE, id: id.into() }).await;
+        let metadata = metadata.to_map();
+        let mut conflicts = 0;
+        let mut is_fresh = false;
+        loop {
+            let attempt = Attempt::new(is_fresh);
+            let store = AttemptStore { store: &self.inner.store, attempt: &attempt };
+            let now = Now(timestamp::cut(OffsetDateTime::now_utc()));
+            let decided = CqrsFramework::<Adapted<A>, _>::new(store, Vec::new(), now)
+                .execute_with_metadata(id, command.clone(), metadata.clone())
+                .await;
+            match decided {
+                Ok(()) => match attempt.committed() {
+                    Some(committed) => return Ok(committed),
+                    None => is_fresh = true,
+                },
+                Err(AggregateError::UserError(_)) if attempt.may_be_stale() => is_fresh = true,
+                Err(AggregateError::UserError(refusal)) => return Err(CommandError::Refused(refusal)),
+                Err(AggregateError::AggregateConflict) => {
+                    conflicts += 1;
+                    if conflicts == ATTEMPTS {
+                        return Err(CommandError::Conflict);
+                    }
+                    // Whoever won goes on from memory and would win again and again.
+                    let wait = rand::rng().random_range(Duration::ZERO..Duration::from_millis(2) * conflicts);
+                    tokio::time::sleep(wait).await;
+                }
+                Err(
+                    AggregateError::DatabaseConnectionError(error)
+                    | AggregateError::DeserializationError(error)
+                    | AggregateError::UnexpectedError(error),
+                ) => return Err(store::unpassed(error)),
+            }
+        }
     }
 
     /// The aggregate `id` as the log has it now, and how many events that is; `None` when it has none.
@@ -85,20 +159,19 @@ impl Commands {
     /// # Errors
     /// [`LoadError`] when the log does not answer, or holds what cannot be read.
     pub async fn load<A: Aggregate>(&self, id: &str) -> Result<Option<(A, i64)>, LoadError> {
-        let _ = id;
-        todo!()
+        self.inner.store.load(id).await
     }
 
     /// Opens what is sealed in events; for projections and processes.
     #[must_use]
     pub fn keyring(&self) -> Arc<dyn Keyring> {
-        Arc::clone(&self.inner.keyring) as Arc<dyn Keyring>
+        Arc::clone(&self.inner.account_keys) as Arc<dyn Keyring>
     }
 
     /// The keys of accounts: sealing, and destroying.
     #[must_use]
     pub fn account_keys(&self) -> &Arc<AccountKeys> {
-        &self.inner.keyring
+        &self.inner.account_keys
     }
 
     /// The pool that it was started with.
@@ -107,15 +180,28 @@ impl Commands {
         &self.inner.pool
     }
 
+    pub(crate) fn keys(&self) -> &MasterKeys {
+        &self.inner.keys
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
+    }
+
     /// The last position that this process committed; changes as soon as it commits more. A hint: other processes
     /// append too.
     #[must_use]
     pub fn committed(&self) -> watch::Receiver<i64> {
-        self.inner.committed.subscribe()
+        self.inner.committed.clone()
     }
 
     /// Lets what is under way finish and refuses what comes after as [`CommandError::Unavailable`].
     pub async fn shutdown(&self) {
-        todo!()
+        self.inner.stop.cancel();
+        if let Some(appender) = self.inner.appender.lock().await.take()
+            && let Err(error) = appender.await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "the appender did not end well");
+        }
     }
 }

@@ -4,13 +4,18 @@ use std::fmt;
 
 use domain::{
     Invalid,
-    channels::ChannelRefusal,
-    ids::{AccountId, ChannelId},
+    channels::{Channel, ChannelCommand, ChannelRefusal, Description, Handle, Title},
+    ids::{AccountId, ChannelId, SecretId},
 };
+use sha2::{Digest, Sha256};
 use thiserror::Error;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{CommandError, Commands, Metadata};
+use crate::{
+    CommandError, Commands, Metadata, random_text,
+    vault::{self, Kind},
+};
 
 /// A channel to be.
 #[derive(Debug, Clone)]
@@ -96,8 +101,21 @@ pub struct KeyUnknown;
 /// # Errors
 /// [`ChannelsError`]; `ChannelRefusal::HandleTaken` is the refusal to expect.
 pub async fn create(commands: &Commands, create: CreateChannel) -> Result<CreatedChannel, ChannelsError> {
-    let _ = (commands, create);
-    todo!()
+    let CreateChannel { owner_id, handle, title, description, metadata } = create;
+    let (handle, title, description) =
+        match (Handle::parse(&handle), Title::parse(&title), Description::parse(&description)) {
+            (Ok(handle), Ok(title), Ok(description)) => (handle, title, description),
+            (handle, title, description) => {
+                return Err(ChannelsError::Invalid(
+                    [handle.err(), title.err(), description.err()].into_iter().flatten().collect(),
+                ));
+            }
+        };
+    let channel_id = ChannelId::from(Uuid::now_v7());
+    let (stream_key, _) = keep_new_key(commands, channel_id).await.map_err(CommandError::from)?;
+    let command = ChannelCommand::Create { channel_id, owner_id, handle, title, description, stream_key };
+    let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
+    Ok(CreatedChannel { channel_id, position: committed.position })
 }
 
 /// Changes title and description. Answers the position at which the log shows them.
@@ -105,8 +123,19 @@ pub async fn create(commands: &Commands, create: CreateChannel) -> Result<Create
 /// # Errors
 /// [`ChannelsError`]; refused to anybody but the owner, and for a stale version.
 pub async fn change_details(commands: &Commands, change: ChangeDetails) -> Result<i64, ChannelsError> {
-    let _ = (commands, change);
-    todo!()
+    let ChangeDetails { by, channel_id, expected_version, title, description, metadata } = change;
+    let title = title.as_deref().map(Title::parse).transpose();
+    let description = description.as_deref().map(Description::parse).transpose();
+    let (title, description) = match (title, description) {
+        (Ok(title), Ok(description)) => (title, description),
+        (title, description) => {
+            let invalid = [title.err(), description.err()];
+            return Err(ChannelsError::Invalid(invalid.into_iter().flatten().collect()));
+        }
+    };
+    let command = ChannelCommand::ChangeDetails { by, expected_version, title, description };
+    let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
+    Ok(committed.position)
 }
 
 /// The channel's stream key, for its owner.
@@ -118,8 +147,10 @@ pub async fn stream_key(
     by: AccountId,
     channel_id: ChannelId,
 ) -> Result<StreamKey, CommandError<ChannelRefusal>> {
-    let _ = (commands, by, channel_id);
-    todo!()
+    let id = stream_key_id(commands, by, channel_id).await?;
+    let key = vault::get(commands.pool(), commands.keys(), Kind::StreamKey, id).await?;
+    let key = std::str::from_utf8(&key).map_err(|error| CommandError::Unexpected(error.into()))?;
+    Ok(StreamKey(Zeroizing::new(key.to_owned())))
 }
 
 /// Replaces the stream key; the old one is refused from then on. Answers the new key and the position of the event.
@@ -132,8 +163,15 @@ pub async fn rotate_stream_key(
     channel_id: ChannelId,
     metadata: Metadata,
 ) -> Result<(StreamKey, i64), CommandError<ChannelRefusal>> {
-    let _ = (commands, by, channel_id, metadata);
-    todo!()
+    let replaced = stream_key_id(commands, by, channel_id).await?;
+    let (stream_key, key) = keep_new_key(commands, channel_id).await?;
+    let command = ChannelCommand::RotateStreamKey { by, stream_key };
+    let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
+    if let Err(error) = vault::destroy(commands.pool(), replaced).await {
+        // It opens nothing any more, and the sweep takes it.
+        tracing::debug!(error = &error as &dyn std::error::Error, "a replaced stream key stays for the sweep");
+    }
+    Ok((key, committed.position))
 }
 
 /// Which channel an encoder with this key may publish to.
@@ -144,8 +182,43 @@ pub async fn authorise_publisher(
     commands: &Commands,
     key: &str,
 ) -> Result<AuthorisedPublisher, CommandError<KeyUnknown>> {
-    let _ = (commands, key);
-    todo!()
+    let unknown = || CommandError::Refused(KeyUnknown);
+    let (stream_key, channel) =
+        vault::find(commands.pool(), Kind::StreamKey, lookup(key)).await?.ok_or_else(unknown)?;
+    let channel_id = channel.parse::<ChannelId>().map_err(|error| CommandError::Unexpected(error.into()))?;
+    // The vault may hold keys that were replaced or never taken into use; the channel knows the one.
+    let (channel, _) = commands.load::<Channel>(&channel).await?.ok_or_else(unknown)?;
+    match (channel.handle(), channel.title()) {
+        (Some(handle), Some(title)) if channel.is_published_with(stream_key) => {
+            Ok(AuthorisedPublisher { channel_id, handle: handle.as_str().to_owned(), title: title.as_str().to_owned() })
+        }
+        _ => Err(unknown()),
+    }
+}
+
+async fn stream_key_id(
+    commands: &Commands,
+    by: AccountId,
+    channel_id: ChannelId,
+) -> Result<SecretId, CommandError<ChannelRefusal>> {
+    let (channel, _) = commands
+        .load::<Channel>(&channel_id.to_string())
+        .await?
+        .ok_or(CommandError::Refused(ChannelRefusal::Unknown))?;
+    channel.stream_key(by).map_err(CommandError::Refused)
+}
+
+async fn keep_new_key(commands: &Commands, channel_id: ChannelId) -> Result<(SecretId, StreamKey), sqlx::Error> {
+    let key = Zeroizing::new(format!("live_{}", random_text::new().as_str()));
+    let channel = channel_id.to_string();
+    let lookup = Some(lookup(&key));
+    let id = vault::put(commands.pool(), commands.keys(), Kind::StreamKey, &channel, key.as_bytes(), lookup).await?;
+    Ok((id, StreamKey(key)))
+}
+
+/// By what a key is found: it is random enough to need neither salt nor key.
+fn lookup(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
 }
 
 impl fmt::Debug for StreamKey {

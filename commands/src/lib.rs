@@ -8,6 +8,7 @@
 //! Nothing here reads a read model: what a decision needs comes from the log's own tables.
 
 pub mod accounts;
+mod adapter;
 mod bus;
 pub mod channels;
 mod error;
@@ -16,8 +17,10 @@ mod keyring;
 mod master_keys;
 mod metadata;
 mod migrate;
+mod random_text;
 pub mod relay;
 pub mod setup;
+mod store;
 pub mod streams;
 mod vault;
 

@@ -1,8 +1,13 @@
 //! The set-up token: what makes the first administrator of an install.
 
+use domain::Claimed;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::Commands;
+use crate::{Commands, random_text};
+
+/// The setting that holds the digest of the token.
+const DIGEST: &str = "setup_token_digest";
 
 /// The set-up token of an install that has no administrator yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +24,32 @@ pub enum SetupToken {
 /// # Errors
 /// When the log does not answer.
 pub async fn ensure_token(commands: &Commands) -> Result<Option<SetupToken>, sqlx::Error> {
-    let _ = commands;
-    todo!()
+    let is_used: bool = sqlx::query_scalar("select exists (select from log.reservations where kind = $1)")
+        .bind(Claimed::SetupToken.as_str())
+        .fetch_one(commands.pool())
+        .await?;
+    if is_used {
+        return Ok(None);
+    }
+    let token = random_text::new();
+    let made = sqlx::query("insert into log.settings (name, value) values ($1, $2) on conflict (name) do nothing")
+        .bind(DIGEST)
+        .bind(digest(commands, &token))
+        .execute(commands.pool())
+        .await?;
+    Ok(Some(if made.rows_affected() == 1 { SetupToken::New(token) } else { SetupToken::AlreadyGivenOut }))
+}
+
+/// The digest of `token` if it is the one that was given out. Whether it was used shows when it is claimed.
+pub(crate) async fn digest_if_given_out(commands: &Commands, token: &str) -> Result<Option<String>, sqlx::Error> {
+    let given_out: Option<String> = sqlx::query_scalar("select value from log.settings where name = $1")
+        .bind(DIGEST)
+        .fetch_optional(commands.pool())
+        .await?;
+    let digest = digest(commands, token);
+    Ok(given_out.filter(|given_out| given_out.as_bytes().ct_eq(digest.as_bytes()).into()))
+}
+
+fn digest(commands: &Commands, token: &str) -> String {
+    hex::encode(commands.keys().digest(&[b"setup_token", token.trim().as_bytes()]))
 }

@@ -1,12 +1,15 @@
 //! Streams: started and ended by the node that takes them in.
 
 use domain::{
+    Aggregate, Claimed,
     ids::{ChannelId, NodeId, StreamId},
-    streams::{AudioTrack, EndReason, StreamRefusal, VideoTrack},
+    streams::{AudioTrack, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
 };
+use serde_json::value::RawValue;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 
-use crate::{CommandError, Commands, LoadError};
+use crate::{Actor, CommandError, Commands, LoadError, Metadata, events};
 
 /// A stream whose first key frame is in.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +44,9 @@ pub struct OpenStream {
 /// # Errors
 /// [`CommandError::Refused`] with `StreamRefusal::ChannelLive` while the channel has another live stream.
 pub async fn start(commands: &Commands, start: StartStream) -> Result<i64, CommandError<StreamRefusal>> {
-    let _ = (commands, start);
-    todo!()
+    let StartStream { stream_id, channel_id, node_id, title, video, audio } = start;
+    let command = StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio };
+    execute(commands, stream_id, node_id, command, StreamRefusal::AlreadyStarted).await
 }
 
 /// Stores that a stream ended; the same again is fine, and the first reason stays. Answers the position at which the
@@ -56,8 +60,23 @@ pub async fn end(
     node_id: NodeId,
     reason: EndReason,
 ) -> Result<i64, CommandError<StreamRefusal>> {
-    let _ = (commands, stream_id, node_id, reason);
-    todo!()
+    let command = StreamCommand::End { node_id, reason };
+    execute(commands, stream_id, node_id, command, StreamRefusal::AlreadyEnded).await
+}
+
+async fn execute(
+    commands: &Commands,
+    stream_id: StreamId,
+    node_id: NodeId,
+    command: StreamCommand,
+    done_before: StreamRefusal,
+) -> Result<i64, CommandError<StreamRefusal>> {
+    let metadata = Metadata::new(Actor::Ingest(node_id));
+    match commands.execute::<Stream>(&stream_id.to_string(), command, metadata).await {
+        Ok(committed) => Ok(committed.position),
+        Err(CommandError::Refused(refusal)) if refusal == done_before => Ok(events::head(commands.pool()).await?),
+        Err(error) => Err(error),
+    }
 }
 
 /// The streams of a node that have not ended, oldest first; what a crash left open among them.
@@ -65,6 +84,30 @@ pub async fn end(
 /// # Errors
 /// [`LoadError`] when the log does not answer or cannot be read.
 pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<OpenStream>, LoadError> {
-    let _ = (commands, node_id);
-    todo!()
+    // A stream holds its channel from start to end, so the reservations name those that are open.
+    let rows: Vec<(String, Json<Box<RawValue>>)> = sqlx::query_as(
+        "select event.aggregate_id, event.payload from log.reservations reservation \
+         join log.events event on event.aggregate_type = $1 and event.aggregate_id = reservation.aggregate_id \
+             and event.sequence = 1 \
+         where reservation.kind = $2 order by event.position",
+    )
+    .bind(Stream::TYPE)
+    .bind(Claimed::LiveStream.as_str())
+    .fetch_all(commands.pool())
+    .await?;
+    let mut open = Vec::new();
+    for (aggregate_id, payload) in rows {
+        let event = serde_json::from_str(payload.0.get()).map_err(|error| LoadError::Unreadable {
+            aggregate_type: Stream::TYPE,
+            aggregate_id,
+            sequence: 1,
+            source: error.into(),
+        })?;
+        if let StreamEvent::Started { stream_id, channel_id, node_id: of, started_at, .. } = event
+            && of == node_id
+        {
+            open.push(OpenStream { stream_id, channel_id, started_at });
+        }
+    }
+    Ok(open)
 }

@@ -1,6 +1,121 @@
-//! Secrets that events refer to but must not hold, encrypted under the master key.
+//! Secrets that events refer to but must not hold, encrypted under the master key. They are written before the event
+//! that refers to them; one that no event came to refer to is swept.
 
-use crate::{Commands, LoadError};
+use domain::{Aggregate, accounts::Account, channels::Channel, ids::SecretId};
+use sqlx::PgPool;
+use thiserror::Error;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::{CommandError, Commands, LoadError, MasterKeys};
+
+/// How many secrets a sweep looks at between two statements.
+const SWEEP_LEN: i64 = 500;
+
+/// What a secret is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The hash of an account's password.
+    Password,
+    /// A channel's stream key.
+    StreamKey,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::StreamKey => "stream_key",
+        }
+    }
+}
+
+/// A secret could not be had.
+#[derive(Debug, Error)]
+pub(crate) enum VaultError {
+    #[error("the vault cannot be reached")]
+    Unavailable(#[from] sqlx::Error),
+    #[error("secret {0} does not open under the master key")]
+    Corrupt(SecretId),
+    #[error("secret {0} is not in the vault")]
+    Missing(SecretId),
+}
+
+impl<R> From<VaultError> for CommandError<R> {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Unavailable(source) => Self::Unavailable(source.into()),
+            VaultError::Corrupt(_) | VaultError::Missing(_) => Self::Unexpected(error.into()),
+        }
+    }
+}
+
+/// Keeps `secret` for an aggregate that is about to refer to it. With `lookup`, it is found by that too.
+pub(crate) async fn put(
+    pool: &PgPool,
+    keys: &MasterKeys,
+    kind: Kind,
+    aggregate_id: &str,
+    secret: &[u8],
+    lookup: Option<[u8; 32]>,
+) -> Result<SecretId, sqlx::Error> {
+    let id = SecretId::from(Uuid::now_v7());
+    // The aggregate's other secrets of the kind are likely to be replaced now, so the sweep looks at them again.
+    sqlx::query(
+        "with others as ( \
+             update log.vault set is_settled = false where aggregate_id = $3 and kind = $2 and is_settled \
+         ) insert into log.vault (id, kind, aggregate_id, sealed, lookup) values ($1, $2, $3, $4, $5)",
+    )
+    .bind(id.uuid())
+    .bind(kind.as_str())
+    .bind(aggregate_id)
+    .bind(keys.wrapping().seal(secret, &context(kind, id)))
+    .bind(lookup)
+    .execute(pool)
+    .await?;
+    Ok(id)
+}
+
+/// The secret `id`.
+pub(crate) async fn get(
+    pool: &PgPool,
+    keys: &MasterKeys,
+    kind: Kind,
+    id: SecretId,
+) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let sealed: Vec<u8> = sqlx::query_scalar("select sealed from log.vault where id = $1 and kind = $2")
+        .bind(id.uuid())
+        .bind(kind.as_str())
+        .fetch_optional(pool)
+        .await?
+        .ok_or(VaultError::Missing(id))?;
+    keys.wrapping().open(&sealed, &context(kind, id)).ok_or(VaultError::Corrupt(id))
+}
+
+/// The secret with this `lookup`, and the aggregate that it was kept for.
+pub(crate) async fn find(
+    pool: &PgPool,
+    kind: Kind,
+    lookup: [u8; 32],
+) -> Result<Option<(SecretId, String)>, sqlx::Error> {
+    let found: Option<(Uuid, String)> =
+        sqlx::query_as("select id, aggregate_id from log.vault where lookup = $1 and kind = $2")
+            .bind(lookup)
+            .bind(kind.as_str())
+            .fetch_optional(pool)
+            .await?;
+    Ok(found.map(|(id, aggregate_id)| (SecretId::from(id), aggregate_id)))
+}
+
+/// Destroys a secret that was replaced.
+pub(crate) async fn destroy(pool: &PgPool, id: SecretId) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from log.vault where id = $1").bind(id.uuid()).execute(pool).await?;
+    Ok(())
+}
+
+fn context(kind: Kind, id: SecretId) -> Vec<u8> {
+    [b"weir ", kind.as_str().as_bytes(), b" ", id.uuid().as_bytes()].concat()
+}
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +132,51 @@ pub struct Swept {
 /// # Errors
 /// [`LoadError`] when the log does not answer or cannot be read; what was removed stays removed.
 pub async fn sweep(commands: &Commands) -> Result<Swept, LoadError> {
-    let _ = commands;
-    todo!()
+    let pool = commands.pool();
+    let mut swept = Swept::default();
+    loop {
+        let old: Vec<(Uuid, String, String)> = sqlx::query_as(
+            "select id, kind, aggregate_id from log.vault \
+             where not is_settled and created_at < now() - interval '1 hour' order by created_at limit $1",
+        )
+        .bind(SWEEP_LEN)
+        .fetch_all(pool)
+        .await?;
+        if old.is_empty() {
+            break;
+        }
+        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
+        for (id, kind, aggregate_id) in old {
+            let is_wanted = is_wanted(commands, SecretId::from(id), &kind, &aggregate_id).await?;
+            if is_wanted { wanted.push(id) } else { unwanted.push(id) }
+        }
+        sqlx::query("update log.vault set is_settled = true where id = any($1)").bind(wanted).execute(pool).await?;
+        let deleted = sqlx::query("delete from log.vault where id = any($1)").bind(unwanted).execute(pool).await?;
+        swept.secrets += deleted.rows_affected();
+    }
+    let deleted = sqlx::query(
+        "delete from log.keys where not is_settled and created_at < now() - interval '1 hour' and not exists ( \
+             select from log.events where aggregate_type = $1 and aggregate_id = keys.account_id::text)",
+    )
+    .bind(Account::TYPE)
+    .execute(pool)
+    .await?;
+    swept.keys = deleted.rows_affected();
+    sqlx::query(
+        "update log.keys set is_settled = true where not is_settled and created_at < now() - interval '1 hour'",
+    )
+    .execute(pool)
+    .await?;
+    Ok(swept)
+}
+
+async fn is_wanted(commands: &Commands, id: SecretId, kind: &str, aggregate_id: &str) -> Result<bool, LoadError> {
+    Ok(if kind == Kind::Password.as_str() {
+        commands.load::<Account>(aggregate_id).await?.is_some_and(|(account, _)| account.password() == Some(id))
+    } else if kind == Kind::StreamKey.as_str() {
+        commands.load::<Channel>(aggregate_id).await?.is_some_and(|(channel, _)| channel.is_published_with(id))
+    } else {
+        // A newer Weir keeps secrets that this one does not know.
+        true
+    })
 }

@@ -287,6 +287,12 @@ impl Channel {
         self.owned(by).map(|created| created.stream_key)
     }
 
+    /// Whether `stream_key` is its current one.
+    #[must_use]
+    pub fn is_published_with(&self, stream_key: SecretId) -> bool {
+        self.created.as_ref().is_some_and(|created| created.stream_key == stream_key)
+    }
+
     /// Its title, for the streams that it starts; `None` before it exists.
     #[must_use]
     pub fn title(&self) -> Option<&Title> {

@@ -10,8 +10,8 @@ use crate::{accounts, channels, streams};
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Its name in the log, `channel` for example.
     const TYPE: &'static str;
-    /// What it can be told to do.
-    type Command: Send + 'static;
+    /// What it can be told to do. Cloned, since a command is decided again when others were faster.
+    type Command: Clone + Send + 'static;
     /// What can have happened to it.
     type Event: Event;
     /// Why it says no.

@@ -1,16 +1,27 @@
 //! Sessions: devices on which an account is signed in, each with a refresh token that changes with every use.
+//!
+//! A token is the session's id, its generation, and a MAC over both and the session's salt under the digest key. So the
+//! database alone gives nobody a token, any token of a session that was ever valid is told from a made-up one, and two
+//! tabs that refresh at once get the same successor.
 
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    accounts::SessionRefusal,
+    accounts::{Session, SessionCommand, SessionEndReason, SessionRefusal},
     ids::{AccountId, SessionId},
 };
+use sqlx::FromRow;
+use subtle::ConstantTimeEq;
 use thiserror::Error;
 use time::OffsetDateTime;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{CommandError, Commands};
+use crate::{Actor, CommandError, Commands, Metadata, master_keys::random};
+
+/// How many sessions a sweep ends between two statements.
+const SWEEP_LEN: i64 = 500;
 
 /// A session with its current refresh token.
 pub struct OpenedSession {
@@ -39,8 +50,24 @@ pub async fn open(
     user_agent: &str,
     address: &str,
 ) -> Result<OpenedSession, CommandError<SessionRefusal>> {
-    let _ = (commands, account_id, user_agent, address);
-    todo!()
+    let session_id = SessionId::from(Uuid::now_v7());
+    let user_agent = commands.account_keys().seal(account_id, user_agent).await?;
+    let address = commands.account_keys().seal(account_id, address).await?;
+    let salt = random::<16>();
+    // The row first: without its event it is swept, while an event without its row would stay open for ever.
+    let expires_at: OffsetDateTime = sqlx::query_scalar(
+        "insert into log.sessions (session_id, account_id, salt, expires_at) \
+         values ($1, $2, $3, now() + interval '30 days') returning expires_at",
+    )
+    .bind(session_id.uuid())
+    .bind(account_id.uuid())
+    .bind(salt)
+    .fetch_one(commands.pool())
+    .await?;
+    let command = SessionCommand::Open { session_id, account_id, user_agent, address };
+    commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(Actor::Account(account_id))).await?;
+    let refresh_token = Token { session_id, generation: 0 }.sign(commands, &salt);
+    Ok(OpenedSession { session_id, account_id, refresh_token, expires_at })
 }
 
 /// Goes on with a session for 30 days more and replaces its token. A token that was replaced before ends the session:
@@ -49,8 +76,44 @@ pub async fn open(
 /// # Errors
 /// [`CommandError::Refused`] when the session is over or the token was never one.
 pub async fn refresh(commands: &Commands, token: &str) -> Result<OpenedSession, CommandError<SessionEnded>> {
-    let _ = (commands, token);
-    todo!()
+    let ended = || CommandError::Refused(SessionEnded);
+    loop {
+        let (token, row) = recognise(commands, token).await?.ok_or_else(ended)?;
+        if !row.is_live {
+            return Err(ended());
+        }
+        let session_id = token.session_id;
+        let (generation, expires_at) = if token.generation == row.generation {
+            let rotated: Option<(i64, OffsetDateTime)> = sqlx::query_as(
+                "update log.sessions set generation = generation + 1, rotated_at = now(), \
+                     expires_at = now() + interval '30 days' \
+                 where session_id = $1 and generation = $2 and end_reason is null and expires_at > now() \
+                 returning generation, expires_at",
+            )
+            .bind(session_id.uuid())
+            .bind(row.generation)
+            .fetch_optional(commands.pool())
+            .await?;
+            match rotated {
+                Some(rotated) => rotated,
+                // Another tab was faster; look again.
+                None => continue,
+            }
+        } else if token.generation + 1 == row.generation && row.is_just_rotated {
+            (row.generation, row.expires_at)
+        } else if token.generation < row.generation {
+            tracing::warn!(session.id = %session_id, "a refresh token came back that had been replaced");
+            finish(commands, session_id, SessionEndReason::TokenReused, Actor::System)
+                .await
+                .map_err(|error| error.map_refused(|_| SessionEnded))?;
+            return Err(ended());
+        } else {
+            // From the future: the database was restored to an earlier state.
+            return Err(ended());
+        };
+        let refresh_token = Token { session_id, generation }.sign(commands, &row.salt);
+        return Ok(OpenedSession { session_id, account_id: row.account_id.into(), refresh_token, expires_at });
+    }
 }
 
 /// Ends the session of a token; without effect when it has ended before or the token was never one.
@@ -58,8 +121,13 @@ pub async fn refresh(commands: &Commands, token: &str) -> Result<OpenedSession, 
 /// # Errors
 /// [`CommandError`]; never refused.
 pub async fn end(commands: &Commands, token: &str) -> Result<(), CommandError<SessionRefusal>> {
-    let _ = (commands, token);
-    todo!()
+    match recognise(commands, token).await? {
+        Some((token, row)) => {
+            let actor = Actor::Account(row.account_id.into());
+            finish(commands, token.session_id, SessionEndReason::SignedOut, actor).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether the session goes on.
@@ -67,8 +135,13 @@ pub async fn end(commands: &Commands, token: &str) -> Result<(), CommandError<Se
 /// # Errors
 /// When the log does not answer.
 pub async fn is_open(commands: &Commands, session_id: SessionId) -> Result<bool, sqlx::Error> {
-    let _ = (commands, session_id);
-    todo!()
+    sqlx::query_scalar(
+        "select exists (select from log.sessions \
+         where session_id = $1 and end_reason is null and expires_at > now())",
+    )
+    .bind(session_id.uuid())
+    .fetch_one(commands.pool())
+    .await
 }
 
 /// Ends the sessions that were not used for too long, and finishes those whose end was interrupted. Answers how many.
@@ -77,8 +150,127 @@ pub async fn is_open(commands: &Commands, session_id: SessionId) -> Result<bool,
 /// # Errors
 /// [`CommandError`] of the first that could not be ended; those before it are.
 pub async fn end_expired(commands: &Commands) -> Result<u64, CommandError<SessionRefusal>> {
-    let _ = commands;
-    todo!()
+    let mut total = 0;
+    loop {
+        let over: Vec<(Uuid, Option<String>)> = sqlx::query_as(
+            "select session_id, end_reason from log.sessions where end_reason is not null or expires_at < now() limit $1",
+        )
+        .bind(SWEEP_LEN)
+        .fetch_all(commands.pool())
+        .await?;
+        if over.is_empty() {
+            return Ok(total);
+        }
+        for (session_id, reason) in over {
+            let reason = reason.as_deref().map_or(SessionEndReason::Expired, reason_from);
+            finish(commands, session_id.into(), reason, Actor::System).await?;
+            total += 1;
+        }
+    }
+}
+
+/// Makes the tokens of a session worthless, stores that it ended, and forgets it. Whatever is interrupted in between is
+/// done again by [`end_expired`].
+async fn finish(
+    commands: &Commands,
+    session_id: SessionId,
+    reason: SessionEndReason,
+    actor: Actor,
+) -> Result<(), CommandError<SessionRefusal>> {
+    sqlx::query("update log.sessions set end_reason = $2 where session_id = $1 and end_reason is null")
+        .bind(session_id.uuid())
+        .bind(reason_text(reason))
+        .execute(commands.pool())
+        .await?;
+    let command = SessionCommand::End { reason };
+    match commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(actor)).await {
+        // Unknown: whoever opened it did not get as far as the event.
+        Ok(_) | Err(CommandError::Refused(_)) => {}
+        Err(error) => return Err(error),
+    }
+    sqlx::query("delete from log.sessions where session_id = $1")
+        .bind(session_id.uuid())
+        .execute(commands.pool())
+        .await?;
+    Ok(())
+}
+
+fn reason_text(reason: SessionEndReason) -> &'static str {
+    match reason {
+        SessionEndReason::SignedOut => "signed_out",
+        SessionEndReason::Expired => "expired",
+        SessionEndReason::TokenReused => "token_reused",
+    }
+}
+
+fn reason_from(text: &str) -> SessionEndReason {
+    match text {
+        "signed_out" => SessionEndReason::SignedOut,
+        "token_reused" => SessionEndReason::TokenReused,
+        _ => SessionEndReason::Expired,
+    }
+}
+
+#[derive(FromRow)]
+struct SessionRow {
+    account_id: Uuid,
+    salt: Vec<u8>,
+    generation: i64,
+    expires_at: OffsetDateTime,
+    is_live: bool,
+    is_just_rotated: bool,
+}
+
+/// The token and its session, if the token was ever one of it.
+async fn recognise(commands: &Commands, text: &str) -> Result<Option<(Token, SessionRow)>, sqlx::Error> {
+    let Some((token, mac)) = Token::parse(text) else {
+        return Ok(None);
+    };
+    let row: Option<SessionRow> = sqlx::query_as(
+        "select account_id, salt, generation, expires_at, end_reason is null and expires_at > now() as is_live, \
+             rotated_at > now() - interval '10 seconds' as is_just_rotated \
+         from log.sessions where session_id = $1",
+    )
+    .bind(token.session_id.uuid())
+    .fetch_optional(commands.pool())
+    .await?;
+    let row = row.filter(|row| bool::from(token.mac(commands, &row.salt).ct_eq(&mac)));
+    Ok(row.map(|row| (token, row)))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Token {
+    session_id: SessionId,
+    /// How many tokens of the session came before.
+    generation: i64,
+}
+
+impl Token {
+    fn parse(text: &str) -> Option<(Self, [u8; 32])> {
+        let bytes: [u8; 56] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let (session_id, rest) = bytes.split_first_chunk::<16>()?;
+        let (generation, mac) = rest.split_first_chunk::<8>()?;
+        let token =
+            Self { session_id: Uuid::from_bytes(*session_id).into(), generation: i64::from_be_bytes(*generation) };
+        Some((token, mac.try_into().ok()?))
+    }
+
+    fn sign(self, commands: &Commands, salt: &[u8]) -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new([0; 56]);
+        bytes[..16].copy_from_slice(self.session_id.uuid().as_bytes());
+        bytes[16..24].copy_from_slice(&self.generation.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.mac(commands, salt));
+        Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice()))
+    }
+
+    fn mac(self, commands: &Commands, salt: &[u8]) -> [u8; 32] {
+        commands.keys().digest(&[
+            b"refresh_token",
+            self.session_id.uuid().as_bytes(),
+            &self.generation.to_be_bytes(),
+            salt,
+        ])
+    }
 }
 
 impl fmt::Debug for OpenedSession {
