@@ -102,8 +102,9 @@ struct Channel {
     handle: String,
     publisher: Option<Arc<Slot>>,
     stream: Option<Current>,
-    /// Streams that are over but whose end the write side has not accepted yet.
-    unreported_ends: usize,
+    /// Held by the task of each stream until the write side has accepted its end, so that a channel's streams are
+    /// reported one after the other.
+    turn: Arc<tokio::sync::Mutex<()>>,
     last_cut: Option<Instant>,
     last_refusal: Option<LastRefusal>,
 }
@@ -111,11 +112,11 @@ struct Channel {
 /// A stream that has not ended.
 struct Current {
     id: StreamId,
-    /// `None` for a stream from before a crash whose encoder has not come back.
-    broadcast: Option<Arc<Broadcast>>,
-    started_at: OffsetDateTime,
+    broadcast: Arc<Broadcast>,
     /// Whether the write side has accepted the start.
     is_started: bool,
+    /// Whether its first key frame came to this process, not to one that crashed.
+    has_begun: bool,
     /// Until when the encoder may come back, while it is away.
     grace_until: Option<Instant>,
     /// Wakes the stream's task when `grace_until` or the publisher has changed.
@@ -127,7 +128,7 @@ struct Current {
 /// What a stream's task is told last.
 struct Ending {
     reason: EndReason,
-    broadcast: Option<Arc<Broadcast>>,
+    has_begun: bool,
     received_bytes: u64,
 }
 
@@ -262,8 +263,7 @@ impl Live {
     pub(crate) async fn drained(&self) {
         self.0.tasks.close();
         if timeout(self.0.settings.patience.shutdown, self.0.tasks.wait()).await.is_err() {
-            let open = self.0.channels().values().map(|channel| channel.unreported_ends).sum::<usize>();
-            warn!(streams = open, "the ends of streams could not be stored; they follow at the next start");
+            warn!("not all ends of streams could be stored; they follow at the next start");
         }
         self.0.abandoned.cancel();
     }
@@ -312,8 +312,7 @@ impl Channel {
     /// Ends the stream, if there is one: its task does the rest.
     fn end(&mut self, reason: EndReason) {
         let Some(stream) = self.stream.take() else { return };
-        self.unreported_ends += 1;
-        let ending = Ending { reason, broadcast: stream.broadcast, received_bytes: stream.received_bytes };
+        let ending = Ending { reason, has_begun: stream.has_begun, received_bytes: stream.received_bytes };
         // The task waits for this for as long as the stream is in the table.
         let _ = stream.end.send(ending);
     }

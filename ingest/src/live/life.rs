@@ -9,21 +9,25 @@ use domain::{
 use time::OffsetDateTime;
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{debug, info, warn};
 
 use super::{Channel, Current, Ending, Kick, Live, Pause, Refused, Shared};
 use crate::{
-    packager::Broadcast,
+    packager::{Broadcast, FirstNumbers},
     ports::{OpenStream, PublishError, StartedStream},
 };
+
+/// A channel's turn to report, see [`Channel`].
+type Turn = tokio::sync::OwnedMutexGuard<()>;
 
 /// What a stream's task holds on to.
 struct Life {
     shared: Arc<Shared>,
     channel_id: ChannelId,
     stream_id: StreamId,
+    broadcast: Arc<Broadcast>,
     started_at: OffsetDateTime,
     changed: watch::Receiver<Option<Instant>>,
     end: oneshot::Receiver<Ending>,
@@ -38,13 +42,14 @@ impl Shared {
         broadcast: Arc<Broadcast>,
         peer: SocketAddr,
     ) {
-        let (mut current, life) = self.stream(started.channel_id, started.stream_id, OffsetDateTime::now_utc());
-        current.broadcast = Some(Arc::clone(&broadcast));
+        let (mut current, life) = self.stream(started.channel_id, Arc::clone(&broadcast), OffsetDateTime::now_utc());
+        current.has_begun = true;
         channel.stream = Some(current);
         let handle = channel.handle.clone();
+        let turn = Arc::clone(&channel.turn);
         self.tasks.spawn(async move {
-            if life.start(started, &broadcast, &handle, peer).await {
-                life.live().await;
+            if let Some(turn) = life.start(started, turn, &handle, peer).await {
+                life.live(turn).await;
             }
         });
     }
@@ -52,22 +57,24 @@ impl Shared {
     fn stream(
         self: &Arc<Self>,
         channel_id: ChannelId,
-        stream_id: StreamId,
+        broadcast: Arc<Broadcast>,
         started_at: OffsetDateTime,
     ) -> (Current, Life) {
         let (changed, watched) = watch::channel(None);
         let (end, ended) = oneshot::channel();
+        let stream_id = broadcast.stream_id();
         let current = Current {
             id: stream_id,
-            broadcast: None,
-            started_at,
+            broadcast: Arc::clone(&broadcast),
             is_started: false,
+            has_begun: false,
             grace_until: None,
             changed,
             end,
             received_bytes: 0,
         };
-        let life = Life { shared: Arc::clone(self), channel_id, stream_id, started_at, changed: watched, end: ended };
+        let shared = Arc::clone(self);
+        let life = Life { shared, channel_id, stream_id, broadcast, started_at, changed: watched, end: ended };
         (current, life)
     }
 
@@ -95,11 +102,23 @@ impl Shared {
 }
 
 impl Life {
-    /// Reports the start and shows the broadcast; false when the write side said no.
-    async fn start(&self, started: StartedStream, broadcast: &Arc<Broadcast>, handle: &str, peer: SocketAddr) -> bool {
+    /// Reports the start and shows the broadcast; `None` when the write side said no.
+    async fn start(
+        &self,
+        started: StartedStream,
+        turn: Arc<tokio::sync::Mutex<()>>,
+        handle: &str,
+        peer: SocketAddr,
+    ) -> Option<Turn> {
         let shared = &self.shared;
         let StartedStream { video, audio, .. } = started.clone();
-        let answer = self.report_start(started).await;
+        let deadline = Instant::now() + shared.settings.patience.publish;
+        // While the end of the channel's last stream waits for the write side, there is no use in asking.
+        let turn = timeout_at(deadline, turn.lock_owned()).await.ok();
+        let answer = match turn {
+            Some(_) => self.report_start(started, deadline).await,
+            None => Err(PublishError::Unavailable),
+        };
         let mut channels = shared.channels();
         let channel = channels.entry(self.channel_id).or_default();
         let is_current = channel.stream.as_ref().is_some_and(|stream| stream.id == self.stream_id);
@@ -108,56 +127,44 @@ impl Life {
                 if let Some(stream) = &mut channel.stream {
                     stream.is_started = true;
                 }
-                shared.show(self.channel_id, broadcast);
+                shared.show(self.channel_id, &self.broadcast);
             }
             info!(
                 channel.handle = handle, stream.id = %self.stream_id, %peer,
                 video = video.codec, width = video.width, height = video.height,
                 audio = audio.map(|audio| audio.codec), "stream live"
             );
-            return true;
+            return turn;
         };
 
         // The publisher is told; it keeps the refusal for the dashboard and the log.
-        broadcast.end();
         if is_current {
             channel.stream = None;
             if let Some(publisher) = &channel.publisher {
                 publisher.kick(Kick::Refused(Refused::from(error)));
             }
-        } else {
-            channel.unreported_ends = channel.unreported_ends.saturating_sub(1);
         }
-        if error == PublishError::Unavailable {
+        self.broadcast.end();
+        if error == PublishError::Unavailable && turn.is_some() {
             // It may have been stored all the same, and would then stay open for ever.
-            channel.unreported_ends += 1;
-            drop(channels);
-            let (shared, channel_id, stream_id) = (Arc::clone(shared), self.channel_id, self.stream_id);
+            let (shared, stream_id) = (Arc::clone(shared), self.stream_id);
             self.shared.tasks.spawn(async move {
                 let answer = shared.report_end(stream_id, EndReason::Error).await;
                 debug!(stream.id = %stream_id, ?answer, "a start of unknown outcome was undone");
-                shared.channels().entry(channel_id).or_default().unreported_ends -= 1;
+                drop(turn);
             });
         }
-        false
+        None
     }
 
-    async fn report_start(&self, started: StartedStream) -> Result<(), PublishError> {
+    async fn report_start(&self, started: StartedStream, deadline: Instant) -> Result<(), PublishError> {
         let shared = &self.shared;
-        let deadline = Instant::now() + shared.settings.patience.publish;
         let mut pause = Pause::new();
         loop {
             let call = shared.publishing.stream_started(started.clone());
             let answer = timeout(shared.settings.patience.call, call).await.unwrap_or(Err(PublishError::Unavailable));
-            let may_change = match answer {
-                Err(PublishError::Unavailable) => !shared.stopping.is_cancelled(),
-                // The channel's last stream is over, but the write side has not heard of it yet.
-                Err(PublishError::AlreadyLive) => {
-                    shared.channels().get(&self.channel_id).is_some_and(|channel| channel.unreported_ends > 0)
-                }
-                _ => false,
-            };
-            if !may_change || Instant::now() >= deadline {
+            let is_final = answer != Err(PublishError::Unavailable) || shared.stopping.is_cancelled();
+            if is_final || Instant::now() >= deadline {
                 return answer;
             }
             pause.wait().await;
@@ -165,21 +172,14 @@ impl Life {
     }
 
     /// From the start to the end and what comes after.
-    async fn live(mut self) {
+    async fn live(mut self, turn: Turn) {
         let ending = self.wait_for_end().await;
         let ended = Instant::now();
-        if let Some(broadcast) = &ending.broadcast {
-            broadcast.end();
-        }
+        self.broadcast.end();
         let answer = self.shared.report_end(self.stream_id, ending.reason).await;
-        let handle = {
-            let mut channels = self.shared.channels();
-            let channel = channels.entry(self.channel_id).or_default();
-            if answer != Err(PublishError::Unavailable) {
-                channel.unreported_ends -= 1;
-            }
-            channel.handle.clone()
-        };
+        drop(turn);
+        let handle =
+            self.shared.channels().get(&self.channel_id).map(|channel| channel.handle.clone()).unwrap_or_default();
         let duration = (OffsetDateTime::now_utc() - self.started_at - ended.elapsed()).unsigned_abs();
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let bitrate_kbps = (ending.received_bytes * 8).checked_div(duration_ms);
@@ -194,12 +194,17 @@ impl Life {
                 %error, "stream ended, which could not be stored"
             ),
         }
-        if ending.broadcast.is_some() {
-            tokio::select! {
-                () = tokio::time::sleep_until(ended + self.shared.settings.linger) => {}
-                () = self.shared.stopping.cancelled() => {}
-            }
+        if !ending.has_begun {
+            // There is nothing to see in it.
             self.shared.broadcasts.remove(self.stream_id);
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep_until(ended + self.shared.settings.linger) => {
+                self.shared.broadcasts.remove(self.stream_id);
+            }
+            // Who watches may still learn that it has ended, for as long as the router serves.
+            () = self.shared.stopping.cancelled() => {}
         }
     }
 
@@ -240,7 +245,7 @@ impl Life {
         if stream.id != self.stream_id || stream.grace_until.is_none() || channel.publisher.is_some() {
             return false;
         }
-        let reason = if stream.broadcast.is_some() { EndReason::ConnectionLost } else { EndReason::Crashed };
+        let reason = if stream.has_begun { EndReason::ConnectionLost } else { EndReason::Crashed };
         channel.end(reason);
         true
     }
@@ -268,7 +273,11 @@ impl Live {
             let mut channels = shared.channels();
             for OpenStream { stream_id, channel_id, started_at } in open {
                 let channel = channels.entry(channel_id).or_default();
-                let (mut current, life) = shared.stream(channel_id, stream_id, started_at);
+                let config = shared.settings.packager.clone();
+                let broadcast = Broadcast::new(stream_id, config, numbers_after_a_crash(started_at));
+                // Players that come back meanwhile wait for it instead of finding nothing.
+                shared.show(channel_id, &broadcast);
+                let (mut current, life) = shared.stream(channel_id, broadcast, started_at);
                 let until = Instant::now() + grace;
                 current.is_started = true;
                 current.grace_until = Some(until);
@@ -276,12 +285,20 @@ impl Live {
                 // There is one a channel; were there more, the others would have to end.
                 channel.end(EndReason::Crashed);
                 channel.stream = Some(current);
+                let turn = Arc::clone(&channel.turn);
                 info!(stream.id = %stream_id, channel.id = %channel_id, grace_ms = millis(grace), "stream found open");
-                shared.tasks.spawn(life.live());
+                shared.tasks.spawn(async move { life.live(turn.lock_owned().await).await });
             }
         }
         shared.recovered.send_replace(true);
     }
+}
+
+/// Higher than the crashed process can have come: it cut a segment a second at most.
+fn numbers_after_a_crash(started_at: OffsetDateTime) -> FirstNumbers {
+    let seconds = u64::try_from((OffsetDateTime::now_utc() - started_at).whole_seconds()).unwrap_or(0);
+    let first = 2 * seconds + 100;
+    FirstNumbers { media_sequence: first, discontinuity_sequence: first }
 }
 
 fn millis(duration: Duration) -> u64 {

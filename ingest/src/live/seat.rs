@@ -105,13 +105,12 @@ impl Seat {
             view: Mutex::default(),
         });
         channel.publisher = Some(Arc::clone(&slot));
-        let config = || shared.settings.packager.clone();
         let broadcast = match &channel.stream {
-            Some(stream) => match &stream.broadcast {
-                Some(broadcast) => Arc::clone(broadcast),
-                None => Broadcast::new(stream.id, config(), numbers_after_a_crash(stream.started_at)),
-            },
-            None => Broadcast::new(StreamId::from(Uuid::now_v7()), config(), FirstNumbers::default()),
+            Some(stream) => Arc::clone(&stream.broadcast),
+            None => {
+                let config = shared.settings.packager.clone();
+                Broadcast::new(StreamId::from(Uuid::now_v7()), config, FirstNumbers::default())
+            }
         };
         Self {
             shared: Arc::clone(shared),
@@ -172,10 +171,7 @@ impl Seat {
             Some(stream) => {
                 stream.grace_until = None;
                 stream.changed.send_replace(None);
-                if stream.broadcast.is_none() {
-                    stream.broadcast = Some(Arc::clone(&self.broadcast));
-                    self.shared.show(self.channel_id, &self.broadcast);
-                }
+                stream.has_begun = true;
                 info!(
                     channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
                     "stream goes on"
@@ -197,6 +193,11 @@ impl Seat {
     pub(crate) async fn kicked(&self) -> Kick {
         self.slot.kicked.cancelled().await;
         self.slot.kick.get().cloned().unwrap_or(Kick::TakenOver)
+    }
+
+    /// Why this publisher is being sent away, if it is.
+    pub(crate) fn kick(&self) -> Option<Kick> {
+        self.slot.kick.get().cloned()
     }
 
     /// Keeps what was refused for the dashboard, if it concerns the channel's present publisher.
@@ -242,11 +243,4 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.give_back(Leaving::Lost);
     }
-}
-
-/// Higher than the crashed process can have come: it cut a segment a second at most.
-fn numbers_after_a_crash(started_at: OffsetDateTime) -> FirstNumbers {
-    let seconds = u64::try_from((OffsetDateTime::now_utc() - started_at).whole_seconds()).unwrap_or(0);
-    let first = 2 * seconds + 100;
-    FirstNumbers { media_sequence: first, discontinuity_sequence: first }
 }

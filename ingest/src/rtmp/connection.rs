@@ -15,7 +15,7 @@ use super::{
     Server,
     chunks::{ChunkError, ChunkReader},
     negotiation::{Negotiation, NegotiationError, PublishRequest, Turn},
-    publication,
+    publication::{self, Accepted},
     replies::{self, ReplyError},
 };
 use crate::live::Refused;
@@ -76,13 +76,14 @@ pub(crate) async fn serve(server: &Server, mut socket: TcpStream, peer: SocketAd
         Err(refused) => return refuse(&mut line, &request, &refused, peer).await,
     };
     // The key is not needed any more, and is not kept.
-    let message_stream_id = request.message_stream_id;
-    drop(request);
+    let PublishRequest { stream_key, message_stream_id, window_bytes } = request;
+    drop(stream_key);
 
     line.write(&replies::stream_begin(message_stream_id)?).await?;
     line.write(&start(message_stream_id)?).await?;
     reader.take_media();
-    publication::run(server, &mut line, input, reader, message_stream_id, seat).await;
+    let accepted = Accepted { message_stream_id, window_bytes };
+    publication::run(server, &mut line, input, reader, accepted, seat).await;
     Ok(())
 }
 

@@ -12,12 +12,15 @@ use thiserror::Error;
 
 use super::{
     amf0::{self, Amf0Error},
-    chunks::{self, Message},
+    chunks::{self, ChunkError, Message},
     replies::{self, ReplyError},
 };
 
 /// The application name, the path of the address that streamers are shown.
 pub(crate) const APP: &str = "live";
+
+/// After how many bytes the peer is to send an acknowledgement, and gets one where it does not say.
+const WINDOW_BYTES: u32 = 2_500_000;
 
 /// Larger than any message that is taken before a publish, so that the session sees each as one chunk.
 const SESSION_CHUNK_BYTES: u32 = 128 * 1024;
@@ -25,6 +28,8 @@ const SESSION_CHUNK_BYTES: u32 = 128 * 1024;
 /// What the peer did that ends the connection.
 #[derive(Debug, Error)]
 pub(crate) enum NegotiationError {
+    #[error("malformed chunks")]
+    Chunks(#[from] ChunkError),
     #[error("a malformed command")]
     Command(#[from] Amf0Error),
     #[error("a command that the session refuses")]
@@ -53,6 +58,8 @@ pub(crate) struct PublishRequest {
     pub(crate) stream_key: String,
     /// The peer's stream, on which the answer goes.
     pub(crate) message_stream_id: u32,
+    /// After how many bytes the peer wants an acknowledgement.
+    pub(crate) window_bytes: u32,
 }
 
 impl std::fmt::Debug for PublishRequest {
@@ -68,6 +75,7 @@ impl std::fmt::Debug for PublishRequest {
 pub(crate) struct Negotiation {
     session: ServerSession,
     is_connected: bool,
+    window_bytes: u32,
     output: Vec<u8>,
 }
 
@@ -76,12 +84,12 @@ impl Negotiation {
         let config = ServerSessionConfig {
             fms_version: "FMS/3,0,1,123".to_owned(),
             chunk_size: replies::CHUNK_BYTES,
-            peer_bandwidth: 2_500_000,
-            window_ack_size: 2_500_000,
+            peer_bandwidth: WINDOW_BYTES,
+            window_ack_size: WINDOW_BYTES,
             send_on_bw_done_message_on_start: false,
         };
         let (session, greeting) = ServerSession::new(config)?;
-        let mut negotiation = Self { session, is_connected: false, output: Vec::new() };
+        let mut negotiation = Self { session, is_connected: false, window_bytes: WINDOW_BYTES / 2, output: Vec::new() };
         for result in greeting {
             negotiation.keep_output(result);
         }
@@ -107,6 +115,10 @@ impl Negotiation {
                 if let Some(timestamp_ms) = ping(&message.body) {
                     self.output.extend(replies::pong(timestamp_ms)?);
                 }
+                Ok(Turn::Goes)
+            }
+            chunks::WINDOW_ACKNOWLEDGEMENT => {
+                self.window_bytes = window_bytes(&message.body)?;
                 Ok(Turn::Goes)
             }
             _ => Ok(Turn::Goes),
@@ -152,6 +164,7 @@ impl Negotiation {
                     turn = Turn::Publish(PublishRequest {
                         stream_key: without_query(&stream_key).to_owned(),
                         message_stream_id: stream_id,
+                        window_bytes: self.window_bytes,
                     });
                 }
                 ServerSessionEvent::PlayStreamRequested { .. } => {
@@ -195,6 +208,12 @@ pub(crate) fn ping(body: &Bytes) -> Option<u32> {
         [0, 6, a, b, c, d, ..] => Some(u32::from_be_bytes([a, b, c, d])),
         _ => None,
     }
+}
+
+/// After how many bytes to acknowledge: half the window that the peer announces, so that it never waits, and not for
+/// every few bytes.
+pub(crate) fn window_bytes(body: &Bytes) -> Result<u32, ChunkError> {
+    Ok((chunks::control_value(body)? / 2).max(64 * 1024))
 }
 
 fn without_query(name: &str) -> &str {

@@ -132,8 +132,6 @@ fn to_chunks(message: &Sent, chunk_bytes: usize) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     #[test]
     fn any_bytes_after_the_handshake(bytes in vec(any::<u8>(), 0..4_000), read_bytes in 1_usize..600) {
         exercise::conversation(&bytes, read_bytes);

@@ -24,8 +24,13 @@ const READ_BYTES: usize = 32 * 1024;
 /// How often the dashboard's figures are renewed.
 const REPORT_MS: u64 = 1_000;
 
-/// What the peer gets an acknowledgement for when it has not said how often it wants one.
-const WINDOW_BYTES: u32 = 2_500_000;
+/// What was agreed on.
+pub(crate) struct Accepted {
+    /// The peer's stream, on which answers go.
+    pub(crate) message_stream_id: u32,
+    /// After how many bytes the peer gets an acknowledgement.
+    pub(crate) window_bytes: u32,
+}
 
 /// Why a publication is over.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +59,10 @@ pub(crate) async fn run(
     line: &mut Line<'_>,
     input: BytesMut,
     reader: ChunkReader,
-    message_stream_id: u32,
+    request: Accepted,
     seat: Seat,
 ) {
+    let Accepted { message_stream_id, window_bytes } = request;
     let packager = seat.packager();
     let mut publication = Publication {
         seat,
@@ -65,11 +71,17 @@ pub(crate) async fn run(
         input,
         received_bytes: 0,
         acknowledged_bytes: 0,
-        window_bytes: WINDOW_BYTES,
+        window_bytes,
         report_at_ms: 0,
         reply: Vec::new(),
     };
-    let end = publication.until_end(server, line).await;
+    let mut end = publication.until_end(server, line).await;
+    if let End::Media(MediaRefusal::Ended | MediaRefusal::Replaced) = end
+        && let Some(kick) = publication.seat.kick()
+    {
+        // A message came in just before the reason for it.
+        end = End::Kicked(kick);
+    }
     // The last pictures belong to the stream before it ends.
     publication.packager.finish();
     let seat = publication.seat;
@@ -189,8 +201,7 @@ impl Publication {
                 Ok(())
             }
             chunks::WINDOW_ACKNOWLEDGEMENT => {
-                // Half the window, so that the peer never waits for us; and not for every few bytes.
-                self.window_bytes = (chunks::control_value(&message.body)? / 2).max(64 * 1024);
+                self.window_bytes = negotiation::window_bytes(&message.body)?;
                 Ok(())
             }
             // Data messages and the rest: what they say of the media is read from the media.

@@ -237,3 +237,34 @@ async fn idle_connections_beside_a_publisher() {
     }
     encoder.stop().await;
 }
+
+#[tokio::test]
+async fn a_panic_ends_its_connection_alone() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    let mut publisher = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    let mut peer = Peer::asking(plane.ingest.rtmp_addr(), "a key that panics").await;
+    peer.closed().await;
+    let lines = log::about(peer.addr());
+    assert!(matches!(&lines[..], [(Level::ERROR, line)] if line.contains("panicked")), "{lines:?}");
+    publisher.send_tags(encoder::clip()).await;
+    plane.state(channel, PublishState::Live).await;
+}
+
+#[tokio::test]
+async fn pings_and_acknowledgements() {
+    let plane = Plane::start().await;
+    plane.platform.channel("key");
+    let mut peer = Peer::shaken(plane.ingest.rtmp_addr()).await;
+    let ping = |time: &[u8]| chunked(2, 4, 0, 0, &[&[0, 6][..], time].concat());
+    peer.send(&ping(b"one!")).await;
+    peer.hear("\0\x07one!").await;
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send(&ping(b"two!")).await;
+    peer.hear("\0\x07two!").await;
+    // The smallest window: something every 64 kB.
+    peer.send(&chunked(2, 5, 0, 0, &1_u32.to_be_bytes())).await;
+    peer.send(&chunked(4, DATA, 0, 1, &[5; 60_000]).repeat(2)).await;
+    // An acknowledgement is 4 bytes, type 3, on no stream.
+    peer.hear("\0\0\x04\x03\0\0\0\0").await;
+}

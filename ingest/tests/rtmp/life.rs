@@ -119,6 +119,16 @@ async fn a_start_that_is_refused() {
     plane.state(channel, PublishState::Live).await;
 }
 
+/// The number in a line of a playlist.
+fn number(playlist: &str, line: &str) -> u64 {
+    playlist
+        .lines()
+        .find_map(|text| text.strip_prefix(line))
+        .unwrap_or_else(|| panic!("{line}: {playlist}"))
+        .parse()
+        .unwrap()
+}
+
 fn open(platform: &Platform, key: &str) -> OpenStream {
     let stream = OpenStream {
         stream_id: StreamId::from(Uuid::now_v7()),
@@ -136,10 +146,23 @@ async fn an_encoder_comes_back_after_a_crash() {
     let plane = Plane::start_on(platform, |_| {}).await;
     let status = plane.state(stream.channel_id, PublishState::Reconnecting).await;
     assert_eq!(status.stream_id, Some(stream.stream_id));
-    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
-    peer.send_tags(encoder::clip()).await;
+    // A player that asks meanwhile is not told that there is no such stream.
+    let address = format!("{}/index.m3u8", stream.stream_id);
+    let waiting = plane.get(&address);
+    let encoder = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+        peer.send_tags(encoder::clip()).await;
+        peer
+    };
+    let ((status, _), peer) = tokio::join!(waiting, encoder);
+    assert_eq!(status, 200);
     let status = plane.state(stream.channel_id, PublishState::Live).await;
     assert_eq!(status.stream_id, Some(stream.stream_id));
+    // Numbering is ahead of whatever the crashed process can have used in 100 s.
+    let playlist = plane.playlist(stream.stream_id).await;
+    assert!(number(&playlist, "#EXT-X-MEDIA-SEQUENCE:") >= 300, "{playlist}");
+    assert!(number(&playlist, "#EXT-X-DISCONTINUITY-SEQUENCE:") >= 100, "{playlist}");
     peer.unpublish("key").await;
     let reports = plane.platform.wait_for(1).await;
     assert_eq!(reports, [Report::Ended(stream.stream_id, EndReason::Unpublished)]);
@@ -238,4 +261,34 @@ async fn a_stream_on_a_grace_time_can_be_cut_and_stopped() {
     peer.unpublish("key").await;
     let reports = plane.platform.wait_for(4).await;
     assert!(matches!(reports[3], Report::Ended(_, EndReason::Unpublished)));
+}
+
+#[tokio::test]
+async fn a_broadcast_goes_on_over_a_lost_connection_and_stays_after_its_end() {
+    let plane = Plane::start_with(|config| config.linger = Duration::from_secs(2)).await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let stream = plane.platform.started().await;
+    let before = plane.playlist(stream).await;
+    assert!(!before.contains("#EXT-X-DISCONTINUITY\n"), "{before}");
+    drop(peer);
+    plane.state(channel, PublishState::Reconnecting).await;
+    assert!(!plane.playlist(stream).await.contains("#EXT-X-ENDLIST"));
+
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    plane.state(channel, PublishState::Live).await;
+    let (status, _) = plane.get(&format!("channels/{channel}/index.m3u8")).await;
+    assert_eq!(status, 200);
+    let after = plane.playlist(stream).await;
+    assert!(after.contains("#EXT-X-DISCONTINUITY\n"), "{after}");
+    peer.unpublish("key").await;
+    plane.platform.wait_for(2).await;
+    assert!(plane.playlist(stream).await.contains("#EXT-X-ENDLIST"));
+    let (status, _) = plane.get(&format!("channels/{channel}/index.m3u8")).await;
+    assert_eq!(status, 404);
+    while plane.get(&format!("{stream}/source/index.m3u8")).await.0 != 404 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -1,10 +1,13 @@
 //! An RTMP peer made by hand, which can do everything wrong.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -23,7 +26,11 @@ pub struct Peer {
 
 impl Peer {
     pub async fn connect(server: SocketAddr) -> Self {
-        Self { socket: TcpStream::connect(server).await.unwrap(), heard: Vec::new() }
+        // From an address of this server's own: lines about a peer are then never about another test's.
+        let [high, low] = server.port().to_be_bytes();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 1, high, low), 0).into()).unwrap();
+        Self { socket: socket.connect(server).await.unwrap(), heard: Vec::new() }
     }
 
     /// Connected, with the handshake of the specification done.

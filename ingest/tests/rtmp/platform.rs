@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use axum::Router;
 use domain::{
     ids::{ChannelId, StreamId},
     streams::EndReason,
@@ -18,7 +20,7 @@ use ingest::{
     Ingest, IngestConfig, IngestStatus, OpenStream, PublishError, PublishState, Publisher, Publishing, StartedStream,
 };
 use storage::Storage;
-use tokio::{sync::watch, time::timeout};
+use tokio::{net::TcpListener, sync::watch, time::timeout};
 use uuid::Uuid;
 
 /// Longer than anything takes on a busy machine.
@@ -99,6 +101,7 @@ impl Platform {
 impl Publishing for Platform {
     fn authorise_publisher<'a>(&'a self, stream_key: &'a str) -> BoxFuture<'a, Result<Publisher, PublishError>> {
         async move {
+            assert_ne!(stream_key, "a key that panics");
             self.answer(|| self.keys.lock().unwrap().get(stream_key).cloned().ok_or(PublishError::KeyUnknown))
         }
         .boxed()
@@ -136,6 +139,7 @@ impl Publishing for Platform {
 pub struct Plane {
     pub platform: Arc<Platform>,
     pub ingest: Ingest,
+    origin: SocketAddr,
     _folder: tempfile::TempDir,
 }
 
@@ -156,7 +160,24 @@ impl Plane {
         change(&mut config);
         let publishing: Arc<dyn Publishing> = Arc::clone(&platform) as _;
         let ingest = Ingest::start(config, publishing, storage).await.unwrap();
-        Self { platform, ingest, _folder: folder }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = listener.local_addr().unwrap();
+        let router = Router::new().nest("/live", ingest.router());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { platform, ingest, origin, _folder: folder }
+    }
+
+    /// What a viewer gets.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}/live/{path}", self.origin)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The media playlist of a stream.
+    pub async fn playlist(&self, stream: StreamId) -> String {
+        let (status, playlist) = self.get(&format!("{stream}/source/index.m3u8")).await;
+        assert_eq!(status, 200, "{playlist}");
+        playlist
     }
 
     pub fn url(&self, key: &str) -> String {
