@@ -1,8 +1,32 @@
 //! The relay: hands the log to JetStream in order, each event once.
+//!
+//! Its checkpoint is the position in the header of the stream's last message, and every message is published on the
+//! condition that it becomes the next one of the stream. So a second relay, a crash or a lost answer can neither repeat
+//! nor disorder anything: whoever is wrong about the stream is refused, looks again and goes on from there. The lease
+//! only keeps the others from trying.
+//!
+//! JetStream may lose everything: an empty stream begins where the slowest projection stands.
 
-use sqlx::PgPool;
-use tokio::sync::watch;
+mod lease;
+mod stream;
+
+use std::{future, sync::Arc, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
+
+use self::{
+    lease::Lease,
+    stream::{RelayError, Stream},
+};
+use crate::events;
 
 /// The JetStream stream that the log is published to.
 pub const STREAM: &str = "WEIR_EVENTS";
@@ -10,6 +34,17 @@ pub const STREAM: &str = "WEIR_EVENTS";
 pub const SUBJECT_PREFIX: &str = "weir.events";
 /// The header that holds an event's position.
 pub const POSITION_HEADER: &str = "Weir-Position";
+
+/// What an append notifies.
+const NOTIFICATIONS: &str = "weir_log";
+/// How many events are read at once.
+const READ_LEN: i64 = 1_000;
+/// How often the log is looked at when nothing wakes the relay: notifications are lost with their connection.
+const POLLED_EVERY: Duration = Duration::from_millis(100);
+/// How often a relay that does not lead tries to.
+const TRIED_EVERY: Duration = Duration::from_millis(500);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(1);
 
 /// Publishes the log while this process leads, and waits to lead while another does. Returns once cancelled. `node`
 /// names the process to whoever looks at the lease.
@@ -26,6 +61,130 @@ pub async fn run_with_hint(
     hint: watch::Receiver<i64>,
     cancel: CancellationToken,
 ) {
-    let _ = (pool, nats, node, hint, cancel);
-    todo!()
+    let notified = Arc::new(Notify::new());
+    let mut relay = Relay { lease: Lease::new(pool.clone(), &node), pool, nats, hint: Some(hint), notified };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = listen(relay.pool.clone(), Arc::clone(&relay.notified)) => {}
+        () = relay.run() => {}
+    }
+    // Whatever is in flight arrives or not; the next relay sees which.
+    let _ = timeout(LAST_RETRY, relay.lease.give_up()).await;
+}
+
+struct Relay {
+    pool: PgPool,
+    nats: async_nats::Client,
+    lease: Lease,
+    hint: Option<watch::Receiver<i64>>,
+    notified: Arc<Notify>,
+}
+
+impl Relay {
+    async fn run(&mut self) {
+        let mut retry = FIRST_RETRY;
+        let mut is_leading = false;
+        loop {
+            let was_leading = is_leading;
+            match self.lease.hold().await {
+                Ok(true) => is_leading = true,
+                Ok(false) => is_leading = false,
+                Err(error) => {
+                    is_leading = false;
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the relay's lease cannot be taken");
+                }
+            }
+            match (was_leading, is_leading) {
+                (false, true) => tracing::info!("this process relays the log to NATS"),
+                (true, false) => tracing::info!("this process no longer relays the log to NATS"),
+                _ => {}
+            }
+            if !is_leading {
+                sleep(TRIED_EVERY).await;
+                continue;
+            }
+            let mut has_published = false;
+            if let Err(error) = self.lead(&mut has_published).await {
+                if has_published {
+                    retry = FIRST_RETRY;
+                }
+                if matches!(error, RelayError::Fenced { .. }) || retry > FIRST_RETRY {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "the relay looks again where it stands");
+                } else {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the relay was interrupted");
+                }
+                sleep(retry).await;
+                retry = LAST_RETRY.min(retry * 2);
+            }
+        }
+    }
+
+    /// Publishes what there is and what comes, until the lease is lost.
+    async fn lead(&mut self, has_published: &mut bool) -> Result<(), RelayError> {
+        let mut stream = Stream::open(self.nats.clone(), &self.pool).await?;
+        loop {
+            let mut events = events::read(&self.pool, stream.position, READ_LEN).await?;
+            while let Some(last) = events.last().map(|event| event.position) {
+                if !self.lease.hold().await? {
+                    return Ok(());
+                }
+                // What follows is read while this is on its way.
+                let is_more_likely = events.len() as i64 == READ_LEN;
+                let next = async {
+                    if is_more_likely { events::read(&self.pool, last, READ_LEN).await } else { Ok(Vec::new()) }
+                };
+                let (published, next) = tokio::join!(stream.publish(&events), next);
+                published?;
+                *has_published = true;
+                events = next?;
+            }
+            self.woken().await;
+            if !self.lease.hold().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until there may be more to read.
+    async fn woken(&mut self) {
+        let hinted = async {
+            match &mut self.hint {
+                Some(hint) => hint.changed().await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            hinted = hinted => {
+                if hinted.is_err() {
+                    self.hint = None;
+                }
+            }
+            () = self.notified.notified() => {}
+            () = sleep(POLLED_EVERY) => {}
+        }
+    }
+}
+
+/// Passes the log's notifications on, for ever.
+async fn listen(pool: PgPool, notified: Arc<Notify>) {
+    // A connection of its own, since it is held for as long as the process lives.
+    let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
+    loop {
+        if let Err(error) = pass_on(&own, &notified).await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "the relay polls until it hears from the log again"
+            );
+        }
+        sleep(TRIED_EVERY).await;
+    }
+}
+
+async fn pass_on(pool: &PgPool, notified: &Notify) -> Result<(), sqlx::Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(NOTIFICATIONS).await?;
+    while listener.try_recv().await?.is_some() {
+        notified.notify_one();
+    }
+    Ok(())
 }

@@ -1,0 +1,69 @@
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+/// How long the lease lasts after each renewal; `log.lease` says the same.
+const LASTS: Duration = Duration::from_secs(3);
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
+const NAME: &str = "relay";
+
+/// The right to be the one relay. It only saves work: what keeps two relays harmless is the fence of the stream.
+pub(super) struct Lease {
+    pool: PgPool,
+    holder: String,
+    renewed_at: Option<Instant>,
+}
+
+impl Lease {
+    pub(super) fn new(pool: PgPool, node: &str) -> Self {
+        // A process that was started again is another holder: the one before may still be at work.
+        Self { pool, holder: format!("{node} {}", Uuid::now_v7()), renewed_at: None }
+    }
+
+    /// Takes the lease, or renews it when that is due. `false` while another holds it.
+    pub(super) async fn hold(&mut self) -> Result<bool, sqlx::Error> {
+        let now = Instant::now();
+        if self.renewed_at.is_some_and(|renewed_at| now - renewed_at < RENEWED_EVERY) {
+            return Ok(true);
+        }
+        let held = sqlx::query(
+            "insert into log.lease (name, holder, expires_at) values ($1, $2, now() + interval '3 seconds') \
+             on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
+             where lease.holder = excluded.holder or lease.expires_at < now()",
+        )
+        .bind(NAME)
+        .bind(&self.holder)
+        .execute(&self.pool)
+        .await;
+        match held {
+            Ok(result) => {
+                let is_held = result.rows_affected() == 1;
+                self.renewed_at = is_held.then_some(now);
+                Ok(is_held)
+            }
+            // It lasts a little longer than the database is away.
+            Err(_) if self.renewed_at.is_some_and(|renewed_at| renewed_at.elapsed() < LASTS) => Ok(true),
+            Err(error) => {
+                self.renewed_at = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets another take over at once.
+    pub(super) async fn give_up(&mut self) {
+        if self.renewed_at.take().is_none() {
+            return;
+        }
+        let deleted = sqlx::query("delete from log.lease where name = $1 and holder = $2")
+            .bind(NAME)
+            .bind(&self.holder)
+            .execute(&self.pool)
+            .await;
+        if let Err(error) = deleted {
+            tracing::debug!(error = &error as &dyn std::error::Error, "the relay's lease runs out by itself");
+        }
+    }
+}
