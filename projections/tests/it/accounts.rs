@@ -1,0 +1,36 @@
+use projections::accounts::ERASED_USERNAME;
+
+use crate::{
+    history::{BEGIN, new, registered, registered_and_erased},
+    stage::{PATIENCE, Stage},
+};
+
+#[tokio::test]
+async fn an_account_is_found_by_id_and_by_username_in_any_case() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (ann, root) = (new(), new());
+    let head = stage.append(&[registered(ann, "ann", BEGIN), registered(root, "root", BEGIN)]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let accounts = workers.read.accounts();
+    let row = accounts.by_username("Ann").await.unwrap().unwrap();
+    assert_eq!(row.id, ann);
+    assert_eq!((&*row.username, row.email.as_deref()), ("ann", Some("ann@example.org")));
+    assert_eq!((row.is_administrator, row.created_at, row.updated_at, row.version), (false, BEGIN, BEGIN, 1));
+    assert_eq!(accounts.by_id(ann).await.unwrap(), Some(row));
+    assert!(accounts.by_id(root).await.unwrap().unwrap().is_administrator);
+    assert_eq!(accounts.by_id(new()).await.unwrap(), None);
+    assert_eq!(accounts.by_username("nobody").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn an_erased_person_has_no_name_and_no_address() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let id = new();
+    let head = stage.append(&[registered_and_erased(id)]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let row = workers.read.accounts().by_id(id).await.unwrap().unwrap();
+    assert_eq!((&*row.username, row.email), (ERASED_USERNAME, None));
+    assert_eq!(workers.read.accounts().by_username(ERASED_USERNAME).await.unwrap(), None);
+}

@@ -1,0 +1,56 @@
+use domain::ids::{AccountId, ChannelId, StreamId};
+
+use crate::{
+    history::{after_seconds, created, details_changed, ended, key_rotated, new, registered, started},
+    stage::{PATIENCE, Stage},
+};
+
+#[tokio::test]
+async fn a_channel_shows_what_happened_to_it() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (owner, id): (AccountId, ChannelId) = (new(), new());
+    let head = stage
+        .append(&[registered(owner, "ann", after_seconds(0)), created(id, owner, "Harbour", after_seconds(1))])
+        .await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let channels = workers.read.channels();
+    let row = channels.by_handle("HARBOUR").await.unwrap().unwrap();
+    assert_eq!((row.id, row.owner_id, &*row.owner_username, &*row.handle), (id, owner, "ann", "harbour"));
+    assert_eq!((&*row.title, &*row.description), ("The channel Harbour", "Ships\nand harbours"));
+    assert_eq!((row.created_at, row.updated_at, row.version), (after_seconds(1), after_seconds(1), 1));
+    assert!(!row.is_live());
+
+    let head =
+        stage.append(&[details_changed(id, "At sea", after_seconds(2)), key_rotated(id, after_seconds(3))]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let row = channels.by_id(id).await.unwrap().unwrap();
+    assert_eq!((&*row.title, &*row.description, row.version), ("At sea", "", 3));
+    assert_eq!((row.created_at, row.updated_at), (after_seconds(1), after_seconds(3)));
+    assert_eq!(channels.by_handle("nobody").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_channel_is_live_from_start_to_end_of_its_latest_stream() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (owner, id): (AccountId, ChannelId) = (new(), new());
+    let (first, second): (StreamId, StreamId) = (new(), new());
+    let at = after_seconds;
+    let events = [
+        (created(id, owner, "harbour", at(0)), None),
+        (started(first, id, at(1)), Some(first)),
+        (ended(first, id, at(2)), None),
+        (started(second, id, at(3)), Some(second)),
+        // Late news of the first.
+        (ended(first, id, at(4)), Some(second)),
+        (ended(second, id, at(5)), None),
+    ];
+    for (event, live) in events {
+        let head = stage.append(&[event]).await;
+        assert!(workers.read.wait_for(head, PATIENCE).await);
+        let row = workers.read.channels().by_id(id).await.unwrap().unwrap();
+        assert_eq!(row.live_stream_id, live);
+        assert_eq!(row.version, 1, "an editor's version does not change with streams");
+    }
+}

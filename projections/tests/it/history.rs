@@ -1,0 +1,176 @@
+//! Events that could have happened.
+
+use domain::{
+    DomainEvent,
+    accounts::{AccountEvent, SessionEndReason, SessionEvent},
+    channels::{ChannelEvent, Description, Handle, Title},
+    ids::{AccountId, ChannelId, NodeId, SecretId, SessionId, StreamId},
+    streams::{AudioTrack, EndReason, StreamEvent, VideoTrack},
+};
+use time::{Duration, OffsetDateTime, macros::datetime};
+use uuid::Uuid;
+
+use crate::stage::{seal, seal_erased};
+
+/// When every history begins.
+pub(crate) const BEGIN: OffsetDateTime = datetime!(2026-11-21 10:00:00.000_001 UTC);
+
+pub(crate) fn new<T: From<Uuid>>() -> T {
+    Uuid::now_v7().into()
+}
+
+pub(crate) fn after_seconds(seconds: i64) -> OffsetDateTime {
+    BEGIN + Duration::seconds(seconds)
+}
+
+pub(crate) fn registered(account_id: AccountId, username: &str, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Account(AccountEvent::Registered {
+        account_id,
+        username: seal(account_id, username),
+        username_digest: format!("digest of {username}"),
+        email: seal(account_id, &format!("{username}@example.org")),
+        password: new(),
+        is_administrator: username == "root",
+        setup_token_digest: None,
+        registered_at: at,
+    })
+}
+
+pub(crate) fn registered_and_erased(account_id: AccountId) -> DomainEvent {
+    DomainEvent::Account(AccountEvent::Registered {
+        account_id,
+        username: seal_erased(account_id),
+        username_digest: "digest".to_owned(),
+        email: seal_erased(account_id),
+        password: new(),
+        is_administrator: false,
+        setup_token_digest: None,
+        registered_at: BEGIN,
+    })
+}
+
+pub(crate) fn created(channel_id: ChannelId, owner_id: AccountId, handle: &str, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Channel(ChannelEvent::Created {
+        channel_id,
+        owner_id,
+        handle: Handle::parse(handle).unwrap(),
+        title: Title::parse(&format!("The channel {handle}")).unwrap(),
+        description: Description::parse("Ships\nand harbours").unwrap(),
+        stream_key: new(),
+        created_at: at,
+    })
+}
+
+pub(crate) fn details_changed(channel_id: ChannelId, title: &str, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Channel(ChannelEvent::DetailsChanged {
+        channel_id,
+        title: Title::parse(title).unwrap(),
+        description: Description::parse("").unwrap(),
+        changed_at: at,
+    })
+}
+
+pub(crate) fn key_rotated(channel_id: ChannelId, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Channel(ChannelEvent::StreamKeyRotated { channel_id, stream_key: new::<SecretId>(), rotated_at: at })
+}
+
+pub(crate) fn video() -> VideoTrack {
+    VideoTrack { codec: "avc1.64001f".to_owned(), width: 1_280, height: 720, frame_rate: 29.97 }
+}
+
+pub(crate) fn audio() -> AudioTrack {
+    AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }
+}
+
+pub(crate) fn started(stream_id: StreamId, channel_id: ChannelId, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Stream(StreamEvent::Started {
+        stream_id,
+        channel_id,
+        node_id: NodeId::from(Uuid::nil()),
+        title: "On the water".to_owned(),
+        video: video(),
+        audio: Some(audio()),
+        started_at: at,
+    })
+}
+
+pub(crate) fn ended(stream_id: StreamId, channel_id: ChannelId, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Stream(StreamEvent::Ended {
+        stream_id,
+        channel_id,
+        reason: EndReason::ConnectionLost,
+        ended_at: at,
+        duration_ms: 61_000,
+    })
+}
+
+/// Numbers that look random and are the same each time (Steele, Lea and Flood's SplitMix64).
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    /// Below `sides`.
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(sides).unwrap()).unwrap()
+    }
+}
+
+/// A life of a platform in `length` events, in which everything happens that can.
+pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
+    let mut accounts: Vec<AccountId> = Vec::new();
+    let mut sessions: Vec<(SessionId, AccountId)> = Vec::new();
+    let mut channels: Vec<(ChannelId, Option<StreamId>)> = Vec::new();
+    let mut events = Vec::new();
+    while events.len() < length {
+        let number = events.len();
+        let at = after_seconds(i64::try_from(number).unwrap());
+        let event = match dice.roll(12) {
+            0 | 1 => {
+                accounts.push(new());
+                registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
+            }
+            2 if !accounts.is_empty() => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                sessions.push((new(), account_id));
+                DomainEvent::Session(SessionEvent::Opened {
+                    session_id: sessions[sessions.len() - 1].0,
+                    account_id,
+                    user_agent: seal(account_id, "Firefox"),
+                    address: seal(account_id, "::1"),
+                    opened_at: at,
+                })
+            }
+            3 if !sessions.is_empty() => {
+                let (session_id, account_id) = sessions.swap_remove(dice.roll(sessions.len()));
+                let reason = SessionEndReason::SignedOut;
+                DomainEvent::Session(SessionEvent::Ended { session_id, account_id, reason, ended_at: at })
+            }
+            4 if !accounts.is_empty() => {
+                channels.push((new(), None));
+                let owner = accounts[dice.roll(accounts.len())];
+                created(channels[channels.len() - 1].0, owner, &format!("channel_{number}"), at)
+            }
+            5 | 6 if !channels.is_empty() => {
+                let (channel_id, _) = channels[dice.roll(channels.len())];
+                details_changed(channel_id, &format!("Title {number}"), at)
+            }
+            7 if !channels.is_empty() => key_rotated(channels[dice.roll(channels.len())].0, at),
+            8.. if !channels.is_empty() => {
+                let index = dice.roll(channels.len());
+                let (channel_id, live) = channels[index];
+                channels[index].1 = if live.is_some() { None } else { Some(new()) };
+                match (live, channels[index].1) {
+                    (Some(stream_id), _) => ended(stream_id, channel_id, at),
+                    (None, Some(stream_id)) => started(stream_id, channel_id, at),
+                    (None, None) => continue,
+                }
+            }
+            _ => continue,
+        };
+        events.push(event);
+    }
+    events
+}
