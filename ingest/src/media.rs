@@ -1,1 +1,12 @@
 //! The formats of the media plane, without IO: FLV tags in, H.264 and AAC configurations read, ISO BMFF out.
+//!
+//! Everything here takes bytes from strangers: a reader returns an error for what it cannot read, and never panics or
+//! allocates more than it was given.
+
+pub(crate) mod aac;
+pub(crate) mod avc;
+mod bits;
+pub(crate) mod clock;
+pub(crate) mod flv;
+pub(crate) mod fragment;
+pub(crate) mod init;

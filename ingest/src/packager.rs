@@ -15,14 +15,37 @@
 //! All times on a broadcast's own timeline are whole milliseconds, since that is what RTMP has.
 
 mod broadcast;
+mod cutter;
+mod gops;
+mod health;
+mod lock;
+mod playlist;
 mod refusal;
+mod sound;
+mod view;
+mod window;
+
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use domain::streams::{AudioTrack, VideoTrack};
-use std::sync::Arc;
 
+use self::{
+    cutter::{Configs, Cutter, Picture},
+    health::HealthMeter,
+};
+use crate::media::{
+    aac::AacConfig,
+    avc::{self, AvcConfig},
+    clock::{Clock, Jump},
+    flv::{self, AudioTag, VideoTag},
+};
+
+pub(crate) use broadcast::Shown;
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
+pub(crate) use playlist::SOURCE;
 pub use refusal::MediaRefusal;
+pub(crate) use view::{Document, Reload, View};
 
 /// How streams are cut, and how much of them is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,10 +118,45 @@ pub struct Health {
     pub key_frame_interval_ms: u32,
 }
 
+/// Sound alone is refused after this.
+const MAX_WITHOUT_VIDEO_MS: i64 = 10_000;
+/// Pictures without a key frame are refused after this; OBS's longest distance is 8.3 s.
+const MAX_WITHOUT_KEY_FRAME_MS: i64 = 20_000;
+/// A picture that stopped while the sound goes on is refused after this.
+const MAX_WITHOUT_PICTURE_MS: i64 = 30_000;
+/// The same three for an encoder whose clock stands still.
+const MAX_WAITING_MESSAGES: u32 = 10_000;
+/// So many messages in a row that cannot be read are no accident.
+const MAX_UNREADABLE_MESSAGES: u32 = 50;
+/// Longest composition time, far beyond any reordering.
+const MAX_COMPOSITION_MS: i32 = 10_000;
+/// An AAC frame has at most 768 bytes a channel: ISO/IEC 14496-3 section 4.5.1.
+const MAX_AAC_FRAME_BYTES: usize = 768 * 8 + 1_024;
+
 /// Cuts what one encoder connection sends into parts of a broadcast.
 #[derive(Debug)]
 pub struct Packager {
-    broadcast: Arc<Broadcast>,
+    cutter: Cutter,
+    clock: Clock,
+    video: Option<Arc<AvcConfig>>,
+    audio: Option<Arc<AacConfig>>,
+    tracks: Option<Tracks>,
+    health: HealthMeter,
+    waiting: Waiting,
+    last_audio_ms: Option<i64>,
+    unreadable_messages: u32,
+    /// When the first key frame came.
+    started_at: Option<Instant>,
+    max_ahead_ms: i64,
+    refusal: Option<MediaRefusal>,
+}
+
+/// How long no picture could be broadcast.
+#[derive(Debug, Default)]
+struct Waiting {
+    since_ms: Option<i64>,
+    messages: u32,
+    has_picture: bool,
 }
 
 impl Packager {
@@ -106,7 +164,21 @@ impl Packager {
     /// packager has left open is closed, and the earlier one is refused with [`MediaRefusal::Replaced`].
     #[must_use]
     pub fn new(broadcast: Arc<Broadcast>) -> Self {
-        Self { broadcast }
+        let max_ahead_ms = i64::from(broadcast.config().max_ahead_ms);
+        Self {
+            cutter: Cutter::new(broadcast),
+            clock: Clock::default(),
+            video: None,
+            audio: None,
+            tracks: None,
+            health: HealthMeter::default(),
+            waiting: Waiting::default(),
+            last_audio_ms: None,
+            unreadable_messages: 0,
+            started_at: None,
+            max_ahead_ms,
+            refusal: None,
+        }
     }
 
     /// Takes one message in.
@@ -116,23 +188,202 @@ impl Packager {
     /// A [`MediaRefusal`] after which the connection should be closed. What was taken in before stays watchable;
     /// further messages are refused too.
     pub fn push(&mut self, tag: Tag) -> Result<Progress, MediaRefusal> {
-        let _ = (tag, &self.broadcast);
-        Ok(Progress::Waiting)
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let was_started = self.started_at.is_some();
+        if let Err(refusal) = self.take(&tag) {
+            self.finish();
+            self.refusal = Some(refusal.clone());
+            return Err(refusal);
+        }
+        Ok(match (was_started, self.started_at.is_some()) {
+            (false, true) => Progress::FirstKeyFrame,
+            (true, _) => Progress::Continuing,
+            (false, false) => Progress::Waiting,
+        })
     }
 
     /// The connection has ended: what is held back is written out, and whatever the next packager of this broadcast
     /// writes begins after a discontinuity. Dropping a packager does the same.
-    pub fn finish(&mut self) {}
+    pub fn finish(&mut self) {
+        // A refusal here means that somebody else writes by now: then there is nothing to write out.
+        let _ = self.cutter.end_epoch();
+        self.refusal.get_or_insert(MediaRefusal::Ended);
+    }
 
     /// What the encoder sends; `Some` from the first key frame on.
     #[must_use]
     pub fn tracks(&self) -> Option<&Tracks> {
-        None
+        self.tracks.as_ref()
     }
 
     /// How the connection does.
     #[must_use]
     pub fn health(&self) -> Health {
-        Health::default()
+        self.health.health()
+    }
+
+    fn take(&mut self, tag: &Tag) -> Result<(), MediaRefusal> {
+        self.cutter.check()?;
+        match tag.kind {
+            TagKind::Video => match flv::read_video(&tag.body)? {
+                VideoTag::Config(record) => self.configure_video(record),
+                VideoTag::Frame { is_key, composition_ms, data } => {
+                    let time_ms = self.time(tag)?;
+                    self.take_picture(time_ms, composition_ms, is_key, data)
+                }
+                VideoTag::Nothing => Ok(()),
+            },
+            TagKind::Audio => match flv::read_audio(&tag.body)? {
+                AudioTag::Config(record) => self.configure_audio(record),
+                AudioTag::Frame(data) => {
+                    let time_ms = self.time(tag)?;
+                    self.take_sound(time_ms, data)
+                }
+                AudioTag::Nothing => Ok(()),
+            },
+        }
+    }
+
+    /// The time of a message with media; messages with configuration often carry none.
+    fn time(&mut self, tag: &Tag) -> Result<i64, MediaRefusal> {
+        let time_ms = match self.clock.unwrap(tag.timestamp_ms) {
+            Ok(time_ms) => time_ms,
+            Err(Jump) => {
+                self.cutter.break_off()?;
+                self.health.restart();
+                self.waiting = Waiting::default();
+                self.last_audio_ms = None;
+                self.clock.unwrap(tag.timestamp_ms).unwrap_or_default()
+            }
+        };
+        self.health.count(time_ms, tag.body.len());
+        Ok(time_ms)
+    }
+
+    fn configure_video(&mut self, record: Bytes) -> Result<(), MediaRefusal> {
+        let config = AvcConfig::read(record)?;
+        // Encoders repeat it.
+        if self.video.as_deref() != Some(&config) {
+            self.video = Some(Arc::new(config));
+        }
+        Ok(())
+    }
+
+    fn configure_audio(&mut self, record: Bytes) -> Result<(), MediaRefusal> {
+        let config = AacConfig::read(record)?;
+        if self.audio.as_deref() != Some(&config) {
+            self.audio = Some(Arc::new(config));
+        }
+        Ok(())
+    }
+
+    fn take_picture(
+        &mut self,
+        time_ms: i64,
+        composition_ms: i32,
+        is_flagged_key: bool,
+        data: Bytes,
+    ) -> Result<(), MediaRefusal> {
+        let Some(video) = &self.video else { return self.wait(time_ms, false) };
+        if data.is_empty() {
+            return Ok(());
+        }
+        let Some(picture) = avc::inspect(&data, video.length_size) else {
+            return self.skip_unreadable("broken H.264 pictures");
+        };
+        self.unreadable_messages = 0;
+        if !(-MAX_COMPOSITION_MS..=MAX_COMPOSITION_MS).contains(&composition_ms) {
+            return Err(MediaRefusal::ErraticTimestamps);
+        }
+        if !picture.has_slice {
+            return Ok(());
+        }
+        let is_key = is_flagged_key || picture.is_idr;
+        self.health.count_picture(time_ms, is_key);
+        let configs = Configs {
+            video,
+            audio: self.audio.as_ref(),
+            is_audio_coming: self.last_audio_ms.is_some_and(|last_ms| time_ms - last_ms < 1_000),
+        };
+        let composition_ms = i64::from(composition_ms);
+        self.cutter.push_picture(Picture { time_ms, composition_ms, is_key, data }, configs)?;
+        if !self.cutter.is_running() {
+            return self.wait(time_ms, true);
+        }
+        self.waiting = Waiting { since_ms: Some(time_ms), messages: 0, has_picture: true };
+        if is_key {
+            self.describe_tracks();
+        }
+        let started_at = *self.started_at.get_or_insert_with(Instant::now);
+        // Clocks differ: two per cent are forgiven.
+        let passed_ms = i64::try_from(started_at.elapsed().as_millis()).unwrap_or(i64::MAX / 2);
+        if self.cutter.media_ms() - passed_ms - passed_ms / 50 > self.max_ahead_ms {
+            return Err(MediaRefusal::FasterThanRealTime);
+        }
+        Ok(())
+    }
+
+    fn take_sound(&mut self, time_ms: i64, data: Bytes) -> Result<(), MediaRefusal> {
+        self.wait(time_ms, false)?;
+        let Some(audio) = &self.audio else { return Ok(()) };
+        if data.is_empty() {
+            return Ok(());
+        }
+        if data.len() > MAX_AAC_FRAME_BYTES {
+            return self.skip_unreadable("AAC frames that are too long");
+        }
+        self.last_audio_ms = Some(time_ms);
+        self.cutter.push_sound(time_ms, audio, data)
+    }
+
+    /// Counts a message that brought no picture to broadcast.
+    fn wait(&mut self, time_ms: i64, is_picture: bool) -> Result<(), MediaRefusal> {
+        let waiting = &mut self.waiting;
+        waiting.messages += 1;
+        waiting.has_picture |= is_picture;
+        let waited_ms = time_ms - *waiting.since_ms.get_or_insert(time_ms);
+        let (limit_ms, refusal) = if self.started_at.is_some() {
+            (MAX_WITHOUT_PICTURE_MS, MediaRefusal::VideoStopped)
+        } else if waiting.has_picture {
+            (MAX_WITHOUT_KEY_FRAME_MS, MediaRefusal::NoKeyFrame)
+        } else {
+            (MAX_WITHOUT_VIDEO_MS, MediaRefusal::NoVideo)
+        };
+        let is_too_long = waited_ms > limit_ms || waiting.messages > MAX_WAITING_MESSAGES;
+        if is_too_long { Err(refusal) } else { Ok(()) }
+    }
+
+    /// Drops a message that would make players give up.
+    fn skip_unreadable(&mut self, reason: &'static str) -> Result<(), MediaRefusal> {
+        self.unreadable_messages += 1;
+        if self.unreadable_messages > MAX_UNREADABLE_MESSAGES {
+            return Err(MediaRefusal::MalformedMedia { reason });
+        }
+        Ok(())
+    }
+
+    fn describe_tracks(&mut self) {
+        let Some(video) = &self.video else { return };
+        self.tracks = Some(Tracks {
+            video: VideoTrack {
+                codec: video.codec(),
+                width: video.width,
+                height: video.height,
+                frame_rate: video.frame_rate.unwrap_or(0.0),
+            },
+            audio: self.audio.as_ref().map(|audio| AudioTrack {
+                codec: audio.codec(),
+                sample_rate: audio.played_sample_rate,
+                channels: audio.channels,
+            }),
+        });
+    }
+}
+
+impl Drop for Packager {
+    fn drop(&mut self) {
+        self.finish();
     }
 }

@@ -1,0 +1,149 @@
+//! Reads addresses. Each thing has exactly one, so that a cache holds it once.
+
+use domain::ids::{ChannelId, StreamId};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use crate::packager::SOURCE;
+
+/// What a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Master(StreamId),
+    Media(StreamId),
+    File(StreamId, MediaFile),
+    Thumbnail(StreamId),
+    Channel(ChannelId),
+}
+
+/// What a playlist names, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MediaFile {
+    Init(u64),
+    Segment(u64),
+    Part(u64),
+}
+
+impl Address {
+    /// Reads the path below the origin's root.
+    pub(super) fn read(path: &str) -> Option<Self> {
+        let mut names = path.strip_prefix('/')?.split('/');
+        let (first, second, third, rest) = (names.next()?, names.next()?, names.next(), names.next());
+        match (first, second, third, rest) {
+            ("channels", channel, Some("index.m3u8"), None) => Some(Self::Channel(id(channel)?.into())),
+            (stream, "index.m3u8", None, None) => Some(Self::Master(id(stream)?.into())),
+            (stream, "thumbnail.jpg", None, None) => Some(Self::Thumbnail(id(stream)?.into())),
+            (stream, SOURCE, Some("index.m3u8"), None) => Some(Self::Media(id(stream)?.into())),
+            (stream, SOURCE, Some(file), None) => Some(Self::File(id(stream)?.into(), MediaFile::read(file)?)),
+            _ => None,
+        }
+    }
+}
+
+impl MediaFile {
+    fn read(name: &str) -> Option<Self> {
+        if let Some(name) = name.strip_suffix(".m4s") {
+            let (kind, digits) = name.split_at_checked(1)?;
+            return match kind {
+                "s" => Some(Self::Segment(number(digits)?)),
+                "p" => Some(Self::Part(number(digits)?)),
+                _ => None,
+            };
+        }
+        let digits = name.strip_prefix("init")?.strip_suffix(".mp4")?;
+        Some(Self::Init(number(digits)?))
+    }
+}
+
+/// What a blocked reload waits for: RFC 8216bis section 6.2.5.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReloadQuery {
+    pub segment: u64,
+    pub part: Option<u64>,
+}
+
+impl ReloadQuery {
+    /// Reads the delivery directives of a query; `None` when there are none. Others than these two are not ours.
+    pub(super) fn read(query: &str) -> Result<Option<Self>, Problem> {
+        let value = |wanted: &str| {
+            query.split('&').find_map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                (name == wanted).then_some(value)
+            })
+        };
+        let parse = |text: &str| text.parse::<u64>().map_err(|_| Problem::RELOAD_INVALID);
+        match (value("_HLS_msn"), value("_HLS_part")) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Problem::RELOAD_INVALID),
+            (Some(segment), part) => Ok(Some(Self { segment: parse(segment)?, part: part.map(parse).transpose()? })),
+        }
+    }
+}
+
+/// A UUID in lower case with hyphens.
+fn id(text: &str) -> Option<Uuid> {
+    let is_plain = text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if is_plain { Uuid::parse_str(text).ok() } else { None }
+}
+
+/// Decimal digits without a sign or a zero in front.
+fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if is_plain { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0192f0aa-7c55-7b3e-8c1f-3c9f2d6a0b11";
+
+    #[test]
+    fn each_thing_has_one_address() {
+        let stream: StreamId = ID.parse().unwrap();
+        let channel: ChannelId = ID.parse().unwrap();
+        let read = |path: &str| Address::read(&path.replace("ID", ID));
+        assert_eq!(read("/ID/index.m3u8"), Some(Address::Master(stream)));
+        assert_eq!(read("/ID/source/index.m3u8"), Some(Address::Media(stream)));
+        assert_eq!(read("/ID/source/s0.m4s"), Some(Address::File(stream, MediaFile::Segment(0))));
+        assert_eq!(read("/ID/source/p120.m4s"), Some(Address::File(stream, MediaFile::Part(120))));
+        assert_eq!(read("/ID/source/init7.mp4"), Some(Address::File(stream, MediaFile::Init(7))));
+        assert_eq!(read("/ID/thumbnail.jpg"), Some(Address::Thumbnail(stream)));
+        assert_eq!(read("/channels/ID/index.m3u8"), Some(Address::Channel(channel)));
+        for path in [
+            "",
+            "/",
+            "//",
+            "/ID",
+            "/ID/",
+            "/x/index.m3u8",
+            "/ID/720p/index.m3u8",
+            "/ID/source/s01.m4s",
+            "/ID/source/s+1.m4s",
+            "/ID/source/s.m4s",
+            "/ID/source/.m4s",
+            "/ID/source/é.m4s",
+            "/ID/source/init.mp4",
+            "/ID/source/s1.m4s/",
+            "/ID/source/s99999999999999999999.m4s",
+            "/ID/source/../index.m3u8",
+            "/channels/ID",
+            "/channels//index.m3u8",
+        ] {
+            assert_eq!(read(path), None, "{path}");
+        }
+        assert_eq!(Address::read(&format!("/{}/index.m3u8", ID.to_uppercase())), None);
+    }
+
+    #[test]
+    fn directives_are_numbers() {
+        let reload = |segment, part| Ok(Some(ReloadQuery { segment, part }));
+        assert_eq!(ReloadQuery::read(""), Ok(None));
+        assert_eq!(ReloadQuery::read("t=1"), Ok(None));
+        assert_eq!(ReloadQuery::read("_HLS_msn=4"), reload(4, None));
+        assert_eq!(ReloadQuery::read("t=1&_HLS_part=0&_HLS_msn=4"), reload(4, Some(0)));
+        for query in ["_HLS_part=1", "_HLS_msn=", "_HLS_msn", "_HLS_msn=-1", "_HLS_msn=1&_HLS_part=x", "_HLS_msn=1e3"] {
+            assert_eq!(ReloadQuery::read(query), Err(Problem::RELOAD_INVALID), "{query}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A strict viewer of one broadcast, in process: it reads every playlist, checks it, and keeps all that it names.
+
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test that includes this file uses a part of it")]
+
+use std::{collections::BTreeMap, io::Write, process::Command, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode},
+};
+use bytes::Bytes;
+use domain::ids::{ChannelId, StreamId};
+use ingest::{
+    origin::{self, Broadcasts},
+    packager::{Broadcast, FirstNumbers, Packager, PackagerConfig, Tag},
+};
+use storage::Storage;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::{
+    fragments::{self, Run},
+    playlist::MediaPlaylist,
+};
+
+pub struct Viewer {
+    pub router: Router,
+    pub broadcast: Arc<Broadcast>,
+    pub broadcasts: Broadcasts,
+    pub channel_id: ChannelId,
+    pub playlists: Vec<MediaPlaylist>,
+    /// By their names.
+    pub files: BTreeMap<String, Bytes>,
+    /// Name, initialisation segment, number, whether it follows a discontinuity.
+    pub segments: Vec<(String, String, u64, bool)>,
+    pub findings: Vec<String>,
+    pub storage: Storage,
+    _folder: tempfile::TempDir,
+}
+
+/// Files are pushed as fast as can be.
+pub fn config() -> PackagerConfig {
+    PackagerConfig { max_ahead_ms: u32::MAX, ..PackagerConfig::default() }
+}
+
+impl Viewer {
+    pub async fn new(config: PackagerConfig) -> Self {
+        Self::with_first(config, FirstNumbers::default()).await
+    }
+
+    pub async fn with_first(config: PackagerConfig, first: FirstNumbers) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_disk(folder.path()).await.unwrap();
+        let broadcasts = Broadcasts::default();
+        let broadcast = Broadcast::new(StreamId::from(Uuid::now_v7()), config, first);
+        let channel_id = ChannelId::from(Uuid::now_v7());
+        broadcasts.publish(channel_id, Arc::clone(&broadcast));
+        Self {
+            router: origin::router(broadcasts.clone(), storage.clone()),
+            broadcast,
+            broadcasts,
+            channel_id,
+            playlists: Vec::new(),
+            files: BTreeMap::new(),
+            segments: Vec::new(),
+            findings: Vec::new(),
+            storage,
+            _folder: folder,
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, HeaderMap, Bytes) {
+        self.request(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn request(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        (head.status, head.headers, to_bytes(body, usize::MAX).await.unwrap())
+    }
+
+    pub fn path(&self, rest: &str) -> String {
+        format!("/{}/{rest}", self.broadcast.stream_id())
+    }
+
+    /// Pushes all tags, looking every now and then.
+    pub async fn watch(&mut self, packager: &mut Packager, tags: &[Tag]) {
+        for (index, tag) in tags.iter().enumerate() {
+            packager.push(tag.clone()).unwrap();
+            if index % 7 == 0 {
+                self.look().await;
+            }
+        }
+        self.look().await;
+    }
+
+    /// Reads the playlist if it is out, and all that is new in it.
+    pub async fn look(&mut self) {
+        if !self.broadcast.is_playable() {
+            return;
+        }
+        let (status, _, text) = self.get(&self.path("source/index.m3u8")).await;
+        assert_eq!(status, StatusCode::OK);
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let playlist = match MediaPlaylist::parse(&text) {
+            Ok(playlist) => playlist,
+            Err(error) => panic!("{error}\n{text}"),
+        };
+        if self.playlists.last() == Some(&playlist) {
+            return;
+        }
+        let mut findings = playlist.findings();
+        if let Some(earlier) = self.playlists.last() {
+            findings.extend(playlist.findings_after(earlier));
+        }
+        self.findings.extend(findings.into_iter().map(|finding| format!("{finding}\n{text}")));
+        for segment in &playlist.segments {
+            self.fetch(&segment.init).await;
+            for part in &segment.parts {
+                self.fetch(&part.uri).await;
+            }
+            if let Some(uri) = &segment.uri
+                && !self.files.contains_key(uri)
+            {
+                self.fetch(uri).await;
+                self.segments.push((uri.clone(), segment.init.clone(), segment.number, segment.is_after_discontinuity));
+                let joined: Vec<u8> = segment.parts.iter().flat_map(|part| self.files[&part.uri].to_vec()).collect();
+                if !joined.is_empty() && joined != self.files[uri] {
+                    self.findings.push(format!("segment {uri} is not what its parts are"));
+                }
+            }
+        }
+        self.playlists.push(playlist);
+    }
+
+    async fn fetch(&mut self, name: &str) {
+        if !self.files.contains_key(name) {
+            let (status, _, bytes) = self.get(&self.path(&format!("source/{name}"))).await;
+            assert_eq!(status, StatusCode::OK, "{name}");
+            self.files.insert(name.to_owned(), bytes);
+        }
+    }
+
+    /// Segments between two discontinuities: the initialisation segment, and all bytes after it.
+    pub fn epochs(&self) -> Vec<(Bytes, Vec<u8>)> {
+        let mut epochs: Vec<(Bytes, Vec<u8>)> = Vec::new();
+        for (uri, init, _, is_after_discontinuity) in &self.segments {
+            if epochs.is_empty() || *is_after_discontinuity {
+                epochs.push((self.files[init].clone(), Vec::new()));
+            }
+            epochs.last_mut().unwrap().1.extend_from_slice(&self.files[uri]);
+        }
+        epochs
+    }
+
+    /// Fails for what was found, for holes between decode times and for what ffmpeg complains of.
+    #[track_caller]
+    pub fn assert_flawless(&self) -> Vec<(Bytes, Vec<Run>)> {
+        assert!(self.findings.is_empty(), "{} findings, first: {}", self.findings.len(), self.findings[0]);
+        assert!(!self.segments.is_empty(), "nothing came out");
+        for pair in self.segments.windows(2) {
+            assert_eq!(pair[0].2 + 1, pair[1].2, "the viewer missed a segment");
+        }
+        let epochs = self.epochs();
+        let mut read = Vec::new();
+        for (init, media) in epochs {
+            let runs = fragments::runs(&media);
+            let findings = fragments::findings(&runs);
+            assert!(findings.is_empty(), "{findings:?}");
+            assert_decodes(&init, &media);
+            read.push((init, runs));
+        }
+        read
+    }
+}
+
+/// Decodes everything with ffmpeg and fails for any complaint.
+#[track_caller]
+pub fn assert_decodes(init: &[u8], media: &[u8]) {
+    let mut file = tempfile::NamedTempFile::with_suffix(".mp4").unwrap();
+    file.write_all(init).unwrap();
+    file.write_all(media).unwrap();
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-v", "warning", "-nostdin", "-xerror", "-i"])
+        .arg(file.path())
+        .args(["-map", "0", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && complaints.trim().is_empty(), "{complaints}");
+}
