@@ -1,7 +1,6 @@
 //! Events in, rows out, on a real Postgres and a real nats-server.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-
 mod accounts;
 mod broker;
 mod channels;

@@ -1,0 +1,42 @@
+//! What has to be tidied now and then: sessions that ran out, secrets and keys that nothing refers to.
+
+use std::{error::Error, time::Duration};
+
+use commands::{Commands, Swept, accounts::sessions};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::leadership::Leadership;
+
+/// How often it is tidied.
+pub const EVERY: Duration = Duration::from_secs(300);
+
+/// Tidies at once and then `every` so often, for ever, on one node among those who run it. What fails is tried again the next
+/// time. Cancel safe.
+pub async fn run(commands: Commands, every: Duration) {
+    let mut leadership = Leadership::new("housekeeping", commands.pool().clone());
+    let mut rounds = interval(every);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        match leadership.is_ours().await {
+            Ok(true) => tidy(&commands).await,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn Error, "nobody knows who keeps house"),
+        }
+    }
+}
+
+async fn tidy(commands: &Commands) {
+    match sessions::end_expired(commands).await {
+        Ok(0) => {}
+        Ok(ended) => tracing::info!(ended, "sessions that ran out were ended"),
+        Err(error) => tracing::warn!(error = &error as &dyn Error, "sessions that ran out could not be ended"),
+    }
+    match commands::sweep(commands).await {
+        Ok(swept) if swept == Swept::default() => {}
+        Ok(Swept { secrets, keys }) => {
+            tracing::info!(secrets, keys, "secrets that nothing needs were destroyed");
+        }
+        Err(error) => tracing::warn!(error = &error as &dyn Error, "the vault could not be swept"),
+    }
+}

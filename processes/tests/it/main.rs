@@ -1,0 +1,4 @@
+//! Processes on a real Postgres.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod housekeeping;
