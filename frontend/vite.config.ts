@@ -4,7 +4,7 @@ import { lingui } from '@lingui/vite-plugin'
 import tailwindcss from '@tailwindcss/vite'
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vitest/config'
-import { compress } from './build/compress'
+import { compress } from './build/compress.ts'
 
 const server = process.env.WEIR_URL ?? 'http://127.0.0.1:8080'
 const proxy = Object.fromEntries(

@@ -36,6 +36,9 @@ session.subscribe(() => {
 const place = document.getElementById('root')
 if (place === null) throw new Error('the page has no #root')
 
+// The server's title is for those who run no scripts; from here on each page has its own.
+document.querySelector('head > title')?.remove()
+
 await activateLanguage(preferredLanguage())
 createRoot(place).render(
   <StrictMode>

@@ -1,5 +1,6 @@
 import createClient from 'openapi-fetch'
 import createQueryClient from 'openapi-react-query'
+import { awaitResult } from './accepted'
 import { connection } from './connection'
 import { problemOf, UnreachableError } from './problem'
 import type { components, paths } from './schema'
@@ -34,6 +35,12 @@ async function send(request: Request): Promise<Response> {
   }
 }
 
+function withToken(request: Request): Promise<Response> {
+  const token = credentials.accessToken()
+  if (token !== null) request.headers.set('authorization', `Bearer ${token}`)
+  return send(request)
+}
+
 async function fetchWithSession(request: Request): Promise<Response> {
   const carriesToken = !withoutToken.test(new URL(request.url).pathname)
   const token = carriesToken ? credentials.accessToken() : null
@@ -47,6 +54,10 @@ async function fetchWithSession(request: Request): Promise<Response> {
     // Without a session what is public can still be read.
     if (renewed !== null) again.headers.set('authorization', `Bearer ${renewed}`)
     if (renewed !== null || again.method === 'GET') response = await send(again)
+  }
+  if (response.status === 202) {
+    const command = { url: request.url, ifMatch: request.headers.get('if-match') }
+    return awaitResult(command, response, (read) => withToken(read))
   }
   if (!response.ok) {
     const problem = await problemOf(response)

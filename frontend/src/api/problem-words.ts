@@ -20,12 +20,19 @@ const words: Record<string, MessageDescriptor> = {
   validation_failed: msg`Some of what you entered cannot be accepted. See the remarks at the fields.`,
   version_stale: msg`Someone changed this in the meantime.`,
   rate_limited: msg`That was too often. Wait a little and try again.`,
+  conflict: msg`Someone is changing the same thing right now. Try again.`,
+  unavailable: msg`Weir cannot do this at the moment. Try again shortly.`,
+  not_ready: msg`Weir is still starting. Try again shortly.`,
+  overloaded: msg`Weir has too much to do at the moment. Try again shortly.`,
+  outcome_unknown: msg`It is not certain whether this was done. Look before you try again.`,
+  request_timeout: msg`That took too long to arrive. Try again.`,
+  body_too_large: msg`That is too much at once. Shorten it.`,
   cursor_invalid: msg`The list has changed. Load the page again.`,
 }
 
 /** What the codes of single fields mean. */
 const fieldWords: Record<string, MessageDescriptor> = {
-  required: msg`Fill this in.`,
+  missing: msg`Fill this in.`,
   too_short: msg`This is too short.`,
   too_long: msg`This is too long.`,
   format: msg`This does not look right. Check it for a slip.`,

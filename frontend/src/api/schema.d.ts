@@ -4,23 +4,6 @@
  */
 
 export interface paths {
-    "/api/v1/auth/register": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Register */
-        post: operations["register"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -30,25 +13,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Login */
+        /**
+         * Sign in
+         * @description An unknown username and a wrong password get the same answer after the same time.
+         */
         post: operations["login"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/refresh": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Refresh session */
-        post: operations["refresh_session"];
         delete?: never;
         options?: never;
         head?: never;
@@ -64,7 +33,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Logout */
+        /**
+         * Sign out
+         * @description Ends the session of the refresh cookie, also for access tokens that are already out. Without a cookie, or with one whose
+         *     session is over, there is nothing to do and the answer is the same. Only pages of this install may ask.
+         */
         post: operations["logout"];
         delete?: never;
         options?: never;
@@ -79,10 +52,51 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get me */
+        /** Who am I */
         get: operations["get_me"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refresh the session
+         * @description Gives the next access token for the refresh cookie, and replaces the cookie. A cookie that was replaced longer than ten
+         *     seconds ago ends the session: somebody else may hold a copy. Only pages of this install may ask.
+         */
+        post: operations["refresh_session"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/register": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Register
+         * @description Makes an account and signs it in. With the set-up token that `weir up` printed the account is the administrator.
+         */
+        post: operations["register"];
         delete?: never;
         options?: never;
         head?: never;
@@ -96,10 +110,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List channels */
+        /**
+         * List channels
+         * @description Newest first. Everybody sees the same, but for `mine`.
+         */
         get: operations["list_channels"];
         put?: never;
-        /** Create channel */
+        /**
+         * Create a channel
+         * @description An account may own several.
+         */
         post: operations["create_channel"];
         delete?: never;
         options?: never;
@@ -114,15 +134,38 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get channel */
+        /** Get a channel */
         get: operations["get_channel"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Edit channel */
+        /**
+         * Edit a channel
+         * @description Its owner may. With `If-Match` the edit is refused when somebody else has changed the channel in between.
+         */
         patch: operations["edit_channel"];
+        trace?: never;
+    };
+    "/api/v1/channels/{handle}/ingest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the state of the encoder
+         * @description The channel's owner may. It changes all the time: ask every second or two while somebody looks.
+         */
+        get: operations["get_ingest_status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/v1/channels/{handle}/stream-key": {
@@ -132,7 +175,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get stream key */
+        /**
+         * Get the stream key
+         * @description Its owner may.
+         */
         get: operations["get_stream_key"];
         put?: never;
         post?: never;
@@ -151,7 +197,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Rotate stream key */
+        /**
+         * Rotate the stream key
+         * @description Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut.
+         */
         post: operations["rotate_stream_key"];
         delete?: never;
         options?: never;
@@ -159,15 +208,35 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/channels/{handle}/ingest": {
+    "/api/v1/events": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Get ingest status */
-        get: operations["get_ingest_status"];
+        /**
+         * List events
+         * @description The log from a position on, in its order, without gaps. Administrators may.
+         */
+        get: operations["list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get this document */
+        get: operations["get_document"];
         put?: never;
         post?: never;
         delete?: never;
@@ -183,7 +252,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List streams */
+        /**
+         * List streams
+         * @description Newest first.
+         */
         get: operations["list_streams"];
         put?: never;
         post?: never;
@@ -200,7 +272,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get stream */
+        /** Get a stream */
         get: operations["get_stream"];
         put?: never;
         post?: never;
@@ -210,15 +282,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/events": {
+    "/healthz": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** List events */
-        get: operations["list_events"];
+        /** Does the process live */
+        get: operations["check_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Can the server serve */
+        get: operations["check_readiness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -231,171 +320,637 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description What was asked is done and recorded, but could not be read back in time; look at `location` in a moment. Do not
+         *     repeat the request.
+         */
+        Accepted: {
+            /**
+             * Format: uri-reference
+             * @description Where the result will be; the same as the header `Location`.
+             * @example /api/v1/channels/river_talks
+             */
+            location: string;
+            /**
+             * Format: int64
+             * @description The position of the recorded event.
+             * @example 42
+             */
+            position: number;
+        };
+        /** @description A person who can sign in. */
         Account: {
-            id: string;
-            username: string;
-            email?: string;
-            is_administrator: boolean;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
             created_at: string;
-            /** Format: date-time */
+            /**
+             * Format: email
+             * @description Its e-mail address; only its owner sees it, for everybody else the field is left out.
+             * @example mira@example.org
+             */
+            email?: string;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * @description Whether it may administer the platform.
+             * @example false
+             */
+            is_administrator: boolean;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
             updated_at: string;
-            /** Format: int64 */
+            /**
+             * @description Its unique name, in lower case.
+             * @example mira
+             */
+            username: string;
+            /**
+             * Format: int64
+             * @description Grows with every change.
+             * @example 1
+             */
             version: number;
         };
-        SignedIn: {
-            account: components["schemas"]["Account"];
-            access_token: string;
-            /** @description Seconds */
-            expires_in: number;
+        /** @description Sound as an encoder sends it. */
+        AudioFormat: {
+            /**
+             * Format: int32
+             * @description 1 for mono, 2 for stereo.
+             * @example 2
+             */
+            channels: number;
+            /**
+             * @description As in RFC 6381.
+             * @example mp4a.40.2
+             */
+            codec: string;
+            /**
+             * Format: int32
+             * @description In hertz.
+             * @example 48000
+             */
+            sample_rate: number;
         };
-        RegisterRequest: {
-            username: string;
-            email: string;
-            password: string;
-            setup_token?: string;
-        };
-        LoginRequest: {
-            username: string;
-            password: string;
-        };
-        ChannelOwner: {
+        /** @description What people watch and follow. */
+        Channel: {
+            /**
+             * Format: date-time
+             * @description When it was created.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * @description What it is about; may be empty and have several lines.
+             * @example Every Friday at eight.
+             */
+            description: string;
+            /**
+             * @description Its unique name in addresses, in lower case.
+             * @example river_talks
+             */
+            handle: string;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
             id: string;
+            /**
+             * @description Whether a stream is running.
+             * @example true
+             */
+            is_live: boolean;
+            /**
+             * Format: uuid
+             * @description The running stream; `null` while offline.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02
+             */
+            live_stream_id: string | null;
+            /** @description Whose it is. */
+            owner: components["schemas"]["ChannelOwner"];
+            /** @description Where it plays: an address that stays the same and can be shared before going live. */
+            playback: components["schemas"]["Playback"];
+            /**
+             * Format: uri-reference
+             * @description A recent picture of the running stream; `null` while offline. Answers 404 until the first picture is taken.
+             * @example https://weir.example.org/live/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02/thumbnail.jpg
+             */
+            thumbnail_url: string | null;
+            /**
+             * @description Its title, which a stream takes over when it starts.
+             * @example Talks by the river
+             */
+            title: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Grows with every change; an edit sends it back in `If-Match`.
+             * @example 1
+             */
+            version: number;
+        };
+        /** @description Whose a channel is. */
+        ChannelOwner: {
+            /**
+             * Format: uuid
+             * @description The account.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * @description Its unique name.
+             * @example mira
+             */
             username: string;
         };
+        /** @description Some items of a list, and where the next ones begin. */
+        ChannelPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["Channel"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
+        };
+        /** @description A new channel. */
+        CreateChannelRequest: {
+            /**
+             * @description What it is about; empty when left out.
+             * @example Every Friday at eight.
+             */
+            description?: string | null;
+            /**
+             * @description Its unique name in addresses: a to z, 0 to 9 and `_`. Upper case is made lower; it cannot be changed later.
+             * @example river_talks
+             */
+            handle: string;
+            /**
+             * @description Its title, on one line.
+             * @example Talks by the river
+             */
+            title: string;
+        };
+        /** @description What to change about a channel; what is left out or `null` stays as it is. */
+        EditChannelRequest: {
+            /**
+             * @description A new description; `""` empties it.
+             * @example Every Saturday at nine.
+             */
+            description?: string | null;
+            /**
+             * @description A new title, on one line.
+             * @example Talks by the sea
+             */
+            title?: string | null;
+        };
+        /**
+         * @description Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
+         *     server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); what the encoder
+         *     sent could no longer be packaged (`error`).
+         * @enum {string}
+         */
+        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "error";
+        /** @description A fact of the log, in the terms of CloudEvents 1.0 with `position`, `sequence`, `version` and `actor` added. */
+        Event: {
+            /**
+             * @description Who caused it: `account:<id>`, `ingest:<node id>` or `system`.
+             * @example account:01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            actor: string;
+            /** @description The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`. */
+            data: Record<string, never>;
+            /**
+             * @description Unique within `source`: the subject and the event's place among the events of that subject.
+             * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/1
+             */
+            id: string;
+            /**
+             * Format: int64
+             * @description Its place in the one order of all events; contiguous from 1.
+             * @example 42
+             */
+            position: number;
+            /**
+             * Format: int64
+             * @description Its place among the events of its subject; contiguous from 1.
+             * @example 1
+             */
+            sequence: number;
+            /**
+             * Format: uri-reference
+             * @description The install it comes from: its public address.
+             * @example https://weir.example.org
+             */
+            source: string;
+            /**
+             * @description Always `1.0`.
+             * @example 1.0
+             */
+            specversion: string;
+            /**
+             * @description What it happened to: kind and id.
+             * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When the log took it.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            time: string;
+            /**
+             * @description What happened.
+             * @example channel.created
+             */
+            type: string;
+            /**
+             * @description The version of the shape of `data`.
+             * @example 1
+             */
+            version: string;
+        };
+        /** @description Some items of a list, and where the next ones begin. */
+        EventPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["Event"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
+        };
+        /** @description What is wrong with one field. */
+        FieldError: {
+            /**
+             * @description Short and stable: `too_short`, `too_long`, `characters`, `unknown_field`, `missing`, `type` and the like.
+             * @example too_short
+             */
+            code: string;
+            /**
+             * @description One sentence that says what to do.
+             * @example Use at least 3 characters.
+             */
+            message: string;
+            /**
+             * @description The field as a JSON Pointer into the body (RFC 6901); `?name` for a parameter of the query.
+             * @example /handle
+             */
+            pointer: string;
+        };
+        /** @description The process lives. */
+        Health: {
+            /**
+             * @description Always `ok`.
+             * @example ok
+             */
+            status: string;
+        };
+        /** @description Something a streamer could do better. */
+        IngestAdvice: {
+            /**
+             * @description Short and stable.
+             * @example keyframes_too_far_apart
+             */
+            code: string;
+            /**
+             * @description One sentence that says what to do.
+             * @example Set the key-frame interval to 2 seconds.
+             */
+            message: string;
+        };
+        /** @description Why an encoder was turned away. */
+        IngestRefusal: {
+            /**
+             * Format: date-time
+             * @description When.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            at: string;
+            /**
+             * @description Short and stable.
+             * @example codec_unsupported
+             */
+            code: string;
+            /**
+             * @description One sentence that says what to do.
+             * @example Set the video encoder to H.264.
+             */
+            message: string;
+        };
+        /**
+         * @description How far an encoder is: none is connected (`waiting`), data comes in but no stream has started (`receiving`), viewers
+         *     can watch (`live`), the connection was lost and the stream waits for it (`reconnecting`).
+         * @enum {string}
+         */
+        IngestState: "waiting" | "receiving" | "live" | "reconnecting";
+        /** @description What the server sees of a channel's encoder just now. */
+        IngestStatus: {
+            /** @description What the streamer could do better; empty when all is well. */
+            advice: components["schemas"]["IngestAdvice"][];
+            audio: components["schemas"]["AudioFormat"] | null;
+            /**
+             * Format: int32
+             * @description What comes in, in kilobits a second over the last seconds; `null` before it is known.
+             * @example 4500
+             */
+            bitrate_kbps: number | null;
+            /**
+             * Format: date-time
+             * @description Since when the encoder is connected; `null` while it is not.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            connected_since: string | null;
+            /**
+             * Format: int32
+             * @description From key frame to key frame, in milliseconds; `null` before it is known.
+             * @example 2000
+             */
+            keyframe_interval_ms: number | null;
+            last_refusal: components["schemas"]["IngestRefusal"] | null;
+            /** @description How far it is. */
+            state: components["schemas"]["IngestState"];
+            /**
+             * Format: uuid
+             * @description The running stream; `null` before there is one.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02
+             */
+            stream_id: string | null;
+            video: components["schemas"]["VideoFormat"] | null;
+        };
+        /** @description Who signs in. */
+        LoginRequest: {
+            /**
+             * Format: password
+             * @description The password.
+             * @example a river runs uphill
+             */
+            password: string;
+            /**
+             * @description The username, in any case.
+             * @example mira
+             */
+            username: string;
+        };
+        /** @description Where to play something. */
         Playback: {
+            /**
+             * Format: uri-reference
+             * @description The HLS master playlist.
+             * @example https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.m3u8
+             */
             hls_url: string;
         };
-        Channel: {
-            id: string;
-            handle: string;
-            title: string;
-            description: string;
-            owner: components["schemas"]["ChannelOwner"];
-            is_live: boolean;
-            live_stream_id: string | null;
-            playback: components["schemas"]["Playback"];
-            thumbnail_url: string | null;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: date-time */
-            updated_at: string;
-            /** Format: int64 */
-            version: number;
-        };
-        CreateChannelRequest: {
-            handle: string;
-            title: string;
-            description?: string;
-        };
-        EditChannelRequest: {
-            title?: string;
-            description?: string;
-        };
-        StreamKey: {
-            stream_key: string;
-            rtmp_url: string;
-        };
-        VideoFormat: {
-            codec: string;
-            width: number;
-            height: number;
-            frame_rate: number;
-        };
-        AudioFormat: {
-            codec: string;
-            sample_rate: number;
-            channels: number;
-        };
-        /** @enum {string} */
-        IngestState: "waiting" | "receiving" | "live" | "reconnecting";
-        IngestAdvice: {
-            code: string;
-            message: string;
-        };
-        IngestRefusal: {
-            code: string;
-            message: string;
-            /** Format: date-time */
-            at: string;
-        };
-        IngestStatus: {
-            state: components["schemas"]["IngestState"];
-            stream_id: string | null;
-            /** Format: date-time */
-            connected_since: string | null;
-            video: null | components["schemas"]["VideoFormat"];
-            audio: null | components["schemas"]["AudioFormat"];
-            bitrate_kbps: number | null;
-            keyframe_interval_ms: number | null;
-            advice: components["schemas"]["IngestAdvice"][];
-            last_refusal: null | components["schemas"]["IngestRefusal"];
-        };
-        StreamChannel: {
-            id: string;
-            handle: string;
-            title: string;
-        };
-        /** @enum {string} */
-        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "error";
-        Stream: {
-            id: string;
-            channel: components["schemas"]["StreamChannel"];
-            title: string;
-            is_live: boolean;
-            /** Format: date-time */
-            started_at: string;
-            /** Format: date-time */
-            ended_at: string | null;
-            end_reason: null | components["schemas"]["EndReason"];
-            /** Format: int64 */
-            duration_ms: number | null;
-            video: components["schemas"]["VideoFormat"];
-            audio: null | components["schemas"]["AudioFormat"];
-            playback: components["schemas"]["Playback"];
-            thumbnail_url: string | null;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: date-time */
-            updated_at: string;
-        };
-        ChannelPage: {
-            items: components["schemas"]["Channel"][];
-            next_cursor: string | null;
-        };
-        StreamPage: {
-            items: components["schemas"]["Stream"][];
-            next_cursor: string | null;
-        };
-        Event: {
-            /** Format: int64 */
-            position: number;
-            id: string;
-            type: string;
-            subject: string;
-            /** Format: date-time */
-            time: string;
-            data: {
-                [key: string]: unknown;
-            };
-        };
-        EventPage: {
-            items: components["schemas"]["Event"][];
-            next_cursor: string | null;
-        };
-        FieldError: {
-            pointer: string;
-            code: string;
-            message: string;
-        };
+        /** @description Why a request was refused or failed (RFC 9457). Every answer of 400 and above is one. */
         Problem: {
-            type: string;
-            title: string;
-            status: number;
-            detail?: string;
+            /**
+             * @description The kind of problem, short and stable: what programs and translations go by.
+             * @example handle_taken
+             */
             code: string;
+            /**
+             * @description What happened this time and what to do.
+             * @example Somebody else's channel has this handle. Choose another.
+             */
+            detail?: string;
+            /** @description What is wrong with each field; left out where no field is to blame. */
             errors?: components["schemas"]["FieldError"][];
+            /**
+             * @description The id of the request, as in the header `X-Request-Id` and in the server's log.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
             request_id?: string;
+            /**
+             * Format: int32
+             * @description The status of the answer.
+             * @example 409
+             */
+            status: number;
+            /**
+             * @description The kind of problem in a few words; the same for every occurrence.
+             * @example The handle is taken
+             */
+            title: string;
+            /**
+             * @description A stable name for the kind of problem, as a URN.
+             * @example urn:weir:problem:handle_taken
+             */
+            type: string;
+        };
+        /** @description One thing that the server needs. */
+        ReadinessCheck: {
+            /**
+             * @description In one sentence, for people.
+             * @example answers in 1 ms
+             */
+            detail: string;
+            /**
+             * @description What.
+             * @example postgres
+             */
+            name: string;
+            /**
+             * @description Whether it is as it must be.
+             * @example true
+             */
+            ok: boolean;
+        };
+        /** @description What the server needs in order to serve, and whether it has it. */
+        ReadinessReport: {
+            /** @description What was looked at. */
+            checks: components["schemas"]["ReadinessCheck"][];
+            /**
+             * @description Always `ready`: a server that is not answers 503.
+             * @example ready
+             */
+            status: string;
+        };
+        /** @description A new account. */
+        RegisterRequest: {
+            /**
+             * Format: email
+             * @description Where mail reaches its owner.
+             * @example mira@example.org
+             */
+            email: string;
+            /**
+             * Format: password
+             * @description Any characters; common passwords are refused.
+             * @example a river runs uphill
+             */
+            password: string;
+            /**
+             * @description The token that `weir up` prints when it first starts: whoever registers with it is the administrator.
+             * @example weir-setup-4f1c
+             */
+            setup_token?: string | null;
+            /**
+             * @description The name by which it signs in: a to z, 0 to 9 and `_`. Upper case is made lower.
+             * @example mira
+             */
+            username: string;
+        };
+        /** @description A session: a short-lived token in the body, and the means to get the next one in a cookie. */
+        SignedIn: {
+            /**
+             * @description What goes into `Authorization: Bearer …`.
+             * @example eyJhbGciOiJFZERTQSIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl
+             */
+            access_token: string;
+            /** @description Who is signed in. */
+            account: components["schemas"]["Account"];
+            /**
+             * Format: int32
+             * @description How long the access token is good for, in seconds.
+             * @example 900
+             */
+            expires_in: number;
+        };
+        /** @description One broadcast of a channel. */
+        Stream: {
+            audio: components["schemas"]["AudioFormat"] | null;
+            /** @description Whose broadcast it is. */
+            channel: components["schemas"]["StreamChannel"];
+            /**
+             * Format: date-time
+             * @description When it was recorded that it had started.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * Format: int64
+             * @description From start to end, in milliseconds; `null` while it runs.
+             * @example 7200000
+             */
+            duration_ms: number | null;
+            end_reason: components["schemas"]["EndReason"] | null;
+            /**
+             * Format: date-time
+             * @description When it ended; `null` while it runs.
+             * @example 2026-11-21T12:00:00.123456Z
+             */
+            ended_at: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02
+             */
+            id: string;
+            /**
+             * @description Whether it is running.
+             * @example true
+             */
+            is_live: boolean;
+            /** @description Where it plays while it runs. */
+            playback: components["schemas"]["Playback"];
+            /**
+             * Format: date-time
+             * @description When its first key frame was in.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            started_at: string;
+            /**
+             * Format: uri-reference
+             * @description Its latest picture. Answers 404 until the first one is taken.
+             * @example https://weir.example.org/live/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02/thumbnail.jpg
+             */
+            thumbnail_url: string | null;
+            /**
+             * @description The channel's title when it started.
+             * @example Talks by the river
+             */
+            title: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            updated_at: string;
+            /** @description The picture as the encoder sent it. */
+            video: components["schemas"]["VideoFormat"];
+        };
+        /** @description Whose broadcast a stream is. */
+        StreamChannel: {
+            /**
+             * @description Its unique name.
+             * @example river_talks
+             */
+            handle: string;
+            /**
+             * Format: uuid
+             * @description The channel.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
+            id: string;
+            /**
+             * @description Its title now.
+             * @example Talks by the river
+             */
+            title: string;
+        };
+        /** @description What an encoder needs to publish to a channel. Keep it as you would a password. */
+        StreamKey: {
+            /**
+             * @description Where to publish; in OBS the field “Server”.
+             * @example rtmp://weir.example.org:1935/live
+             */
+            rtmp_url: string;
+            /**
+             * @description The secret; in OBS the field “Stream Key”.
+             * @example live_p3t1k7m2q5r8s1v4x7z0b3d6f9h2j5l8
+             */
+            stream_key: string;
+        };
+        /** @description Some items of a list, and where the next ones begin. */
+        StreamPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["Stream"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
+        };
+        /** @description A picture as an encoder sends it. */
+        VideoFormat: {
+            /**
+             * @description As in RFC 6381.
+             * @example avc1.64001f
+             */
+            codec: string;
+            /**
+             * Format: double
+             * @description Frames a second; 0 when not known.
+             * @example 30
+             */
+            frame_rate: number;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 720
+             */
+            height: number;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 1280
+             */
+            width: number;
         };
     };
     responses: never;
@@ -406,66 +961,6 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    register: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["RegisterRequest"];
-            };
-        };
-        responses: {
-            /** @description Done */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SignedIn"];
-                };
-            };
-            /** @description Malformed request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not allowed */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Refused values */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
     login: {
         parameters: {
             query?: never;
@@ -479,16 +974,18 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Done */
+            /** @description Signed in; the refresh cookie is set. */
             200: {
                 headers: {
+                    /** @description The refresh cookie. */
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["SignedIn"];
                 };
             };
-            /** @description Malformed request */
+            /** @description The body is no JSON: `json_invalid`. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -497,7 +994,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in */
+            /** @description `credentials_wrong`: the username or the password is wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -506,7 +1003,25 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused values */
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -515,28 +1030,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    refresh_session: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SignedIn"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in */
-            401: {
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -555,12 +1059,41 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description Signed out; the refresh cookie is gone. */
             204: {
                 headers: {
+                    /** @description Takes the refresh cookie away. */
+                    "Set-Cookie"?: string;
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description `cross_site`: another site asks. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -573,7 +1106,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description The account that is signed in. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -582,8 +1115,197 @@ export interface operations {
                     "application/json": components["schemas"]["Account"];
                 };
             };
-            /** @description Not signed in */
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refresh_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The next access token; the refresh cookie is replaced. */
+            200: {
+                headers: {
+                    /** @description The next refresh cookie. */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description `session_ended`: there is no cookie, or its session is over. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `cross_site`: another site asks. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    register: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RegisterRequest"];
+            };
+        };
+        responses: {
+            /** @description Registered and signed in; the refresh cookie is set. */
+            201: {
+                headers: {
+                    /** @description Where the account is. */
+                    Location?: string;
+                    /** @description The refresh cookie. */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignedIn"];
+                };
+            };
+            /** @description Registered and the refresh cookie set, but the account cannot be read yet: refresh the session in a moment. */
+            202: {
+                headers: {
+                    /** @description Where the account will be. */
+                    Location?: string;
+                    /** @description The refresh cookie. */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `setup_token_invalid`: the set-up token is wrong or used up. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `username_taken`: somebody else has this username. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -596,28 +1318,56 @@ export interface operations {
     list_channels: {
         parameters: {
             query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
                 limit?: number;
+                /** @description `next_cursor` of the page before. */
                 after?: string;
+                /**
+                 * @description `true`: only those with a running stream; `false`: only the others.
+                 * @example true
+                 */
                 live?: boolean;
+                /**
+                 * @description Only those of the account with this username.
+                 * @example mira
+                 */
                 account?: string;
+                /** @description `true`: only your own; needs an access token. */
                 mine?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description Some channels. */
             200: {
                 headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ChannelPage"];
                 };
             };
-            /** @description Malformed request */
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -626,8 +1376,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in */
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -640,9 +1408,7 @@ export interface operations {
     create_channel: {
         parameters: {
             query?: never;
-            header?: {
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -652,16 +1418,29 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Done */
+            /** @description Created. */
             201: {
                 headers: {
+                    /** @description Where the channel is. */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Channel"];
                 };
             };
-            /** @description Malformed request */
+            /** @description Created, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the channel will be. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -670,7 +1449,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in */
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -679,7 +1458,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Conflict */
+            /** @description `handle_taken`: another channel has this handle. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -688,8 +1467,44 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused values */
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -702,25 +1517,68 @@ export interface operations {
     get_channel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string | null;
+            };
             path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
                 handle: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description The channel. */
             200: {
                 headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Channel"];
                 };
             };
-            /** @description Not found */
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -734,9 +1592,17 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                "If-Match"?: string;
+                /**
+                 * @description The `version` that the edit was made from, in quotes.
+                 * @example "1"
+                 */
+                "If-Match"?: string | null;
             };
             path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
                 handle: string;
             };
             cookie?: never;
@@ -747,7 +1613,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Done */
+            /** @description The channel as it is now. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -756,7 +1622,18 @@ export interface operations {
                     "application/json": components["schemas"]["Channel"];
                 };
             };
-            /** @description Malformed request */
+            /** @description Changed, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the channel is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -765,7 +1642,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in */
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -774,7 +1651,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed */
+            /** @description `forbidden`: somebody else owns it. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -783,7 +1660,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not found */
+            /** @description `not_found`: there is no such channel. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -792,7 +1669,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Stale version */
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `version_stale`: it was changed in between. */
             412: {
                 headers: {
                     [name: string]: unknown;
@@ -801,7 +1687,25 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Refused values */
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -810,30 +1714,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-        };
-    };
-    get_stream_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                handle: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StreamKey"];
-                };
-            };
-            /** @description Not signed in */
-            401: {
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -841,66 +1723,8 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    rotate_stream_key: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                handle: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StreamKey"];
-                };
-            };
-            /** @description Not signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not allowed */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not found */
-            404: {
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -915,13 +1739,17 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
                 handle: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description What the server sees of the channel's encoder. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -930,59 +1758,7 @@ export interface operations {
                     "application/json": components["schemas"]["IngestStatus"];
                 };
             };
-            /** @description Not signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not allowed */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Not found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    list_streams: {
-        parameters: {
-            query?: {
-                limit?: number;
-                after?: string;
-                live?: boolean;
-                channel?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Done */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["StreamPage"];
-                };
-            };
-            /** @description Malformed request */
+            /** @description The address is not UTF-8: `path_invalid`. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -991,30 +1767,213 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns the channel. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
-    get_stream: {
+    get_stream_key: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                id: string;
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description What an encoder needs. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Stream"];
+                    "application/json": components["schemas"]["StreamKey"];
                 };
             };
-            /** @description Not found */
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_stream_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The new key. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamKey"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1027,7 +1986,15 @@ export interface operations {
     list_events: {
         parameters: {
             query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
                 limit?: number;
+                /**
+                 * @description Only events after this position; from the first one when left out.
+                 * @example 0
+                 */
                 after?: number;
             };
             header?: never;
@@ -1036,7 +2003,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
+            /** @description Some events. `next_cursor` is `null` at the end of the log: go on from the last `position` later. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1045,7 +2012,7 @@ export interface operations {
                     "application/json": components["schemas"]["EventPage"];
                 };
             };
-            /** @description Malformed request */
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1054,7 +2021,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not signed in */
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1063,8 +2030,305 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not allowed */
+            /** @description `forbidden`: only administrators may. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_document: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The OpenAPI document of this server. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_streams: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+                /**
+                 * @description `true`: only running ones; `false`: only past ones.
+                 * @example true
+                 */
+                live?: boolean;
+                /**
+                 * @description Only those of the channel with this handle.
+                 * @example river_talks
+                 */
+                channel?: string;
+            };
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some streams. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamPage"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_stream: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string | null;
+            };
+            path: {
+                /**
+                 * @description The stream.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stream"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such stream. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It does. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    check_readiness: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It can. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReadinessReport"];
+                };
+            };
+            /** @description `not_ready`: `errors` names what is missing. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -4,7 +4,10 @@ import {
   createRoute,
   createRouter,
   lazyRouteComponent,
+  parseSearchWith,
   redirect,
+  stringifySearchWith,
+  type RouterHistory,
 } from '@tanstack/react-router'
 import { channelQuery } from '@/features/channels/queries'
 import { session } from '@/features/accounts/session'
@@ -24,9 +27,7 @@ function ownPath(value: unknown): string | undefined {
   return typeof value === 'string' && /^\/(?![/\\])/.test(value) ? value : undefined
 }
 
-/** A router parses what looks like a number in the address; a token made of digits is text all the same. */
 function text(value: unknown): string | undefined {
-  if (typeof value === 'number') return String(value)
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
@@ -55,24 +56,18 @@ const home = createRoute({
 const signIn = createRoute({
   getParentRoute: () => root,
   path: '/sign-in',
-  validateSearch: (search): { next?: string } => {
-    const next = ownPath(search.next)
-    return next === undefined ? {} : { next }
-  },
+  // A refused value is overwritten, not left out: what a route leaves out stays as it came.
+  validateSearch: (search): { next?: string | undefined } => ({ next: ownPath(search.next) }),
   component: lazyRouteComponent(() => import('@/features/accounts/sign-in-page'), 'SignInPage'),
 })
 
 const register = createRoute({
   getParentRoute: () => root,
   path: '/register',
-  validateSearch: (search): { setup_token?: string; next?: string } => {
-    const setupToken = text(search.setup_token)
-    const next = ownPath(search.next)
-    return {
-      ...(setupToken === undefined ? {} : { setup_token: setupToken }),
-      ...(next === undefined ? {} : { next }),
-    }
-  },
+  validateSearch: (search): { setup_token?: string | undefined; next?: string | undefined } => ({
+    setup_token: text(search.setup_token),
+    next: ownPath(search.next),
+  }),
   component: lazyRouteComponent(() => import('@/features/accounts/register-page'), 'RegisterPage'),
 })
 
@@ -110,12 +105,16 @@ const channel = createRoute({
 
 const routes = root.addChildren([home, signIn, register, newChannel, dashboards, dashboard, channel])
 
-export function createWeirRouter(queryClient: QueryClient) {
+export function createWeirRouter(queryClient: QueryClient, history?: RouterHistory) {
   return createRouter({
+    ...(history === undefined ? {} : { history }),
     routeTree: routes,
     context: { queryClient },
     defaultPreload: 'intent',
     defaultPreloadStaleTime: 0,
+    // Values in addresses are text: a set-up token that looks like a number is none.
+    parseSearch: parseSearchWith((value) => value),
+    stringifySearch: stringifySearchWith(String),
     scrollRestoration: true,
     defaultErrorComponent: FailurePage,
     defaultPendingMs: 0,

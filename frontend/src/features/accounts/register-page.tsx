@@ -4,6 +4,7 @@ import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
+import { settled } from '@/api/accepted'
 import { api } from '@/api/client'
 import { showAtFields } from '@/api/form-problems'
 import { Button } from '@/ui/button'
@@ -47,7 +48,7 @@ export function RegisterPage() {
     setProblem(null)
     try {
       const body = withToken && setup_token !== '' ? { ...person, setup_token } : person
-      session.begin(await register.mutateAsync({ body }))
+      session.begin(settled(await register.mutateAsync({ body })))
     } catch (error) {
       const isShown = showAtFields(
         error,

@@ -36,8 +36,8 @@ function isRemembered(): boolean {
 
 /** One tab at a time, because each refresh replaces the cookie. Locks exist on secure origins only. */
 async function alone<T>(work: () => Promise<T>): Promise<T> {
-  const locks = (navigator as { locks?: LockManager }).locks
-  return locks === undefined ? work() : await locks.request('weir:refresh', work)
+  const { locks } = navigator as { locks?: LockManager | null }
+  return locks === undefined || locks === null ? work() : await locks.request('weir:refresh', work)
 }
 
 export class Session {
@@ -100,6 +100,11 @@ export class Session {
     } finally {
       this.end(true)
     }
+  }
+
+  /** Drops what this page knows, without telling the server or other tabs. */
+  forget(): void {
+    this.end(false)
   }
 
   private async ask(): Promise<boolean> {

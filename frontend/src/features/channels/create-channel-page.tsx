@@ -5,6 +5,7 @@ import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm, useWatch } from 'react-hook-form'
 import { z } from 'zod'
+import { settled } from '@/api/accepted'
 import { api } from '@/api/client'
 import { showAtFields } from '@/api/form-problems'
 import { Button } from '@/ui/button'
@@ -36,10 +37,8 @@ export function CreateChannelPage() {
   const submit = form.handleSubmit(async (body) => {
     setProblem(null)
     try {
-      const channel = await create.mutateAsync({
-        params: { header: { 'Idempotency-Key': keyFor(JSON.stringify(body)) } },
-        body,
-      })
+      const headers = { 'Idempotency-Key': keyFor(JSON.stringify(body)) }
+      const channel = settled(await create.mutateAsync({ headers, body }))
       queryClient.setQueryData(channelQuery(channel.handle).queryKey, channel)
       void queryClient.invalidateQueries({ queryKey: ['channels'] })
       await navigate({ to: '/dashboard/$handle', params: { handle: channel.handle }, replace: true })

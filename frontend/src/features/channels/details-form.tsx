@@ -5,6 +5,7 @@ import { useEffect, useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { toast } from 'sonner'
 import { z } from 'zod'
+import { settled } from '@/api/accepted'
 import { api } from '@/api/client'
 import { showAtFields } from '@/api/form-problems'
 import { ProblemError } from '@/api/problem'
@@ -48,10 +49,11 @@ export function DetailsForm({ channel }: { channel: Channel }) {
     setProblem(null)
     const path = { handle: channel.handle }
     try {
-      const saved = await edit.mutateAsync({
+      const answer = await edit.mutateAsync({
         params: { path, header: { 'If-Match': `"${version}"` } },
         body: details,
       })
+      const saved = settled(answer)
       queryClient.setQueryData(channelQuery(channel.handle).queryKey, saved)
       void queryClient.invalidateQueries({ queryKey: ['channels'] })
       startFrom(saved)

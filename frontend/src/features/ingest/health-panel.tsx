@@ -6,6 +6,7 @@ import { Notice } from '@/ui/notice'
 import { Skeleton } from '@/ui/skeleton'
 import { useIngest, type IngestStatus } from './queries'
 import { StateTrack } from './state-track'
+import { codecName } from './codec-name'
 import { describeIngest } from './words'
 
 /** What arrives from the encoder, with plain advice. */
@@ -91,8 +92,11 @@ function Measured({ status }: { status: IngestStatus }) {
         <Figure value={number(status.keyframe_interval_ms / 1000, 1)} unit={t`s apart`} />
       ),
     ],
-    [t`Video`, video?.codec ?? '–'],
-    [t`Audio`, audio === null ? '–' : `${audio.codec} · ${number(audio.sample_rate / 1000, 1)} kHz`],
+    [t`Video`, video === null ? '–' : codecName(video.codec)],
+    [
+      t`Audio`,
+      audio === null ? '–' : `${codecName(audio.codec)} · ${number(audio.sample_rate / 1000, 1)} kHz`,
+    ],
   ]
   return (
     <dl className="grid grid-cols-2 gap-px overflow-hidden rounded-sm border bg-line sm:grid-cols-3">

@@ -7,7 +7,16 @@ import { Skeleton } from '@/ui/skeleton'
 import type { Stream } from './queries'
 import { Thumbnail } from './thumbnail'
 
-export function LiveCard({ stream, isFirst = false }: { stream: Stream; isFirst?: boolean }) {
+export function LiveCard({
+  stream,
+  isFirst = false,
+  heading: Heading = 'h2',
+}: {
+  stream: Stream
+  isFirst?: boolean
+  /** Where the card stands among the headings of its page. */
+  heading?: 'h2' | 'h3'
+}) {
   const { handle } = stream.channel
   return (
     <article className="group relative">
@@ -29,7 +38,7 @@ export function LiveCard({ stream, isFirst = false }: { stream: Stream; isFirst?
       <div className="mt-3 flex gap-3">
         <Avatar name={handle} className="size-9 text-sm" />
         <div className="min-w-0">
-          <h3 className="line-clamp-2 text-sm leading-snug font-semibold break-words text-text group-hover:text-accent-text">
+          <Heading className="line-clamp-2 text-sm leading-snug font-semibold break-words text-text group-hover:text-accent-text">
             {/* The link covers the whole card. */}
             <Link
               to="/$handle"
@@ -38,7 +47,7 @@ export function LiveCard({ stream, isFirst = false }: { stream: Stream; isFirst?
             >
               {stream.title}
             </Link>
-          </h3>
+          </Heading>
           <p className="mt-0.5 truncate text-sm text-faint">{handle}</p>
         </div>
       </div>

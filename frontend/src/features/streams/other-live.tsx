@@ -18,7 +18,7 @@ export function OtherLive({ handle }: { handle: string }) {
       <ul className="card-grid">
         {others.map((stream) => (
           <li key={stream.id}>
-            <LiveCard stream={stream} />
+            <LiveCard stream={stream} heading="h3" />
           </li>
         ))}
       </ul>

@@ -1,0 +1,100 @@
+import type { Schemas } from '@/api/client'
+
+type Channel = Schemas['Channel']
+type Stream = Schemas['Stream']
+type IngestStatus = Schemas['IngestStatus']
+
+export const account: Schemas['Account'] = {
+  id: '0193a1f0-0000-7000-8000-000000000001',
+  username: 'marina',
+  email: 'marina@example.org',
+  is_administrator: false,
+  created_at: '2026-11-02T09:00:00Z',
+  updated_at: '2026-11-02T09:00:00Z',
+  version: 1,
+}
+
+export const signedIn: Schemas['SignedIn'] = { account, access_token: 'a-token', expires_in: 900 }
+
+export function channelOf(changes: Partial<Channel> = {}): Channel {
+  const handle = changes.handle ?? 'marina'
+  return {
+    id: `channel-of-${handle}`,
+    handle,
+    title: 'Night shift on the river',
+    description: 'A camera above the old weir, with the sound of the water.\nMost nights from nine.',
+    owner: { id: account.id, username: account.username },
+    is_live: false,
+    live_stream_id: null,
+    playback: { hls_url: `http://weir.test/live/channels/channel-of-${handle}/index.m3u8` },
+    thumbnail_url: null,
+    created_at: '2026-11-02T09:05:00Z',
+    updated_at: '2026-11-02T09:05:00Z',
+    version: 3,
+    ...changes,
+  }
+}
+
+export function liveChannelOf(changes: Partial<Channel> = {}): Channel {
+  const handle = changes.handle ?? 'marina'
+  return channelOf({
+    is_live: true,
+    live_stream_id: `stream-of-${handle}`,
+    thumbnail_url: `/live/stream-of-${handle}/thumbnail.jpg`,
+    ...changes,
+  })
+}
+
+export function streamOf(changes: Partial<Stream> & { handle?: string } = {}): Stream {
+  const { handle = 'marina', ...rest } = changes
+  const title = rest.title ?? 'Night shift on the river'
+  return {
+    id: `stream-of-${handle}`,
+    channel: { id: `channel-of-${handle}`, handle, title },
+    title,
+    is_live: true,
+    started_at: '2026-11-21T08:00:00Z',
+    ended_at: null,
+    end_reason: null,
+    duration_ms: null,
+    video: { codec: 'H.264', width: 1920, height: 1080, frame_rate: 30 },
+    audio: { codec: 'AAC', sample_rate: 48_000, channels: 2 },
+    playback: { hls_url: `/live/stream-of-${handle}/index.m3u8` },
+    thumbnail_url: `/live/stream-of-${handle}/thumbnail.jpg`,
+    created_at: '2026-11-21T08:00:00Z',
+    updated_at: '2026-11-21T08:00:00Z',
+    ...rest,
+  }
+}
+
+export const waiting: IngestStatus = {
+  state: 'waiting',
+  stream_id: null,
+  connected_since: null,
+  video: null,
+  audio: null,
+  bitrate_kbps: null,
+  keyframe_interval_ms: null,
+  advice: [],
+  last_refusal: null,
+}
+
+export const liveIngest: IngestStatus = {
+  state: 'live',
+  stream_id: 'stream-of-marina',
+  connected_since: '2026-11-21T08:00:00Z',
+  video: { codec: 'H.264', width: 1920, height: 1080, frame_rate: 30 },
+  audio: { codec: 'AAC', sample_rate: 48_000, channels: 2 },
+  bitrate_kbps: 4512,
+  keyframe_interval_ms: 2000,
+  advice: [],
+  last_refusal: null,
+}
+
+export function problem(
+  status: number,
+  code: string,
+  more: Partial<Schemas['Problem']> = {},
+): Schemas['Problem'] {
+  return { type: 'about:blank', title: code, status, code, request_id: 'req-7f3a', ...more }
+}
