@@ -119,6 +119,8 @@ struct Current {
     has_begun: bool,
     /// Until when the encoder may come back, while it is away.
     grace_until: Option<Instant>,
+    /// What the stream ends as if it does not.
+    ends_as: EndReason,
     /// Wakes the stream's task when `grace_until` or the publisher has changed.
     changed: watch::Sender<Option<Instant>>,
     end: oneshot::Sender<Ending>,

@@ -69,6 +69,7 @@ impl Shared {
             is_started: false,
             has_begun: false,
             grace_until: None,
+            ends_as: EndReason::ConnectionLost,
             changed,
             end,
             received_bytes: 0,
@@ -245,7 +246,7 @@ impl Life {
         if stream.id != self.stream_id || stream.grace_until.is_none() || channel.publisher.is_some() {
             return false;
         }
-        let reason = if stream.has_begun { EndReason::ConnectionLost } else { EndReason::Crashed };
+        let reason = stream.ends_as;
         channel.end(reason);
         true
     }
@@ -281,6 +282,7 @@ impl Live {
                 let until = Instant::now() + grace;
                 current.is_started = true;
                 current.grace_until = Some(until);
+                current.ends_as = EndReason::Crashed;
                 current.changed.send_replace(Some(until));
                 // There is one a channel; were there more, the others would have to end.
                 channel.end(EndReason::Crashed);

@@ -189,10 +189,9 @@ impl Seat {
         }
     }
 
-    /// Completes when the registry sends this publisher away. Cancel safe.
-    pub(crate) async fn kicked(&self) -> Kick {
-        self.slot.kicked.cancelled().await;
-        self.slot.kick.get().cloned().unwrap_or(Kick::TakenOver)
+    /// Cancelled when the registry sends this publisher away; then [`Seat::kick`] says why.
+    pub(crate) fn kicked(&self) -> CancellationToken {
+        self.slot.kicked.clone()
     }
 
     /// Why this publisher is being sent away, if it is.
@@ -224,16 +223,23 @@ impl Seat {
         let reason = match how {
             Leaving::Unpublished => Some(EndReason::Unpublished),
             Leaving::Ended(reason) => Some(reason),
-            Leaving::Refused if self.is_feeding => Some(EndReason::Error),
             Leaving::Lost | Leaving::Refused if self.shared.stopping.is_cancelled() => Some(EndReason::Shutdown),
             Leaving::Lost | Leaving::Refused => None,
         };
-        match (reason, &channel.stream) {
+        match (reason, &mut channel.stream) {
             (Some(reason), _) => channel.end(reason),
-            (None, Some(stream)) => info!(
-                channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
-                "publisher lost; stream waits for it"
-            ),
+            (None, Some(stream)) => {
+                if self.is_feeding {
+                    // Encoders come back by themselves after a refusal, too. Each time a new stream, with all that
+                    // follows from one, would be worse than a pause.
+                    let is_refused = how == Leaving::Refused;
+                    stream.ends_as = if is_refused { EndReason::Error } else { EndReason::ConnectionLost };
+                }
+                info!(
+                    channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
+                    "publisher lost; stream waits for it"
+                );
+            }
             (None, None) => {}
         }
     }

@@ -134,7 +134,8 @@ impl Publication {
         let idle = server.timeouts.idle;
         let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let silence = tokio::time::sleep(idle);
-        tokio::pin!(silence);
+        let kicked = self.seat.kicked().cancelled_owned();
+        tokio::pin!(silence, kicked);
         loop {
             if let Err(end) = self.take_messages() {
                 return end;
@@ -145,7 +146,7 @@ impl Publication {
             }
             let read = tokio::select! {
                 biased;
-                kick = self.seat.kicked() => return End::Kicked(kick),
+                () = &mut kicked => return End::Kicked(self.seat.kick().unwrap_or(Kick::TakenOver)),
                 read = line.read(&mut self.input, READ_BYTES) => read,
                 () = &mut silence => {
                     // One timer for all reads: it is set anew when it goes off, not with every read.

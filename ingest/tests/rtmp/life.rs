@@ -292,3 +292,27 @@ async fn a_broadcast_goes_on_over_a_lost_connection_and_stays_after_its_end() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn an_encoder_that_sends_rubbish_may_come_back_and_do_better() {
+    let plane = Plane::start_with(|config| config.grace = Duration::from_millis(1_500)).await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let stream = plane.platform.started().await;
+    let hevc = encoder::FlvTag { kind: VIDEO, timestamp_ms: 4_000, body: b"\x90hvc1\x01\0\0\0".to_vec() };
+    peer.send_tag(&hevc).await;
+    peer.hear("NetStream.Publish.Rejected").await;
+    peer.closed().await;
+    let status = plane.state(channel, PublishState::Reconnecting).await;
+    assert_eq!(status.last_refusal.unwrap().code, "video_codec_unsupported");
+
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let status = plane.state(channel, PublishState::Live).await;
+    assert_eq!(status.stream_id, Some(stream));
+    peer.send_tag(&hevc).await;
+    peer.closed().await;
+    let reports = plane.platform.wait_for(2).await;
+    assert_eq!(reports[1..], [Report::Ended(stream, EndReason::Error)]);
+}

@@ -29,6 +29,9 @@ impl Subscriber for Keeper {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(String::new());
         event.record(&mut line);
+        if std::env::var_os("WEIR_TEST_LOG").is_some() {
+            eprintln!("{} {}", event.metadata().level(), line.0);
+        }
         LINES.lock().unwrap().push((*event.metadata().level(), line.0));
     }
 
