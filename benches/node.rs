@@ -1,6 +1,7 @@
 //! What one `weir up` costs and how fast it is there: start-up cold and warm, memory and processor time at rest, from
 //! an encoder's connection to the first playable segment. Prints one line a figure, medians of five.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark that cannot go on panics, and prints")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
+#![expect(unreachable_pub, reason = "it shares modules with the end-to-end tests")]
 
 #[path = "../tests/e2e/api.rs"]
 #[expect(dead_code, reason = "a part of it is for tests")]

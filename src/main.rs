@@ -1,4 +1,5 @@
 //! Weir, a self-hosted live-streaming platform: the binary, the only place where everything meets.
+#![expect(unreachable_pub, reason = "nobody reaches into a binary: `pub` is what a module offers to the others")]
 
 mod cli;
 mod config;

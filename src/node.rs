@@ -1,6 +1,12 @@
 //! A process with some roles: started in the order in which they need each other, stopped in the reverse order.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use api::{AccessTokenKey, Api, LiveStreams, Publishers};
@@ -9,6 +15,7 @@ use clap::ValueEnum;
 use commands::{Commands, CommandsOptions, MasterKeys};
 use domain::ids::NodeId;
 use ingest::{Ingest, IngestConfig};
+use processes::housekeeping;
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use storage::Storage;
@@ -126,8 +133,14 @@ impl Node {
             Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
         });
         if roles.contains(&Role::Processes) {
-            let housekeeping = processes::housekeeping::run(commands.clone(), background.clone());
-            tasks.push(("housekeeping", tokio::spawn(housekeeping)));
+            let housekeeping = housekeeping::run(commands.clone(), housekeeping::EVERY);
+            let until = background.clone();
+            tasks.push((
+                "housekeeping",
+                tokio::spawn(async move {
+                    until.run_until_cancelled(housekeeping).await;
+                }),
+            ));
         }
 
         let storage =
@@ -237,6 +250,8 @@ impl Node {
             projections.ended().await;
         }
         self.commands.shutdown().await;
+        // Connections are closed by us, not cut by a Postgres that goes: that would look like a fault in both logs.
+        self.commands.pool().close().await;
     }
 }
 
@@ -298,18 +313,34 @@ async fn connect_postgres(url: &str, config: &Config) -> anyhow::Result<PgPool> 
         .context("Postgres cannot be reached")
 }
 
+/// Connects in the background, for as long as it takes: nothing that is acknowledged depends on NATS.
 async fn connect_nats(url: &str) -> anyhow::Result<async_nats::Client> {
-    async_nats::ConnectOptions::new()
-        .name("weir")
-        .retry_on_initial_connect()
-        .event_callback(|event| async move {
-            match event {
-                async_nats::Event::Connected => info!("connected to NATS"),
-                async_nats::Event::Disconnected => warn!("lost NATS; read models follow Postgres until it is back"),
-                other => tracing::debug!(event = %other, "NATS"),
+    let address: async_nats::ServerAddr = url.parse().context("the address of NATS cannot be used")?;
+    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let options = async_nats::ConnectOptions::new().name("weir").retry_on_initial_connect();
+    // The client connects to the address, but leaves what stands before the @ to us.
+    let options = match (address.username(), address.password()) {
+        (Some(user), Some(password)) => options.user_and_password(decoded(user), decoded(password)),
+        (Some(token), None) => options.token(decoded(token)),
+        (None, _) => options,
+    };
+    let last_error = Arc::new(Mutex::new(String::new()));
+    let options = options.event_callback(move |event| {
+        match event {
+            async_nats::Event::Connected => info!("connected to NATS"),
+            async_nats::Event::Disconnected => warn!("lost NATS; read models follow Postgres until it is back"),
+            async_nats::Event::ClientError(error) => {
+                // It tries for ever, and fails for the same reason each time: that is said once.
+                let error = error.to_string();
+                let mut last = last_error.lock().unwrap_or_else(PoisonError::into_inner);
+                if *last != error {
+                    warn!(error, "NATS cannot be reached; it is tried again");
+                    *last = error;
+                }
             }
-        })
-        .connect(url)
-        .await
-        .context("the address of NATS cannot be used")
+            other => tracing::debug!(event = %other, "NATS"),
+        }
+        std::future::ready(())
+    });
+    options.connect(address).await.context("the address of NATS cannot be used")
 }

@@ -7,13 +7,17 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+/// Libraries that tell of what is no news: of each attempt to connect to NATS (the node says what matters of it), and of
+/// tables that exist already. A filter that names them is stronger.
+const QUIET: &str = "async_nats=off,sqlx::postgres::notice=warn";
+
 /// Sends the log lines of this process to stderr, as `config` says.
 ///
 /// # Errors
 /// When the filter cannot be read.
 pub fn start(config: &Config) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::try_new(&config.log).with_context(|| format!("log = \"{}\" is not a filter", config.log))?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log))
+        .with_context(|| format!("log = \"{}\" is not a filter", config.log))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),

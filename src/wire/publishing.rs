@@ -99,7 +99,7 @@ fn refusal<R>(what: &'static str, error: CommandError<R>, refused: impl FnOnce(R
             debug!(what, error = source.to_string(), "the write side does not answer");
         }
         CommandError::Unexpected(source) => {
-            error!(what, error = source.to_string(), "the log cannot be read or written")
+            error!(what, error = source.to_string(), "the log cannot be read or written");
         }
     }
     PublishError::Unavailable

@@ -46,7 +46,9 @@ async fn check_channels(administrator: &Caller, acknowledged: &[String]) {
     for handle in acknowledged {
         let created = events
             .iter()
-            .filter(|event| event["type"] == "channel.created" && event["data"].to_string().contains(&format!("\"{handle}\"")))
+            .filter(|event| {
+                event["type"] == "channel.created" && event["data"].to_string().contains(&format!("\"{handle}\""))
+            })
             .count();
         assert_eq!(created, 1, "{handle}");
     }
@@ -148,10 +150,8 @@ async fn a_stream_that_a_crash_left_open_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_encoder_is_waited_for() {
     let folder = DataDir::new();
-    let weir = Weir::up_with(
-        &folder,
-        &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--reconnect-grace-seconds", "5"],
-    );
+    let weir =
+        Weir::up_with(&folder, &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--reconnect-grace-seconds", "5"]);
     let streamer = Caller::register(&weir.http, "streamer", None).await;
     let key = streamer.channel("river").await;
     let encoder = Encoder::publish(&weir.rtmp, &key);
