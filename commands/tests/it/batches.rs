@@ -1,0 +1,212 @@
+//! Commands that share a transaction.
+
+use std::time::Duration;
+
+use commands::{CommandError, CommandsOptions, Committed};
+use domain::{
+    accounts::{Account, AccountCommand},
+    channels::{Channel, ChannelRefusal},
+    ids::{ChannelId, NodeId, SecretId, StreamId},
+    sealed::Sealed,
+    streams::{EndReason, Stream, StreamCommand, VideoTrack},
+};
+use sqlx::{Connection, PgConnection};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::stage::{Stage, account_id, bare_channel, create_command, metadata, retitle};
+
+/// Keeps every append waiting until it is dropped or committed.
+async fn hold_the_head(stage: &Stage) -> PgConnection {
+    let mut connection = PgConnection::connect(&stage.url).await.unwrap();
+    sqlx::raw_sql("begin; select from log.head for update").execute(&mut connection).await.unwrap();
+    connection
+}
+
+async fn wait_until_waiting(stage: &Stage) {
+    loop {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'weir append' \
+             and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
+        if waiting > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_guilty_fail() {
+    let stage = Stage::new().await;
+    let (commands, other) = (stage.commands().await, stage.commands().await);
+    let owner = account_id();
+    let edited = bare_channel(&commands, owner, "edited").await;
+    bare_channel(&commands, owner, "taken").await;
+    let version_before = 3;
+    // What `commands` remembers of the channel goes out of date.
+    other.execute::<Channel>(&edited.to_string(), retitle(owner, "Elsewhere"), metadata()).await.unwrap();
+
+    let head = hold_the_head(&stage).await;
+    type Answer = Result<Committed, CommandError<ChannelRefusal>>;
+    let give = |id: String, command| -> JoinHandle<Answer> {
+        let commands = commands.clone();
+        tokio::spawn(async move { commands.execute::<Channel>(&id, command, metadata()).await })
+    };
+    let create = |handle: &str| {
+        let channel_id = ChannelId::from(Uuid::now_v7());
+        (channel_id.to_string(), create_command(channel_id, owner, handle))
+    };
+    // The first goes alone; the rest gather behind it and become one batch.
+    let (id, command) = create("first");
+    let first = give(id, command);
+    wait_until_waiting(&stage).await;
+    let good: Vec<_> = (0..20)
+        .map(|number| {
+            let (id, command) = create(&format!("good_{number}"));
+            give(id, command)
+        })
+        .collect();
+    let (id, command) = create("taken");
+    let held = give(id, command);
+    let unstorable = {
+        let (commands, account_id) = (commands.clone(), account_id());
+        let sealed = Sealed { account_id, ciphertext: vec![0; 40] };
+        let command = AccountCommand::Register {
+            account_id,
+            username: sealed.clone(),
+            username_digest: "not\0text".to_owned(),
+            email: sealed,
+            password: SecretId::from(Uuid::now_v7()),
+            setup_token_digest: None,
+        };
+        tokio::spawn(async move { commands.execute::<Account>(&account_id.to_string(), command, metadata()).await })
+    };
+    let stale = give(edited.to_string(), retitle(owner, "Here"));
+    let twins = [create("twin"), create("twin")].map(|(id, command)| give(id, command));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    head.close().await.unwrap();
+
+    first.await.unwrap().unwrap();
+    for good in good {
+        good.await.unwrap().unwrap();
+    }
+    assert!(matches!(held.await.unwrap(), Err(CommandError::Refused(ChannelRefusal::HandleTaken))));
+    assert!(matches!(unstorable.await.unwrap(), Err(CommandError::Unexpected(_))));
+    let stale = stale.await.unwrap().unwrap();
+    assert_eq!(stale.version, 3, "decided again on what the log has");
+    let mut twins_created = 0;
+    for twin in twins {
+        match twin.await.unwrap() {
+            Ok(_) => twins_created += 1,
+            Err(error) => assert!(matches!(error, CommandError::Refused(ChannelRefusal::HandleTaken)), "{error:?}"),
+        }
+    }
+    assert_eq!(twins_created, 1);
+    assert_eq!(stage.positions().await.len(), version_before + 1 + 20 + 1 + 1);
+    stage.assert_contiguous().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_given_back_is_free_within_the_batch() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let node_id = NodeId::from(Uuid::now_v7());
+    let channel_id = ChannelId::from(Uuid::now_v7());
+    let start = |stream_id| StreamCommand::Start {
+        stream_id,
+        channel_id,
+        node_id,
+        title: "A title".to_owned(),
+        video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+        audio: None,
+    };
+    let [old, new, late] = [(); 3].map(|()| StreamId::from(Uuid::now_v7()));
+    commands.execute::<Stream>(&old.to_string(), start(old), metadata()).await.unwrap();
+
+    let head = hold_the_head(&stage).await;
+    let give = |id: StreamId, command| {
+        let commands = commands.clone();
+        tokio::spawn(async move { commands.execute::<Stream>(&id.to_string(), command, metadata()).await })
+    };
+    let bystander = StreamId::from(Uuid::now_v7());
+    let mut elsewhere = start(bystander);
+    if let StreamCommand::Start { channel_id, .. } = &mut elsewhere {
+        *channel_id = ChannelId::from(Uuid::now_v7());
+    }
+    let bystander = give(bystander, elsewhere);
+    wait_until_waiting(&stage).await;
+    let end = give(old, StreamCommand::End { node_id, reason: EndReason::Unpublished });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let started = give(new, start(new));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = give(late, start(late));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    head.close().await.unwrap();
+
+    bystander.await.unwrap().unwrap();
+    end.await.unwrap().unwrap();
+    started.await.unwrap().unwrap();
+    assert!(matches!(refused.await.unwrap(), Err(CommandError::Refused(domain::streams::StreamRefusal::ChannelLive))));
+    let holder: Vec<String> = sqlx::query_scalar("select aggregate_id from log.reservations where name = $1")
+        .bind(channel_id.to_string())
+        .fetch_all(&stage.pool)
+        .await
+        .unwrap();
+    assert_eq!(holder, [new.to_string()]);
+    stage.assert_contiguous().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_the_queue_holds_is_refused() {
+    let stage = Stage::new().await;
+    let commands = stage.commands_with(CommandsOptions { queue_len: 3, ..CommandsOptions::default() }).await;
+    let owner = account_id();
+    let head = hold_the_head(&stage).await;
+    let waiting: Vec<_> = (0..3)
+        .map(|number| {
+            let commands = commands.clone();
+            tokio::spawn(async move { bare_channel(&commands, owner, &format!("waiting_{number}")).await })
+        })
+        .collect();
+    wait_until_waiting(&stage).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let channel_id = ChannelId::from(Uuid::now_v7());
+    let command = create_command(channel_id, owner, "one_more");
+    let refused = commands.execute::<Channel>(&channel_id.to_string(), command.clone(), metadata()).await;
+    assert!(matches!(refused, Err(CommandError::Overloaded)));
+    head.close().await.unwrap();
+    for waiting in waiting {
+        waiting.await.unwrap();
+    }
+    commands.execute::<Channel>(&channel_id.to_string(), command, metadata()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutting_down_finishes_what_waits_and_refuses_the_rest() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let owner = account_id();
+    let head = hold_the_head(&stage).await;
+    let waiting = {
+        let commands = commands.clone();
+        tokio::spawn(async move { bare_channel(&commands, owner, "waiting").await })
+    };
+    wait_until_waiting(&stage).await;
+    let stopping = {
+        let commands = commands.clone();
+        tokio::spawn(async move { commands.shutdown().await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    head.close().await.unwrap();
+    waiting.await.unwrap();
+    stopping.await.unwrap();
+    let channel_id = ChannelId::from(Uuid::now_v7());
+    let command = create_command(channel_id, owner, "late");
+    let refused = commands.execute::<Channel>(&channel_id.to_string(), command, metadata()).await;
+    assert!(matches!(refused, Err(CommandError::Unavailable(_))));
+    assert_eq!(stage.positions().await, [1]);
+}

@@ -1,0 +1,304 @@
+//! The relay against a real nats-server: every event once and in order, whatever dies.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use async_nats::jetstream;
+use commands::relay::{self, POSITION_HEADER, STREAM};
+use sqlx::PgPool;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::stage::{Stage, account_id, bare_channel};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Appends `total` small events without a write side.
+async fn fill(pool: &PgPool, total: i32) {
+    sqlx::query(
+        "select log.append(array_agg(n), array_agg('channel'::text), array_agg(gen_random_uuid()::text), array_agg(1::bigint), \
+             array_agg('channel.created'::text), array_agg('1'::text), array_agg('{\"Created\":{}}'::text), \
+             array_agg('{}'::text), '{}', '{}', '{}', '{}', '{}') from generate_series(1, $1) n",
+    )
+    .bind(total)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+struct Running {
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(stage: &Stage, nats: &str) -> Self {
+        let client = async_nats::connect(nats).await.unwrap();
+        let cancel = CancellationToken::new();
+        let pool = PgPool::connect(&stage.url).await.unwrap();
+        let task = tokio::spawn(relay::run(pool, client, "test".to_owned(), cancel.clone()));
+        Self { cancel, task }
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// As a crash would: nothing is given up, nothing waited for.
+    async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+async fn context(nats: &str) -> jetstream::Context {
+    let client = async_nats::ConnectOptions::new().retry_on_initial_connect().connect(nats).await.unwrap();
+    jetstream::new(client)
+}
+
+/// The positions in the stream, in its order, once the last of them is `last`.
+async fn positions_until(context: &jetstream::Context, last: i64) -> Vec<i64> {
+    let positions = timeout(PATIENCE, async {
+        loop {
+            if let Ok(stream) = context.get_stream(STREAM).await {
+                let state = &stream.cached_info().state;
+                if state.messages > 0 {
+                    let message = stream.get_raw_message(state.last_sequence).await.unwrap();
+                    if position(&message) >= last {
+                        break read(&stream, state.first_sequence, state.last_sequence).await;
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    positions.await.expect("the stream never got there")
+}
+
+async fn read(stream: &jetstream::stream::Stream, first: u64, last: u64) -> Vec<i64> {
+    let mut positions = Vec::new();
+    for sequence in first..=last {
+        positions.push(position(&stream.get_raw_message(sequence).await.unwrap()));
+    }
+    positions
+}
+
+fn position(message: &jetstream::message::StreamMessage) -> i64 {
+    message.headers.get(POSITION_HEADER).unwrap().as_str().parse().unwrap()
+}
+
+#[track_caller]
+fn assert_each_once(positions: &[i64], total: i64) {
+    assert!(positions.iter().copied().eq(1..=total), "{positions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_arrive_once_in_order_and_whole() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    fill(&stage.pool, 2_500).await;
+    let relay = Running::start(&stage, &nats).await;
+    let context = context(&nats).await;
+    assert_each_once(&positions_until(&context, 2_500).await, 2_500);
+
+    // And what is appended while it waits.
+    let commands = stage.commands().await;
+    bare_channel(&commands, account_id(), "my_channel").await;
+    assert_each_once(&positions_until(&context, 2_501).await, 2_501);
+    let stream = context.get_stream(STREAM).await.unwrap();
+    let message = stream.get_raw_message(2_501).await.unwrap();
+    assert_eq!(message.subject.as_str(), "weir.events.channel.created");
+    let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+    assert_eq!(body["position"], 2_501);
+    assert_eq!(body["payload"]["Created"]["handle"], "my_channel");
+    assert_eq!(body["metadata"]["actor"], "system");
+    for field in ["aggregate_type", "aggregate_id", "sequence", "event_type", "event_version", "recorded_at"] {
+        assert!(!body[field].is_null(), "{field}");
+    }
+    assert_eq!(stream.cached_info().config.max_age, Duration::from_secs(7 * 24 * 60 * 60));
+    relay.stop().await;
+    let held: i64 = sqlx::query_scalar("select count(*) from log.lease").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(held, 0, "the next may begin at once");
+}
+
+/// Both believe that they lead: the lease is taken away over and over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_relays_at_once_and_killed_in_between_repeat_nothing() {
+    const TOTAL: i64 = 6_000;
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    let thief = {
+        let pool = stage.pool.clone();
+        tokio::spawn(async move {
+            loop {
+                sqlx::query("delete from log.lease").execute(&pool).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    let writer = {
+        let pool = stage.pool.clone();
+        tokio::spawn(async move {
+            for _ in 0..TOTAL / 60 {
+                fill(&pool, 60).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+    };
+    let mut relays = [Running::start(&stage, &nats).await, Running::start(&stage, &nats).await];
+    for round in 0..30_u64 {
+        tokio::time::sleep(Duration::from_millis(20 + round * 11 % 60)).await;
+        let killed = std::mem::replace(&mut relays[round as usize % 2], Running::start(&stage, &nats).await);
+        killed.kill().await;
+    }
+    writer.await.unwrap();
+    assert_each_once(&positions_until(&context(&nats).await, TOTAL).await, TOTAL);
+    thief.abort();
+    for relay in relays {
+        relay.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_waits_takes_over_when_the_other_is_killed() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    let first = Running::start(&stage, &nats).await;
+    fill(&stage.pool, 10).await;
+    let context = context(&nats).await;
+    positions_until(&context, 10).await;
+    let second = Running::start(&stage, &nats).await;
+    first.kill().await;
+    fill(&stage.pool, 10).await;
+    assert_each_once(&positions_until(&context, 20).await, 20);
+    second.stop().await;
+}
+
+/// A nats-server that can be ended and started again on the same port and folder.
+struct Server {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+impl Server {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Below the ports that the system gives to others' connections.
+        let port = (20_000..32_000)
+            .step_by(7)
+            .map(|port| port + (std::process::id() % 7) as u16)
+            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .unwrap();
+        let child = Self::spawn(folder.path(), port);
+        Self { folder, port, child }
+    }
+
+    fn spawn(folder: &Path, port: u16) -> Child {
+        Command::new("nats-server")
+            .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+            .arg(folder)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.child = Self::spawn(self.folder.path(), self.port);
+    }
+
+    async fn url(&self) -> String {
+        let url = format!("nats://127.0.0.1:{}", self.port);
+        timeout(PATIENCE, async {
+            while async_nats::connect(&url).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+        .unwrap();
+        url
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_may_go_and_come_back() {
+    let stage = Stage::new().await;
+    let mut server = Server::start();
+    let url = server.url().await;
+    let relay = Running::start(&stage, &url).await;
+    let context = context(&url).await;
+    let mut total = 0;
+    for _ in 0..3 {
+        fill(&stage.pool, 700).await;
+        server.kill();
+        fill(&stage.pool, 700).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        server.restart();
+        total += 1_400;
+        assert_each_once(&positions_until(&context, total).await, total);
+    }
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_deleted_begins_where_the_slowest_projection_stands() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    fill(&stage.pool, 100).await;
+    let relay = Running::start(&stage, &nats).await;
+    let context = context(&nats).await;
+    positions_until(&context, 100).await;
+    // No projections: from the beginning.
+    context.delete_stream(STREAM).await.unwrap();
+    fill(&stage.pool, 10).await;
+    assert_each_once(&positions_until(&context, 110).await, 110);
+
+    sqlx::raw_sql(
+        "create schema read; create table read.checkpoints (projection text, position bigint); \
+         insert into read.checkpoints values ('fast', 100), ('slow', 42)",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    context.delete_stream(STREAM).await.unwrap();
+    fill(&stage.pool, 10).await;
+    assert!(positions_until(&context, 120).await.into_iter().eq(43..=120));
+
+    // Emptied, but numbered on.
+    context.get_stream(STREAM).await.unwrap().purge().await.unwrap();
+    relay.kill().await;
+    fill(&stage.pool, 5).await;
+    let relay = Running::start(&stage, &nats).await;
+    assert!(positions_until(&context, 125).await.into_iter().eq(43..=125));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_may_drop_every_connection() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    let relay = Running::start(&stage, &nats).await;
+    for _ in 0..20 {
+        fill(&stage.pool, 100).await;
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()")
+            .execute(&stage.pool)
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_each_once(&positions_until(&context(&nats).await, 2_000).await, 2_000);
+    relay.stop().await;
+}

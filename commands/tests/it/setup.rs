@@ -1,0 +1,44 @@
+use commands::{
+    accounts::{self, AccountsError, Register},
+    setup::{self, SetupToken},
+};
+
+use crate::stage::{Stage, register};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_token_is_given_out_once_and_makes_one_administrator() {
+    let stage = Stage::new().await;
+    let processes = [stage.commands().await, stage.commands().await];
+    let (left, right) = tokio::join!(setup::ensure_token(&processes[0]), setup::ensure_token(&processes[1]));
+    let token = match (left.unwrap(), right.unwrap()) {
+        (Some(SetupToken::New(token)), Some(SetupToken::AlreadyGivenOut))
+        | (Some(SetupToken::AlreadyGivenOut), Some(SetupToken::New(token))) => token,
+        both => panic!("{both:?}"),
+    };
+
+    let wrong = Register { setup_token: Some("wrong".to_owned()), ..register("intruder") };
+    assert!(matches!(accounts::register(&processes[0], wrong).await, Err(AccountsError::SetupTokenWrong)));
+
+    let tasks: Vec<_> = (0..10)
+        .map(|number| {
+            let (commands, token) = (processes[number % 2].clone(), token.to_string());
+            tokio::spawn(async move {
+                let register = Register { setup_token: Some(token), ..register(&format!("admin_{number}")) };
+                accounts::register(&commands, register).await
+            })
+        })
+        .collect();
+    let mut administrators = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(registered) => administrators.push(registered.account_id),
+            Err(error) => assert!(matches!(error, AccountsError::SetupTokenWrong), "{error:?}"),
+        }
+    }
+    let [administrator] = administrators[..] else { panic!("{administrators:?}") };
+    assert!(accounts::is_administrator(&processes[1], administrator).await.unwrap());
+    assert_eq!(setup::ensure_token(&processes[0]).await.unwrap(), None);
+    let late = Register { setup_token: Some(token.to_string()), ..register("late") };
+    assert!(matches!(accounts::register(&processes[0], late).await, Err(AccountsError::SetupTokenWrong)));
+    stage.assert_contiguous().await;
+}

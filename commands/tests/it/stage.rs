@@ -1,0 +1,110 @@
+//! A database with the log in it, and short ways to what most tests need.
+
+use commands::{Actor, Commands, CommandsOptions, MasterKeys, Metadata, accounts, channels};
+use domain::{
+    channels::{Channel, ChannelCommand, Description, Handle, Title},
+    ids::{AccountId, ChannelId, SecretId},
+};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+pub(crate) struct Stage {
+    pub(crate) url: String,
+    pub(crate) pool: PgPool,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        let url = embedded::testing::database().await.url;
+        commands::migrate(&url).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(10).connect(&url).await.unwrap();
+        Self { url, pool }
+    }
+
+    /// A write side of its own, as if in a process of its own.
+    pub(crate) async fn commands(&self) -> Commands {
+        self.commands_with(CommandsOptions::default()).await
+    }
+
+    pub(crate) async fn commands_with(&self, options: CommandsOptions) -> Commands {
+        let pool = PgPoolOptions::new().max_connections(10).connect(&self.url).await.unwrap();
+        Commands::start(pool, keys(), options).await.unwrap()
+    }
+
+    pub(crate) async fn positions(&self) -> Vec<i64> {
+        sqlx::query_scalar("select position from log.events order by position").fetch_all(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn event_types(&self) -> Vec<String> {
+        sqlx::query_scalar("select event_type from log.events order by position").fetch_all(&self.pool).await.unwrap()
+    }
+
+    /// Every position from 1 to the head, once.
+    pub(crate) async fn assert_contiguous(&self) {
+        let positions = self.positions().await;
+        assert!(positions.iter().copied().eq(1..=positions.len() as i64), "{positions:?}");
+        assert_eq!(commands::events::head(&self.pool).await.unwrap(), positions.len() as i64);
+    }
+}
+
+pub(crate) fn keys() -> MasterKeys {
+    MasterKeys::new(Zeroizing::new([7; 32]), Zeroizing::new([8; 32]))
+}
+
+pub(crate) fn metadata() -> Metadata {
+    Metadata::new(Actor::System)
+}
+
+pub(crate) fn account_id() -> AccountId {
+    AccountId::from(Uuid::now_v7())
+}
+
+pub(crate) fn title(text: &str) -> Title {
+    Title::parse(text).unwrap()
+}
+
+pub(crate) fn create_command(channel_id: ChannelId, owner_id: AccountId, handle: &str) -> ChannelCommand {
+    ChannelCommand::Create {
+        channel_id,
+        owner_id,
+        handle: Handle::parse(handle).unwrap(),
+        title: title("A title"),
+        description: Description::default(),
+        stream_key: SecretId::from(Uuid::now_v7()),
+    }
+}
+
+pub(crate) fn retitle(by: AccountId, text: &str) -> ChannelCommand {
+    ChannelCommand::ChangeDetails { by, expected_version: None, title: Some(title(text)), description: None }
+}
+
+/// A channel without a stream key in the vault.
+pub(crate) async fn bare_channel(commands: &Commands, owner_id: AccountId, handle: &str) -> ChannelId {
+    let channel_id = ChannelId::from(Uuid::now_v7());
+    commands
+        .execute::<Channel>(&channel_id.to_string(), create_command(channel_id, owner_id, handle), metadata())
+        .await
+        .unwrap();
+    channel_id
+}
+
+pub(crate) fn register(username: &str) -> accounts::Register {
+    accounts::Register {
+        username: username.to_owned(),
+        email: format!("{username}@example.org"),
+        password: Zeroizing::new("correct horse".to_owned()),
+        setup_token: None,
+        metadata: metadata(),
+    }
+}
+
+pub(crate) fn create(owner_id: AccountId, handle: &str) -> channels::CreateChannel {
+    channels::CreateChannel {
+        owner_id,
+        handle: handle.to_owned(),
+        title: "A title".to_owned(),
+        description: String::new(),
+        metadata: metadata(),
+    }
+}

@@ -1,0 +1,62 @@
+use commands::{
+    CommandError,
+    streams::{self, OpenStream, StartStream},
+};
+use domain::{
+    ids::{ChannelId, NodeId, StreamId},
+    streams::{AudioTrack, EndReason, StreamRefusal, VideoTrack},
+};
+use uuid::Uuid;
+
+use crate::stage::Stage;
+
+fn start(channel_id: ChannelId, node_id: NodeId) -> StartStream {
+    StartStream {
+        stream_id: StreamId::from(Uuid::now_v7()),
+        channel_id,
+        node_id,
+        title: "A title".to_owned(),
+        video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1920, height: 1080, frame_rate: 29.97 },
+        audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_starts_and_ends_once_however_often_it_is_said() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let (channel_id, node_id) = (ChannelId::from(Uuid::now_v7()), NodeId::from(Uuid::now_v7()));
+    let stream = start(channel_id, node_id);
+    assert_eq!(streams::start(&commands, stream.clone()).await.unwrap(), 1);
+    assert_eq!(streams::start(&commands, stream.clone()).await.unwrap(), 1);
+    let end = |node_id, reason| streams::end(&commands, stream.stream_id, node_id, reason);
+    let elsewhere = end(NodeId::from(Uuid::now_v7()), EndReason::Crashed).await;
+    assert!(matches!(elsewhere, Err(CommandError::Refused(StreamRefusal::OtherNode))));
+    assert_eq!(end(node_id, EndReason::Unpublished).await.unwrap(), 2);
+    assert_eq!(end(node_id, EndReason::Shutdown).await.unwrap(), 2);
+    assert_eq!(stage.event_types().await, ["stream.started", "stream.ended"]);
+    let unknown = streams::end(&commands, StreamId::from(Uuid::now_v7()), node_id, EndReason::Error).await;
+    assert!(matches!(unknown, Err(CommandError::Refused(StreamRefusal::Unknown))));
+}
+
+#[tokio::test]
+async fn a_channel_has_one_live_stream_and_a_node_finds_its_own() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let [here, there] = [(); 2].map(|()| NodeId::from(Uuid::now_v7()));
+    let [first, second, third] = [(); 3].map(|()| ChannelId::from(Uuid::now_v7()));
+    let stream = start(first, here);
+    streams::start(&commands, stream.clone()).await.unwrap();
+    let refused = streams::start(&commands, start(first, here)).await;
+    assert!(matches!(refused, Err(CommandError::Refused(StreamRefusal::ChannelLive))));
+    let other = start(second, here);
+    streams::start(&commands, other.clone()).await.unwrap();
+    streams::start(&commands, start(third, there)).await.unwrap();
+
+    let ids = |open: Vec<OpenStream>| open.into_iter().map(|open| open.stream_id).collect::<Vec<_>>();
+    assert_eq!(ids(streams::open_streams(&commands, here).await.unwrap()), [stream.stream_id, other.stream_id]);
+    streams::end(&commands, stream.stream_id, here, EndReason::Unpublished).await.unwrap();
+    assert_eq!(ids(streams::open_streams(&commands, here).await.unwrap()), [other.stream_id]);
+    streams::start(&commands, start(first, there)).await.unwrap();
+    assert_eq!(streams::open_streams(&commands, there).await.unwrap().len(), 2);
+}
