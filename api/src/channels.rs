@@ -33,7 +33,7 @@ use crate::{
     authentication::Authenticated,
     conditional,
     error::{ApiError, ApiResult},
-    extract::{IfMatch, Json, Path, Query},
+    extract::{IdempotencyKey, IfMatch, Json, Path, Query},
     operation::{accepted, cursor, page},
     server::Server,
 };
@@ -51,7 +51,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 /// Newest first. Everybody sees the same, but for `mine`.
 #[utoipa::path(
     get, path = "/api/v1/channels", operation_id = "list_channels", tag = "channels",
-    params(ChannelsQuery, ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed.")),
+    params(ChannelsQuery, ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed.")),
     security((), ("access_token" = [])),
     responses(
         (status = 200, description = "Some channels.", body = ChannelPage, headers(
@@ -105,6 +105,7 @@ fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
 /// An account may own several.
 #[utoipa::path(
     post, path = "/api/v1/channels", operation_id = "create_channel", tag = "channels",
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
     request_body = CreateChannelRequest, security(("access_token" = [])),
     responses(
         (status = 201, description = "Created.", body = Channel, headers(("Location" = String, description = "Where the channel is."))),
@@ -115,6 +116,7 @@ fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
 async fn create_channel(
     State(server): State<Arc<Server>>,
     authenticated: Authenticated,
+    _: IdempotencyKey,
     Json(request): Json<CreateChannelRequest>,
 ) -> ApiResult<Response> {
     let location = address(&request.handle.to_ascii_lowercase());
@@ -144,7 +146,7 @@ async fn create_channel(
     get, path = "/api/v1/channels/{handle}", operation_id = "get_channel", tag = "channels",
     params(
         ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
-        ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed."),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed."),
     ),
     responses(
         (status = 200, description = "The channel.", body = Channel, headers(("ETag" = String, description = "Of the body."))),
@@ -168,7 +170,7 @@ async fn get_channel(
     patch, path = "/api/v1/channels/{handle}", operation_id = "edit_channel", tag = "channels",
     params(
         ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
-        ("If-Match" = Option<String>, Header, description = "The `version` that the edit was made from, in quotes.", example = "\"1\""),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The `version` that the edit was made from, in quotes.", example = "\"1\""),
     ),
     request_body = EditChannelRequest, security(("access_token" = [])),
     responses(
@@ -241,7 +243,10 @@ async fn get_stream_key(
 /// Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut.
 #[utoipa::path(
     post, path = "/api/v1/channels/{handle}/stream-key/rotate", operation_id = "rotate_stream_key", tag = "channels",
-    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
+    params(
+        ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00"),
+    ),
     security(("access_token" = [])),
     responses(
         (status = 200, description = "The new key.", body = StreamKey),
@@ -253,6 +258,7 @@ async fn get_stream_key(
 async fn rotate_stream_key(
     State(server): State<Arc<Server>>,
     authenticated: Authenticated,
+    _: IdempotencyKey,
     Path(handle): Path<String>,
 ) -> ApiResult<JsonBody<StreamKey>> {
     let channel_id = by_handle(&server, &handle).await?.id;

@@ -12,7 +12,7 @@ pub(crate) const PATH: &str = "/api/v1/openapi.json";
 /// Get this document
 #[utoipa::path(
     get, path = "/api/v1/openapi.json", operation_id = "get_document", tag = "operation",
-    params(("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed.")),
+    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed.")),
     responses(
         (status = 200, description = "The OpenAPI document of this server.", body = serde_json::Value, headers(("ETag" = String, description = "Of the body."))),
         (status = 304, description = "Nothing has changed."),

@@ -207,3 +207,31 @@ pub(crate) fn generic(status: StatusCode) -> Problem {
     };
     Problem::new(status.as_u16(), code, title).detail(detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_command_shows_in_status_and_code() {
+        let answer = |error: CommandError<&'static str>| {
+            let error = ApiError::command(error, |refusal| ApiError::not_found(refusal));
+            let retry_after = error.0.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER);
+            (error.0.problem.status, error.0.problem.code.into_owned(), retry_after)
+        };
+        let source = || "connection refused to 10.0.0.1".into();
+        assert_eq!(answer(CommandError::Refused("why")), (404, "not_found".to_owned(), false));
+        assert_eq!(answer(CommandError::Conflict), (409, "conflict".to_owned(), false));
+        assert_eq!(answer(CommandError::Overloaded), (503, "overloaded".to_owned(), true));
+        assert_eq!(answer(CommandError::Unavailable(source())), (503, "unavailable".to_owned(), true));
+        assert_eq!(answer(CommandError::OutcomeUnknown(source())), (503, "outcome_unknown".to_owned(), true));
+        assert_eq!(answer(CommandError::Unexpected(source())), (500, "internal".to_owned(), false));
+    }
+
+    #[test]
+    fn an_unknown_outcome_says_what_to_do_and_nothing_internal() {
+        let error = ApiError::command(CommandError::<()>::OutcomeUnknown("10.0.0.1".into()), |()| unreachable!());
+        assert_eq!(error.0.problem.detail.as_deref(), Some("The outcome is unknown; look before you repeat."));
+        assert!(!serde_json::to_string(&error.0.problem).unwrap().contains("10.0.0.1"));
+    }
+}

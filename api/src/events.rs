@@ -68,9 +68,9 @@ struct Recorded {
 
 fn event(source: &str, stored: StoredEvent) -> ApiResult<Event> {
     // The payload is tagged with what `type` says already.
-    let tagged: HashMap<String, Box<RawValue>> =
-        serde_json::from_str(stored.payload.get()).map_err(ApiError::internal)?;
-    let data = tagged.into_values().next().unwrap_or(stored.payload);
+    let tagged: Option<HashMap<&str, &RawValue>> = serde_json::from_str(stored.payload.get()).ok();
+    let fact = tagged.and_then(|tagged| tagged.into_values().next()).map(ToOwned::to_owned);
+    let data = fact.unwrap_or(stored.payload);
     let Recorded { actor } = serde_json::from_str(stored.metadata.get()).map_err(ApiError::internal)?;
     let subject = format!("{}/{}", stored.aggregate_type, stored.aggregate_id);
     Ok(Event {

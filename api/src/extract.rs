@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use axum::{
+    body::HttpBody,
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
 use openapi::{FieldError, Problem};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
-use crate::error::{ApiError, generic};
+use crate::{
+    BODY_LIMIT_BYTES,
+    error::{ApiError, generic},
+};
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,6 +30,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(generic(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
+        }
+        // What is announced need not be waited for.
+        if request.body().size_hint().lower() > BODY_LIMIT_BYTES as u64 {
+            return Err(generic(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
         let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
             Err(_) => return Err(generic(StatusCode::REQUEST_TIMEOUT).into()),
@@ -53,6 +61,11 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let broken = |error: &serde_json::Error| {
         Problem::new(400, "json_invalid", "The body is not valid JSON").detail(format!("The body is no JSON: {error}."))
     };
+    // A derived `Deserialize` takes a list of the fields' values as well.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        serde_json::from_slice::<IgnoredAny>(body).map_err(|error| broken(&error))?;
+        return Err(wrong_fields(field_error(String::new(), "invalid type, expected an object")));
+    }
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         if error.inner().classify() != Category::Data {
             return broken(error.inner());
@@ -69,13 +82,17 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let text = error.into_inner().to_string();
         // Where it is in the text helps nobody who has the pointer.
         let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-        let mut problem = Problem::new(422, "validation_failed", "Some fields are wrong")
-            .detail("Correct the fields that `errors` names and try again.");
-        problem.errors.push(field_error(pointer, text));
-        problem
+        wrong_fields(field_error(pointer, text))
     })?;
     deserializer.end().map_err(|error| broken(&error))?;
     Ok(value)
+}
+
+fn wrong_fields(error: FieldError) -> Problem {
+    let mut problem = Problem::new(422, "validation_failed", "Some fields are wrong")
+        .detail("Correct the fields that `errors` names and try again.");
+    problem.errors.push(error);
+    problem
 }
 
 /// Adds a reference token to a JSON Pointer (RFC 6901, section 3).
@@ -176,6 +193,28 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+/// The header `Idempotency-Key`, if it is there: 1 to 255 printable characters.
+pub(crate) struct IdempotencyKey;
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let is_valid = parts.headers.get("idempotency-key").is_none_or(|key| {
+            (1..=255).contains(&key.len()) && key.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte))
+        });
+        if is_valid {
+            return Ok(Self);
+        }
+        Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "idempotency_key_invalid",
+            "The header Idempotency-Key is not valid",
+        )
+        .detail("Send a UUID, or 1 to 255 printable characters."))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use openapi::{
@@ -193,10 +232,16 @@ mod tests {
 
     #[test]
     fn bodies_that_are_no_json_are_400() {
-        let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
-        for body in ["", "{", "nil", "{} {}", "{\"handle\": \"\u{1}\"}", "{'a': 1}", &deep] {
-            assert_eq!(refused(body).0, if body == deep { 422 } else { 400 }, "{body:.40}");
+        for body in ["", "{", "nil", "{\"handle\": \"\u{1}\"}", "{'a': 1}", "[", "[] x", "\u{feff}{}"] {
+            assert_eq!(refused(body).0, 400, "{body}");
         }
+    }
+
+    #[test]
+    fn what_comes_after_a_body_is_400() {
+        let body = br#"{"handle": "river", "title": "The river"} {}"#;
+        assert_eq!(parse_json::<CreateChannelRequest>(body).unwrap_err().status, 400);
+        assert!(parse_json::<CreateChannelRequest>(&body[..body.len() - 2]).is_ok());
     }
 
     #[test]
@@ -210,7 +255,8 @@ mod tests {
             ),
             (r#"{"handle": "h", "handle": "h"}"#, "/handle duplicate This field may be given once only."),
             (r#"{"handle": {"a": 1}}"#, "/handle type Wrong type; expected a string."),
-            ("[]", " type Wrong type; expected struct CreateChannelRequest."),
+            ("[]", " type Wrong type; expected an object."),
+            (r#" ["river", "The river", ""]"#, " type Wrong type; expected an object."),
             (
                 r#"{"a/b~c": 1}"#,
                 "/a~1b~0c unknown_field There is no such field; expected one of `handle`, `title`, `description`.",

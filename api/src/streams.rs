@@ -28,7 +28,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 /// Newest first.
 #[utoipa::path(
     get, path = "/api/v1/streams", operation_id = "list_streams", tag = "streams",
-    params(StreamsQuery, ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed.")),
+    params(StreamsQuery, ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed.")),
     responses(
         (status = 200, description = "Some streams.", body = StreamPage, headers(
             ("ETag" = String, description = "Of the body."),
@@ -67,7 +67,7 @@ fn query_text(query: &StreamsQuery) -> Vec<(&'static str, String)> {
     get, path = "/api/v1/streams/{id}", operation_id = "get_stream", tag = "streams",
     params(
         ("id" = String, Path, description = "The stream.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02"),
-        ("If-None-Match" = Option<String>, Header, description = "An `ETag` from before: 304 when nothing has changed."),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed."),
     ),
     responses(
         (status = 200, description = "The stream.", body = Stream, headers(("ETag" = String, description = "Of the body."))),

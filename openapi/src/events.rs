@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 use time::OffsetDateTime;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{Object, ObjectBuilder},
+};
 
 use crate::{Limit, Page};
 
@@ -45,8 +48,15 @@ pub struct Event {
     #[schema(example = "account:01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
     pub actor: String,
     /// The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`.
-    #[schema(value_type = Object, example = json!({"handle": "river_talks", "title": "Talks by the river"}))]
+    #[schema(schema_with = data)]
     pub data: Box<RawValue>,
+}
+
+fn data() -> Object {
+    ObjectBuilder::new()
+        .description(Some("The fact itself. Personal data stays sealed: `{\"account_id\": …, \"ciphertext\": …}`."))
+        .examples([json!({"handle": "river_talks", "title": "Talks by the river"})])
+        .build()
 }
 
 /// Some events, in the order of their positions. `next_cursor` is the last position, or `null` at the end of the log: to

@@ -41,8 +41,19 @@ impl Index {
         Self { before: html[..start].to_owned(), title: html[start..end].to_owned(), after: html[end..].to_owned() }
     }
 
-    fn with(&self, title: &str) -> String {
-        [self.before.as_str(), title, self.after.as_str()].concat()
+    /// The page with another title, and without a description of its own.
+    fn described(&self, head: &str) -> String {
+        let after = &self.after;
+        let description = after.find("<meta name=\"description\"").and_then(|start| {
+            let end = start + after[start..].find('>')? + 1;
+            Some((&after[..start], &after[end..]))
+        });
+        let (between, rest) = description.unwrap_or(("", after));
+        [self.before.as_str(), head, between, rest].concat()
+    }
+
+    fn plain(&self) -> String {
+        [self.before.as_str(), &self.title, &self.after].concat()
     }
 }
 
@@ -52,11 +63,10 @@ pub(super) async fn respond(server: &Server, path: &str, request: &HeaderMap) ->
     let Some(index) = server.web_app.index() else {
         return ([(header::CACHE_CONTROL, "no-store")], Html(NOT_BUILT)).into_response();
     };
-    let title = match channel_at(server, path).await {
-        Some(channel) => Cow::Owned(head(server, &channel)),
-        None => Cow::Borrowed(index.title.as_str()),
+    let html = match channel_at(server, path).await {
+        Some(channel) => index.described(&head(server, &channel)),
+        None => index.plain(),
     };
-    let html = index.with(&title);
     let tag = conditional::etag(html.as_bytes());
     conditional::bytes(request, "text/html; charset=utf-8", html, tag)
 }
@@ -130,10 +140,12 @@ mod tests {
 
     #[test]
     fn the_title_is_what_is_replaced() {
-        let index = Index::new("<head><title>Weir</title><link></head>");
-        assert_eq!(index.with("<title>x</title>"), "<head><title>x</title><link></head>");
-        assert_eq!(index.with(&index.title), "<head><title>Weir</title><link></head>");
-        assert_eq!(Index::new("<head></head>").with("<title>x</title>"), "<head><title>x</title></head>");
+        let html = "<head><title>Weir</title><link><meta name=\"description\" content=\"x\" /><script></head>";
+        let index = Index::new(html);
+        assert_eq!(index.plain(), html);
+        assert_eq!(index.described("<title>x</title>"), "<head><title>x</title><link><script></head>");
+        assert_eq!(Index::new("<head></head>").described("<title>x</title>"), "<head><title>x</title></head>");
+        assert_eq!(Index::new("text").plain(), "text");
     }
 
     #[test]

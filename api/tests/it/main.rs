@@ -1,3 +1,15 @@
 //! The API over HTTP, on a real Postgres, with the real write and read sides.
 
+mod accounts;
+mod bad_input;
+mod channels;
+mod contract;
 mod document;
+mod events;
+mod frame;
+mod ingest;
+mod operations;
+mod redact;
+mod site;
+mod streams;
+mod web_app;

@@ -1,0 +1,51 @@
+use api::{Advice, IngestRefusal, IngestState, IngestStatus};
+use domain::streams::{AudioTrack, VideoTrack};
+use insta::assert_json_snapshot;
+use time::macros::datetime;
+use uuid::Uuid;
+
+use crate::{redact::redact, site::Site};
+
+const PATH: &str = "/api/v1/channels/river/ingest";
+
+#[tokio::test]
+async fn the_owner_sees_the_encoder() {
+    let site = Site::start().await;
+    let (mira, noor) = (site.register("mira").await, site.register("noor").await);
+    site.channel(&mira, "river").await;
+    let waiting = site.send(site.get(PATH).bearer_auth(&mira.token)).await;
+    assert_eq!(waiting.status, 200);
+    assert_json_snapshot!("ingest_waiting", redact(waiting.json()));
+    *site.media.status.lock().unwrap() = Some(IngestStatus {
+        state: IngestState::Live,
+        stream_id: Some(Uuid::now_v7().into()),
+        connected_since: Some(datetime!(2026-11-21 10:00 UTC)),
+        video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 29.97 }),
+        audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
+        bitrate_kbps: Some(4_500),
+        keyframe_interval_ms: Some(8_000),
+        advice: vec![Advice { code: "keyframes_far_apart".into(), message: "Set it to 2 seconds.".into() }],
+        last_refusal: Some(IngestRefusal {
+            code: "codec_unsupported".into(),
+            message: "Use H.264.".into(),
+            at: datetime!(2026-11-21 09:00 UTC),
+        }),
+    });
+    let live = site.send(site.get(PATH).bearer_auth(&mira.token)).await;
+    assert_json_snapshot!("ingest_live", redact(live.json()));
+    let refused = site.send(site.get(PATH).bearer_auth(&noor.token)).await;
+    assert_eq!(refused.problem(), (403, "forbidden".to_owned()));
+    let unknown = site.send(site.get("/api/v1/channels/sea/ingest").bearer_auth(&mira.token)).await;
+    assert_eq!(unknown.problem(), (404, "not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn a_media_plane_that_is_away_is_503() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    site.channel(&mira, "river").await;
+    *site.media.is_away.lock().unwrap() = true;
+    let answer = site.send(site.get(PATH).bearer_auth(&mira.token)).await;
+    assert_eq!(answer.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(answer.header("retry-after"), "1");
+}

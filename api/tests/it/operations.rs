@@ -1,0 +1,166 @@
+//! Every operation of the document is called here, by somebody who may and by nobody in particular. A new operation fails
+//! the test until it stands in [`calls`].
+
+use reqwest::{
+    Method, RequestBuilder,
+    header::{COOKIE, HeaderName},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    contract::{DOCUMENT, operations},
+    site::{PASSWORD, SignedIn, Site, registration},
+};
+
+struct Fixture {
+    site: Site,
+    /// The owner of the channel, and the administrator.
+    keeper: SignedIn,
+    /// Whose session ends here.
+    leaver: SignedIn,
+    stream_id: String,
+}
+
+struct Call {
+    operation: &'static str,
+    /// The request, without a sign of who makes it.
+    request: fn(&Fixture) -> RequestBuilder,
+    /// The answer to somebody who may.
+    status: u16,
+    /// The answer to nobody in particular.
+    unauthenticated: u16,
+}
+
+fn calls() -> Vec<Call> {
+    fn get(path: &'static str) -> impl Fn(&Fixture) -> RequestBuilder {
+        move |fixture| fixture.site.get(path)
+    }
+    macro_rules! call {
+        ($operation:literal, $status:literal, $unauthenticated:literal, $request:expr) => {
+            Call { operation: $operation, request: $request, status: $status, unauthenticated: $unauthenticated }
+        };
+    }
+    vec![
+        call!("check_health", 200, 200, |fixture| get("/healthz")(fixture)),
+        call!("check_readiness", 200, 200, |fixture| get("/readyz")(fixture)),
+        call!("get_document", 200, 200, |fixture| get("/api/v1/openapi.json")(fixture)),
+        call!("register", 201, 409, |fixture| fixture.site.post("/api/v1/auth/register", &registration("newcomer"))),
+        call!("login", 200, 200, |fixture| {
+            fixture.site.post("/api/v1/auth/login", &json!({"username": "keeper", "password": PASSWORD}))
+        }),
+        call!("refresh_session", 200, 401, |fixture| fixture.site.request(Method::POST, "/api/v1/auth/refresh")),
+        call!("get_me", 200, 401, |fixture| get("/api/v1/auth/me")(fixture)),
+        call!("create_channel", 201, 401, |fixture| {
+            fixture.site.post("/api/v1/channels", &json!({"handle": "sea", "title": "The sea"}))
+        }),
+        call!("list_channels", 200, 200, |fixture| get("/api/v1/channels")(fixture)),
+        call!("get_channel", 200, 200, |fixture| get("/api/v1/channels/river")(fixture)),
+        call!("edit_channel", 200, 401, |fixture| {
+            fixture.site.patch("/api/v1/channels/river", &json!({"title": "The river"}))
+        }),
+        call!("get_stream_key", 200, 401, |fixture| get("/api/v1/channels/river/stream-key")(fixture)),
+        call!("rotate_stream_key", 200, 401, |fixture| {
+            fixture.site.request(Method::POST, "/api/v1/channels/river/stream-key/rotate")
+        }),
+        call!("get_ingest_status", 200, 401, |fixture| get("/api/v1/channels/river/ingest")(fixture)),
+        call!("list_streams", 200, 200, |fixture| get("/api/v1/streams")(fixture)),
+        call!("get_stream", 200, 200, |fixture| {
+            fixture.site.get(&format!("/api/v1/streams/{}", fixture.stream_id))
+        }),
+        call!("list_events", 200, 401, |fixture| get("/api/v1/events")(fixture)),
+        call!("logout", 204, 204, |fixture| fixture.site.request(Method::POST, "/api/v1/auth/logout")),
+    ]
+}
+
+fn takes(operation: &Value, way: &str) -> bool {
+    operation["security"].as_array().is_some_and(|ways| ways.iter().any(|needed| needed.get(way).is_some()))
+}
+
+#[tokio::test]
+async fn every_operation_is_called_by_who_may_and_by_who_may_not() {
+    let site = Site::start().await;
+    let keeper = site.administrator().await;
+    let leaver = site.register("leaver").await;
+    let channel = site.channel(&keeper, "river").await;
+    let stream_id = site.start_stream(&channel).await.to_string();
+    let fixture = Fixture { site, keeper, leaver, stream_id };
+    let calls = calls();
+    let names: Vec<_> = operations().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
+    for name in &names {
+        assert!(calls.iter().any(|call| call.operation == *name), "no test calls {name}: add it to calls()");
+    }
+    for call in &calls {
+        let (_, _, operation) =
+            operations().find(|(_, _, o)| o["operationId"] == call.operation).unwrap_or_else(|| {
+                panic!("{} is no operation of the document", call.operation);
+            });
+        let request = (call.request)(&fixture);
+        let request = if takes(operation, "access_token") {
+            let somebody_wrong = (call.request)(&fixture).bearer_auth("not.a.token");
+            let answer = fixture.site.send(somebody_wrong).await;
+            assert_eq!(answer.problem(), (401, "unauthenticated".to_owned()), "{} with a wrong token", call.operation);
+            request.bearer_auth(&fixture.keeper.token)
+        } else if takes(operation, "refresh_cookie") {
+            request.header(COOKIE, &fixture.leaver.cookie)
+        } else {
+            request
+        };
+        let answer = fixture.site.send(request).await;
+        assert_eq!(answer.status, call.status, "{}: {}", call.operation, answer.text());
+        let nobody = fixture.site.send((call.request)(&fixture)).await;
+        assert_eq!(nobody.status, call.unauthenticated, "{} by nobody: {}", call.operation, nobody.text());
+    }
+}
+
+#[tokio::test]
+async fn nothing_works_while_postgres_is_away_and_all_say_so() {
+    let site = Site::start().await;
+    let keeper = site.administrator().await;
+    let channel = site.channel(&keeper, "river").await;
+    let stream_id = site.start_stream(&channel).await.to_string();
+    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, site };
+    fixture.site.lose_postgres().await;
+    let without = ["check_health", "check_readiness", "get_document"];
+    for call in calls().iter().filter(|call| !without.contains(&call.operation)) {
+        let request =
+            (call.request)(&fixture).bearer_auth(&fixture.keeper.token).header(COOKIE, &fixture.keeper.cookie);
+        let answer = fixture.site.send(request).await;
+        assert_eq!(answer.problem(), (503, "unavailable".to_owned()), "{}", call.operation);
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+}
+
+#[test]
+fn the_document_is_whole() {
+    let mut names: Vec<_> = operations().map(|(_, _, o)| o["operationId"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "two operations have the same id");
+    let tags: Vec<_> = DOCUMENT["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    for (method, path, operation) in operations() {
+        let context = format!("{method} {path}");
+        assert!(operation["summary"].is_string(), "{context} has no summary");
+        for tag in operation["tags"].as_array().unwrap() {
+            assert!(tags.contains(&tag), "{context}: the frame has no tag {tag}");
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{context}: {parameter}");
+            assert!(parameter["name"].as_str().unwrap().parse::<HeaderName>().is_ok(), "{context}: {parameter}");
+        }
+    }
+    for (name, schema) in DOCUMENT["components"]["schemas"].as_object().unwrap() {
+        assert!(schema["description"].is_string(), "{name} has no description");
+        let is_request = name.ends_with("Request");
+        assert_eq!(schema["additionalProperties"] == false, is_request, "{name}: requests alone refuse unknown fields");
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            let choices = property["oneOf"].as_array();
+            let described = property["description"].is_string()
+                || choices.is_some_and(|choices| choices.iter().any(|choice| choice["description"].is_string()));
+            assert!(described, "{name}.{field} has no description: {property}");
+            let shows_elsewhere = property.get("$ref").is_some() || choices.is_some() || property["type"] == "array";
+            let has_example = property.get("example").or(property.get("examples")).is_some();
+            assert!(has_example || shows_elsewhere, "{name}.{field} has no example");
+        }
+    }
+}

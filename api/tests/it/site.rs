@@ -1,0 +1,341 @@
+//! A Weir of a test's own, and how tests talk to it: every answer is held against the OpenAPI document.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use api::{
+    AccessTokenKey, Api, BoxFuture, Check, IngestStatus, LiveStreams, PortUnavailable, Publishers, Readiness, WebApp,
+};
+use bytes::Bytes;
+use commands::{
+    Commands, CommandsOptions, MasterKeys,
+    setup::{self, SetupToken},
+    streams::StartStream,
+};
+use domain::{
+    ids::{ChannelId, NodeId, StreamId},
+    streams::{AudioTrack, EndReason, VideoTrack},
+};
+use projections::{Projections, ReadModels};
+use reqwest::{
+    Method, RequestBuilder,
+    header::{CONTENT_TYPE, HeaderMap, SET_COOKIE},
+};
+use serde_json::{Value, json};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use crate::contract;
+
+pub(crate) const PASSWORD: &str = "a river runs uphill";
+
+/// What a test may change about its Weir.
+pub(crate) struct Options {
+    pub(crate) public_url: &'static str,
+    pub(crate) web_app: Vec<(&'static str, &'static str)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { public_url: "http://weir.test", web_app: Vec::new() }
+    }
+}
+
+/// A running Weir.
+pub(crate) struct Site {
+    pub(crate) url: String,
+    pub(crate) pool: PgPool,
+    pub(crate) commands: Commands,
+    pub(crate) read: ReadModels,
+    pub(crate) media: Arc<Media>,
+    pub(crate) http: reqwest::Client,
+    projections: Projections,
+    projecting: CancellationToken,
+    stop: CancellationToken,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options) -> Self {
+        let database = embedded::testing::database().await;
+        commands::migrate(&database.url).await.unwrap();
+        projections::migrate(&database.url).await.unwrap();
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(2))
+            .connect(&database.url)
+            .await
+            .unwrap();
+        let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
+        let commands = Commands::start(pool.clone(), keys, CommandsOptions::default()).await.unwrap();
+        let stop = CancellationToken::new();
+        let projecting = stop.child_token();
+        let projections = Projections::start(pool.clone(), None, commands.keyring(), projecting.clone());
+        let read = projections.read_models();
+        let media = Arc::new(Media::default());
+        let api = Api {
+            commands: commands.clone(),
+            read: read.clone(),
+            live: Arc::clone(&media) as Arc<dyn LiveStreams>,
+            publishers: Arc::clone(&media) as Arc<dyn Publishers>,
+            readiness: Arc::clone(&media) as Arc<dyn Readiness>,
+            access_token_key: AccessTokenKey::from_seed([3; 32]),
+            public_url: options.public_url.to_owned(),
+            public_rtmp_url: "rtmp://weir.test:1935".to_owned(),
+        };
+        let web_app = WebApp::from_files(
+            options.web_app.into_iter().map(|(path, text)| (path.to_owned(), text.as_bytes().into())),
+        );
+        let router = api::router_with(api, web_app);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serve = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
+        tokio::spawn(serve.with_graceful_shutdown(stop.clone().cancelled_owned()).into_future());
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { url, pool, commands, read, media, http, projections, projecting, stop }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.request(Method::POST, path).json(body)
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.request(Method::PATCH, path).json(body)
+    }
+
+    /// Sends a request and holds the answer against the document.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let request = request.build().unwrap();
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let response = self.http.execute(request).await.unwrap();
+        let answer = Answer {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            body: response.bytes().await.unwrap(),
+        };
+        contract::check(&method, &path, &answer);
+        answer
+    }
+
+    /// Registers somebody, who is then signed in.
+    pub(crate) async fn register(&self, username: &str) -> SignedIn {
+        self.register_with(username, None).await
+    }
+
+    async fn register_with(&self, username: &str, setup_token: Option<&str>) -> SignedIn {
+        let mut body = registration(username);
+        if let Some(token) = setup_token {
+            body["setup_token"] = token.into();
+        }
+        let answer = self.send(self.post("/api/v1/auth/register", &body)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        SignedIn::from(&answer)
+    }
+
+    /// Registers the administrator.
+    pub(crate) async fn administrator(&self) -> SignedIn {
+        let token = self.setup_token().await;
+        self.register_with("keeper", Some(&token)).await
+    }
+
+    pub(crate) async fn setup_token(&self) -> String {
+        match setup::ensure_token(&self.commands).await.unwrap() {
+            Some(SetupToken::New(token)) => token.as_str().to_owned(),
+            other => panic!("no new set-up token: {other:?}"),
+        }
+    }
+
+    /// Creates a channel and gives it as the API shows it.
+    pub(crate) async fn channel(&self, owner: &SignedIn, handle: &str) -> Value {
+        let body = json!({"handle": handle, "title": format!("The {handle}")});
+        let answer = self.send(self.post("/api/v1/channels", &body).bearer_auth(&owner.token)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Starts a stream as the media plane does.
+    pub(crate) async fn start_stream(&self, channel: &Value) -> StreamId {
+        let stream_id = StreamId::from(Uuid::now_v7());
+        let start = StartStream {
+            stream_id,
+            channel_id: id(channel),
+            node_id: node(),
+            title: channel["title"].as_str().unwrap().to_owned(),
+            video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+            audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
+        };
+        let position = commands::streams::start(&self.commands, start).await.unwrap();
+        self.readable(position).await;
+        stream_id
+    }
+
+    /// Ends a stream as the media plane does.
+    pub(crate) async fn end_stream(&self, stream_id: StreamId) {
+        let position = commands::streams::end(&self.commands, stream_id, node(), EndReason::Unpublished).await.unwrap();
+        self.readable(position).await;
+    }
+
+    async fn readable(&self, position: i64) {
+        assert!(self.read.wait_for(position, Duration::from_secs(20)).await, "the read models stand still");
+    }
+
+    /// Makes the read models stand still.
+    pub(crate) async fn stop_projecting(&self) {
+        self.projecting.cancel();
+        self.projections.ended().await;
+    }
+
+    /// Takes Postgres away from this Weir, for good.
+    pub(crate) async fn lose_postgres(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn node() -> NodeId {
+    NodeId::from(Uuid::from_u128(7))
+}
+
+pub(crate) fn id(channel: &Value) -> ChannelId {
+    channel["id"].as_str().unwrap().parse().unwrap()
+}
+
+pub(crate) fn registration(username: &str) -> Value {
+    json!({"username": username, "email": format!("{username}@example.org"), "password": PASSWORD})
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The code of a problem.
+    pub(crate) fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_else(|| panic!("no problem: {}", self.text())).to_owned()
+    }
+
+    /// Status and code of a problem.
+    pub(crate) fn problem(&self) -> (u16, String) {
+        (self.status, self.code())
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        self.header(CONTENT_TYPE.as_str())
+    }
+
+    pub(crate) fn set_cookie(&self) -> &str {
+        self.header(SET_COOKIE.as_str())
+    }
+}
+
+/// Somebody who is signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedIn {
+    pub(crate) account: Value,
+    pub(crate) token: String,
+    /// `name=value`, as a browser sends it back.
+    pub(crate) cookie: String,
+}
+
+impl From<&Answer> for SignedIn {
+    fn from(answer: &Answer) -> Self {
+        let body = answer.json();
+        Self {
+            account: body["account"].clone(),
+            token: body["access_token"].as_str().unwrap().to_owned(),
+            cookie: answer.set_cookie().split(';').next().unwrap().to_owned(),
+        }
+    }
+}
+
+/// The media plane and the readiness, as a test says.
+#[derive(Default)]
+pub(crate) struct Media {
+    pub(crate) status: Mutex<Option<IngestStatus>>,
+    pub(crate) is_away: Mutex<bool>,
+    pub(crate) cut: Mutex<Vec<ChannelId>>,
+    pub(crate) failing: Mutex<Vec<Check>>,
+    pub(crate) readiness: Mutex<Behaviour>,
+}
+
+/// What looking at the readiness does.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Behaviour {
+    #[default]
+    Answer,
+    Panic,
+    Hang,
+}
+
+impl Media {
+    fn answer<T>(&self, value: T) -> Result<T, PortUnavailable> {
+        if *self.is_away.lock().unwrap() { Err(PortUnavailable) } else { Ok(value) }
+    }
+}
+
+impl LiveStreams for Media {
+    fn status(&self, _: ChannelId) -> BoxFuture<'_, Result<IngestStatus, PortUnavailable>> {
+        let status = self.status.lock().unwrap().clone().unwrap_or_default();
+        Box::pin(async move { self.answer(status) })
+    }
+}
+
+impl Publishers for Media {
+    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), PortUnavailable>> {
+        self.cut.lock().unwrap().push(channel_id);
+        Box::pin(async move { self.answer(()) })
+    }
+}
+
+impl Readiness for Media {
+    fn check(&self) -> BoxFuture<'_, Vec<Check>> {
+        Box::pin(async {
+            let behaviour = *self.readiness.lock().unwrap();
+            match behaviour {
+                Behaviour::Answer => {}
+                Behaviour::Panic => panic!("the secret of the readiness"),
+                Behaviour::Hang => std::future::pending().await,
+            }
+            let mut checks = vec![Check { name: "postgres", ok: true, detail: "answers".to_owned() }];
+            checks.extend(self.failing.lock().unwrap().iter().cloned());
+            checks
+        })
+    }
+}
