@@ -15,7 +15,15 @@ const LOCK_FILE: &str = "weir.lock";
 #[derive(Debug)]
 #[must_use = "the directory is free again as soon as this is dropped"]
 pub struct DataDirLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DataDirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is just starting has a copy of it until it executes its
+        // program.
+        let _ = self.file.unlock();
+    }
 }
 
 impl DataDirLock {
@@ -49,6 +57,6 @@ impl DataDirLock {
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| writeln!(file, "{}", std::process::id()))
             .context("write", &path)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }

@@ -249,12 +249,13 @@ impl<P: Program> Supervisor<P> {
             other => other.to_string(),
         };
         let log = self.journal.tail(since);
+        let log_file = self.journal.path().display();
         if failures < FAILED_AFTER {
-            tracing::warn!(program = P::NAME, failures, reason, log, "ended unexpectedly, starting it again");
+            tracing::warn!(program = P::NAME, failures, reason, log, %log_file, "ended unexpectedly, starting it again");
             self.status.send_replace(Status::Restarting { failures, reason });
         } else {
             tracing::error!(
-                program = P::NAME, failures, reason, log, log_file = %self.journal.path().display(),
+                program = P::NAME, failures, reason, log, %log_file,
                 "fails again and again, still trying; look at its log",
             );
             self.status.send_replace(Status::Failed { failures, reason });

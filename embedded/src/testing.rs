@@ -57,6 +57,17 @@ pub async fn nats() -> String {
     ask(Request::Nats).await
 }
 
+/// Where temporary data directories of tests belong: `TMPDIR` if it is set, else memory if there is plenty, else `/tmp`.
+///
+/// A database is three hundred files. On a disk whose file system takes a millisecond to make one, that was 350 ms; in memory
+/// it is 15 ms.
+#[must_use]
+pub fn temporary_folder() -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    let has_room = || rustix::fs::statvfs(MEMORY).is_ok_and(|space| space.f_bavail * space.f_frsize >= 2 << 30);
+    if std::env::var_os("TMPDIR").is_none() && has_room() { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
+}
+
 type Answer<T> = oneshot::Sender<Result<T, EmbeddedError>>;
 
 enum Request {
@@ -126,7 +137,7 @@ struct Servers {
 
 impl Servers {
     fn new() -> Result<Self, EmbeddedError> {
-        let parent = std::env::temp_dir();
+        let parent = temporary_folder();
         let parent = parent.canonicalize().context("find", parent)?;
         let folder = parent.join(format!("weir-test-{:016x}", rand::rng().random::<u64>()));
         // The servers' accounts must pass through.
@@ -145,7 +156,7 @@ impl Servers {
                     ("max_connections", "300"),
                     ("shared_buffers", "64MB"),
                     ("autovacuum", "off"),
-                    ("max_wal_size", "4GB"),
+                    ("max_wal_size", "256MB"),
                 ]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .to_vec();
@@ -158,7 +169,9 @@ impl Servers {
         };
         self.databases += 1;
         let name = format!("test_{}", self.databases);
-        sqlx::query(&format!("create database {name}"))
+        // Half the work of the other strategy, which version 15 brought and made the default.
+        let strategy = if postgres.major() >= 15 { "strategy file_copy" } else { "" };
+        sqlx::query(&format!("create database {name} {strategy}"))
             .execute(connection)
             .await
             .map_err(|source| EmbeddedError::Database { doing: "make a test's database", source })?;

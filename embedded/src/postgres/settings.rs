@@ -57,7 +57,6 @@ fn postgresql_conf(options: &PostgresOptions) -> String {
         ("effective_cache_size", "1GB"),
         ("work_mem", "8MB"),
         ("maintenance_work_mem", "64MB"),
-        ("wal_compression", "on"),
         ("max_wal_size", "1GB"),
         ("checkpoint_timeout", "15min"),
         ("random_page_cost", "1.1"),
@@ -78,7 +77,8 @@ fn postgresql_conf(options: &PostgresOptions) -> String {
     ];
     if !options.durable {
         // Commits are still written to the system before they are acknowledged: what was committed survives a kill of the server.
-        settings.extend([("fsync", "off"), ("full_page_writes", "off")]);
+        // Shared memory in files of the cluster: a test's server that is killed for good leaves nothing outside its folder.
+        settings.extend([("fsync", "off"), ("full_page_writes", "off"), ("dynamic_shared_memory_type", "mmap")]);
     }
     settings.extend(options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let mut text =

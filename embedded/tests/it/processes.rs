@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 /// A data directory that every account can pass through; one as [`tempfile`] makes it, only its owner.
 pub(crate) fn data_dir() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir_in(embedded::testing::temporary_folder()).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
     folder
 }
