@@ -1,0 +1,97 @@
+use domain::{
+    Aggregate, Claim, Claimed, Event,
+    ids::NodeId,
+    streams::{AudioTrack, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
+};
+use time::Duration;
+
+use crate::{NOW, given, id};
+
+fn node() -> NodeId {
+    id(3)
+}
+
+fn video() -> VideoTrack {
+    VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }
+}
+
+fn audio() -> AudioTrack {
+    AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }
+}
+
+fn start() -> StreamCommand {
+    StreamCommand::Start {
+        stream_id: id(1),
+        channel_id: id(2),
+        node_id: node(),
+        title: "A title".to_owned(),
+        video: video(),
+        audio: Some(audio()),
+    }
+}
+
+fn started() -> StreamEvent {
+    StreamEvent::Started {
+        stream_id: id(1),
+        channel_id: id(2),
+        node_id: node(),
+        title: "A title".to_owned(),
+        video: video(),
+        audio: Some(audio()),
+        started_at: NOW,
+    }
+}
+
+fn end(node_id: NodeId) -> StreamCommand {
+    StreamCommand::End { node_id, reason: EndReason::ConnectionLost }
+}
+
+fn ended(duration_ms: i64) -> StreamEvent {
+    StreamEvent::Ended {
+        stream_id: id(1),
+        channel_id: id(2),
+        reason: EndReason::ConnectionLost,
+        ended_at: NOW + Duration::milliseconds(duration_ms),
+        duration_ms,
+    }
+}
+
+#[test]
+fn a_stream_starts_once() {
+    given::<Stream>([]).when(start()).then([started()]);
+    given::<Stream>([started()]).when(start()).then_refused(StreamRefusal::AlreadyStarted);
+    given::<Stream>([started(), ended(1)]).when(start()).then_refused(StreamRefusal::AlreadyStarted);
+}
+
+#[test]
+fn it_ends_once_with_its_length() {
+    given::<Stream>([started()]).when_at(end(node()), NOW + Duration::milliseconds(61_234)).then([ended(61_234)]);
+    given::<Stream>([started(), ended(1)]).when(end(node())).then_refused(StreamRefusal::AlreadyEnded);
+    given::<Stream>([]).when(end(node())).then_refused(StreamRefusal::Unknown);
+}
+
+#[test]
+fn only_its_node_ends_it() {
+    given::<Stream>([started()]).when(end(id(9))).then_refused(StreamRefusal::OtherNode);
+}
+
+#[test]
+fn a_clock_set_back_gives_no_negative_length() {
+    given::<Stream>([started()]).when_at(end(node()), NOW - Duration::hours(1)).then([ended(0)]);
+}
+
+#[test]
+fn a_live_stream_holds_its_channel() {
+    let name = id::<domain::ids::ChannelId>(2).to_string();
+    assert_eq!(started().claims(), [Claim::Take { kind: Claimed::LiveStream, name: name.clone() }]);
+    assert_eq!(ended(1).claims(), [Claim::Release { kind: Claimed::LiveStream, name }]);
+    assert_eq!(Stream::claimed(Claimed::LiveStream), StreamRefusal::ChannelLive);
+}
+
+#[test]
+fn reasons_are_stored_and_sent_alike() {
+    use EndReason::{ConnectionLost, Crashed, Error, KeyRotated, Shutdown, Unpublished};
+    for reason in [Unpublished, ConnectionLost, Shutdown, Crashed, KeyRotated, Error] {
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+    }
+}
