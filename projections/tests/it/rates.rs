@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use domain::ids::{AccountId, ChannelId, StreamId};
+use projections::{ReadModels, channels::ChannelFilter, streams::StreamFilter};
 
 use crate::{
     broker::Broker,
@@ -45,6 +46,41 @@ async fn catching_up() {
         let rate = head as f64 / took.as_secs_f64();
         println!("{name}: {head} events in {took:?}, {rate:.0} a second");
     }
+    pages(&workers.read).await;
+}
+
+/// Pages out of many rows, the first and one after 10,000 of them.
+async fn pages(read: &ReadModels) {
+    let (channels, streams) = (read.channels(), read.streams());
+    let mut after = None;
+    for _ in 0..100 {
+        after = channels.page(ChannelFilter::default(), after.as_ref(), 100).await.unwrap().next;
+    }
+    let owner = channels.page(ChannelFilter::default(), None, 1).await.unwrap().items[0].owner_id;
+    let owned = ChannelFilter { owner: Some(owner), live: None };
+    let live = StreamFilter { live: Some(true), channel: None };
+    let mut took = [Duration::ZERO; 5];
+    for _ in 0..100 {
+        let mut begun = Instant::now();
+        let mut lap = |index: usize| {
+            took[index] += begun.elapsed() / 100;
+            begun = Instant::now();
+        };
+        channels.page(ChannelFilter::default(), None, 20).await.unwrap();
+        lap(0);
+        channels.page(ChannelFilter::default(), after.as_ref(), 20).await.unwrap();
+        lap(1);
+        channels.page(owned, None, 20).await.unwrap();
+        lap(2);
+        streams.page(StreamFilter::default(), None, 20).await.unwrap();
+        lap(3);
+        streams.page(live, None, 20).await.unwrap();
+        lap(4);
+    }
+    let [first, deep, owned, streams, live] = took;
+    println!(
+        "20 of all channels: first {first:?}, deep {deep:?}, of one owner {owned:?}; streams: {streams:?}, live {live:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
