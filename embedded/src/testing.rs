@@ -199,10 +199,10 @@ find . -name instance -exec cat {} + > instances
 servers() { grep -laFf instances /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 | grep .; }
 signal=QUIT
 n=0
-while pids=$(servers) && [ $n -lt 100 ]; do
+while pids=$(servers) && [ $n -lt 200 ]; do
     kill -$signal $pids 2>/dev/null
     n=$((n + 1))
-    [ $n -lt 20 ] || signal=KILL
+    [ $n -lt 100 ] || signal=KILL
     sleep 0.1
 done
 cd /

@@ -159,7 +159,7 @@ struct SmallDisk<'a>(&'a Path);
 impl<'a> SmallDisk<'a> {
     fn mount(on: &'a Path) -> Option<Self> {
         let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=20m,mode=711", "weir-test"]).arg(on).output();
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=34m,mode=711", "weir-test"]).arg(on).output();
         mount.is_ok_and(|output| output.status.success()).then_some(Self(on))
     }
 }
