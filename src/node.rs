@@ -15,7 +15,6 @@ use clap::ValueEnum;
 use commands::{Commands, CommandsOptions, MasterKeys};
 use domain::ids::NodeId;
 use ingest::{Ingest, IngestConfig};
-use processes::housekeeping;
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use storage::Storage;
@@ -133,14 +132,7 @@ impl Node {
             Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
         });
         if roles.contains(&Role::Processes) {
-            let housekeeping = housekeeping::run(commands.clone(), housekeeping::EVERY);
-            let until = background.clone();
-            tasks.push((
-                "housekeeping",
-                tokio::spawn(async move {
-                    until.run_until_cancelled(housekeeping).await;
-                }),
-            ));
+            tasks.push(("processes", tokio::spawn(processes::run(commands.clone(), background.clone()))));
         }
 
         let storage =

@@ -7,9 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
-/// Libraries that tell of what is no news: of each attempt to connect to NATS (the node says what matters of it), and of
-/// tables that exist already. A filter that names them is stronger.
-const QUIET: &str = "async_nats=off,sqlx::postgres::notice=warn";
+/// Libraries that tell of what is no news: of each attempt to connect to NATS (the node says what matters of it), of
+/// tables that exist already, and of each pooled connection that went with its Postgres. A filter that names them is
+/// stronger.
+const QUIET: &str = "async_nats=off,sqlx::postgres::notice=warn,sqlx_core::pool=error,sqlx::pool=error";
 
 /// Sends the log lines of this process to stderr, as `config` says.
 ///

@@ -58,7 +58,7 @@ async fn a_second_one_on_the_same_folder_is_refused() {
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr);
     let pid = weir.pid().as_raw_nonzero().to_string();
-    assert!(said.contains("already") && said.contains(&pid), "{said}");
+    assert!(said.contains("in use") && said.contains(&pid), "{said}");
     Caller::anonymous(&weir.http).get("streams").await;
 }
 

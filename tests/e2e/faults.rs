@@ -1,13 +1,14 @@
 //! What is killed comes back, and nothing acknowledged is lost or happens twice.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tokio::task::JoinHandle;
 
 use crate::{
     api::{Caller, check_events},
@@ -16,27 +17,49 @@ use crate::{
     weir::{DataDir, Weir, eventually},
 };
 
-/// Creates channels one after the other until told to stop; gives the handles of those that were acknowledged.
-fn load(caller: Caller, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<Vec<String>> {
-    tokio::spawn(async move {
-        let mut acknowledged = Vec::new();
-        for number in 0.. {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let handle = format!("brook_{number}");
-            let body = json!({ "handle": handle, "title": "A brook" });
-            match caller.try_call(Method::POST, "channels", Some(body)).await {
-                Ok((StatusCode::CREATED | StatusCode::ACCEPTED, _)) => acknowledged.push(handle),
-                Ok((status, answer)) => {
-                    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "nothing but a clean refusal: {answer}");
+/// Someone who creates one channel after the other until told to stop, and keeps the handles that were acknowledged.
+struct Load {
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Load {
+    fn start(caller: Caller) -> Self {
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&acknowledged);
+        let task = tokio::spawn(async move {
+            for number in 0.. {
+                let handle = format!("brook_{number}");
+                let body = json!({ "handle": handle, "title": "A brook" });
+                match caller.try_call(Method::POST, "channels", Some(body)).await {
+                    Ok((StatusCode::CREATED | StatusCode::ACCEPTED, _)) => kept.lock().unwrap().push(handle),
+                    Ok((status, answer)) => {
+                        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "nothing but a clean refusal: {answer}");
+                    }
+                    // Weir itself is down.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
-                Err(_) => {}
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        acknowledged
-    })
+        });
+        Self { acknowledged, task }
+    }
+
+    /// Waits until so many more are acknowledged.
+    async fn goes_on(&self, more: usize) {
+        let before = self.acknowledged.lock().unwrap().len();
+        eventually("commands are acknowledged", async || {
+            assert!(!self.task.is_finished(), "the load failed; why is above");
+            (self.acknowledged.lock().unwrap().len() >= before + more).then_some(())
+        })
+        .await;
+    }
+
+    async fn stop(self) -> Vec<String> {
+        self.task.abort();
+        let ended = self.task.await;
+        assert!(ended.is_err_and(|error| error.is_cancelled()), "the load failed; why is above");
+        std::mem::take(&mut *self.acknowledged.lock().unwrap())
+    }
 }
 
 /// Every acknowledged channel is in the log exactly once and readable.
@@ -72,8 +95,8 @@ async fn postgres_and_nats_are_killed_under_load() {
     let key = administrator.channel("river").await;
     let mut encoder = Encoder::publish(&weir.rtmp, &key);
     let live = channel_when(&administrator, "river", true).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = load(administrator.clone(), stop.clone());
+    let load = Load::start(administrator.clone());
+    load.goes_on(20).await;
     for name in ["postgres", "nats-server", "postgres"] {
         let before = folder.child(name);
         kill_process(Pid::from_raw(before).unwrap(), Signal::KILL).unwrap();
@@ -82,10 +105,9 @@ async fn postgres_and_nats_are_killed_under_load() {
             (ready && folder.child_if_any(name).is_some_and(|pid| pid != before)).then_some(())
         })
         .await;
+        load.goes_on(20).await;
     }
-    stop.store(true, Ordering::Relaxed);
-    let acknowledged = load.await.unwrap();
-    assert!(acknowledged.len() > 10, "the load went on: {}", acknowledged.len());
+    let acknowledged = load.stop().await;
     check_channels(&administrator, &acknowledged).await;
     assert!(encoder.is_running(), "the broadcast does not need Postgres or NATS");
     assert_eq!(administrator.get("channels/river").await["live_stream_id"], live["live_stream_id"]);
@@ -102,12 +124,11 @@ async fn a_killed_weir_goes_on_in_the_same_stream() {
     let key = administrator.channel("river").await;
     let encoder = Encoder::publish(&weir.rtmp, &key);
     let live = channel_when(&administrator, "river", true).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let load = load(administrator.clone(), stop.clone());
+    let load = Load::start(administrator.clone());
+    load.goes_on(20).await;
     let before = crate::playlist::check_live(live["playback"]["hls_url"].as_str().unwrap(), 4).await;
     weir.kill();
-    stop.store(true, Ordering::Relaxed);
-    let acknowledged = load.await.unwrap();
+    let acknowledged = load.stop().await;
     drop(encoder);
 
     let weir = Weir::up_again(&folder, &weir);

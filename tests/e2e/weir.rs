@@ -184,7 +184,7 @@ impl Drop for Weir {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             // In order, so that its children go too.
-            drop(kill_process(self.pid(), Signal::TERM));
+            let _ = kill_process(self.pid(), Signal::TERM);
             let began = Instant::now();
             while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(20) {
                 std::thread::sleep(Duration::from_millis(50));
