@@ -1,4 +1,5 @@
 //! The write side on real servers: a Postgres with a database for each test, and nats-server.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod accounts;
 mod batches;

@@ -61,7 +61,7 @@ fn nobody_registers_twice() {
 fn registering_claims_the_username_and_the_token() {
     let username = Claim::Take { kind: Claimed::Username, name: "of the username".to_owned() };
     let token = Claim::Take { kind: Claimed::SetupToken, name: "of the token".to_owned() };
-    assert_eq!(registered(None).claims(), [username.clone()]);
+    assert_eq!(registered(None).claims(), std::slice::from_ref(&username));
     assert_eq!(registered(Some("of the token")).claims(), [username, token]);
     assert_eq!(Account::claimed(Claimed::Username), AccountRefusal::UsernameTaken);
     assert_eq!(Account::claimed(Claimed::SetupToken), AccountRefusal::SetupTokenUsed);

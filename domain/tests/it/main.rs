@@ -1,5 +1,6 @@
 //! The rules as given, when, then: given what has happened, when a command comes, then these events or this refusal. And the
 //! golden payloads of all events.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod accounts;
 mod channels;
