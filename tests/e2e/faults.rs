@@ -193,3 +193,70 @@ async fn a_lost_encoder_is_waited_for() {
     let streams = streamer.get("streams?channel=river").await;
     assert_eq!(streams["items"][0]["end_reason"], "connection_lost", "{streams}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_refused_loudly_and_corrupts_nothing() {
+    let folder = DataDir::new();
+    let Some(_disk) = SmallDisk::mount(&folder) else { return };
+    let weir = Weir::up(&folder);
+    let administrator = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
+    let key = administrator.channel("river").await;
+    let mut encoder = Encoder::publish(&weir.rtmp, &key);
+    let live = channel_when(&administrator, "river", true).await;
+    let load = Load::start(administrator.clone());
+    load.goes_on(20).await;
+
+    let filler = folder.path().join("data/filler");
+    let filled = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&filler).unwrap());
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    let refused = eventually("a command is refused", async || {
+        let body = json!({ "handle": "one_more", "title": "x".repeat(140), "description": "x".repeat(2_000) });
+        match administrator.try_call(Method::POST, "channels", Some(body)).await {
+            Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => Some(answer),
+            _ => None,
+        }
+    })
+    .await;
+    assert_eq!(refused["status"], 503, "{refused}");
+    // Viewers notice nothing of it: media is served from memory.
+    crate::playlist::check_live(live["playback"]["hls_url"].as_str().unwrap(), 6).await;
+    assert!(encoder.is_running());
+
+    std::fs::remove_file(&filler).unwrap();
+    load.goes_on(20).await;
+    let acknowledged = load.stop().await;
+    check_channels(&administrator, &acknowledged).await;
+    let log = weir.log();
+    assert!(log.contains("No space left on device"), "the operator is told why:\n{log}");
+    encoder.stop();
+    channel_when(&administrator, "river", false).await;
+}
+
+/// A disk of its own for a data directory, small enough to fill.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    /// `None`, and said so, where this process may not mount one.
+    fn mount(folder: &DataDir) -> Option<Self> {
+        let place = folder.path().join("data");
+        std::fs::create_dir(&place).unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=420m,mode=0755", "tmpfs"])
+            .arg(&place)
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(place)),
+            _ => {
+                eprintln!("not tried: no disk can be mounted here; run this test as root");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: what still has a file open there must not keep the mount.
+        drop(std::process::Command::new("umount").arg("--lazy").arg(&self.0).status());
+    }
+}
