@@ -21,10 +21,9 @@ pub async fn migrate(database_url: &str) -> Result<(), MigrateError> {
     // `log` and `read` must not share one.
     let options: PgConnectOptions = database_url.parse()?;
     let mut connection = options.options([("search_path", "log")]).connect().await?;
-    // Two sessions that create the same schema at once fail on a unique index in spite of "if not exists".
-    connection
-        .execute("select pg_advisory_lock(7165382911); create schema if not exists log; select pg_advisory_unlock(7165382911)")
-        .await?;
+    // Two sessions that create the same schema at once fail on a unique index in spite of "if not exists". Both statements
+    // are one transaction, so that the lock is held until the schema can be seen.
+    connection.execute("select pg_advisory_xact_lock(7165382911); create schema if not exists log").await?;
     sqlx::migrate!("./migrations").run(&mut connection).await?;
     connection.close().await?;
     Ok(())
