@@ -105,7 +105,7 @@ fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
 /// An account may own several.
 #[utoipa::path(
     post, path = "/api/v1/channels", operation_id = "create_channel", tag = "channels",
-    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
     request_body = CreateChannelRequest, security(("access_token" = [])),
     responses(
         (status = 201, description = "Created.", body = Channel, headers(("Location" = String, description = "Where the channel is."))),
@@ -170,7 +170,7 @@ async fn get_channel(
     patch, path = "/api/v1/channels/{handle}", operation_id = "edit_channel", tag = "channels",
     params(
         ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
-        ("If-Match" = Option<String>, Header, nullable = false, description = "The `version` that the edit was made from, in quotes.", example = "\"1\""),
+        ("If-Match" = Option<String>, Header, nullable = false, pattern = r#"^(\*|"[0-9]{1,18}")$"#, description = "The `version` that the edit was made from, in quotes.", example = "\"1\""),
     ),
     request_body = EditChannelRequest, security(("access_token" = [])),
     responses(
@@ -245,7 +245,7 @@ async fn get_stream_key(
     post, path = "/api/v1/channels/{handle}/stream-key/rotate", operation_id = "rotate_stream_key", tag = "channels",
     params(
         ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
-        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00"),
     ),
     security(("access_token" = [])),
     responses(

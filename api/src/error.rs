@@ -8,7 +8,7 @@ use axum::{
 };
 use commands::{CommandError, LoadError};
 use domain::Invalid;
-use openapi::Problem;
+use openapi::{FieldError, Problem};
 
 use crate::ports::PortUnavailable;
 
@@ -31,6 +31,11 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
         Self::from(Problem::new(status.as_u16(), code, title))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn into_problem(self) -> Problem {
+        self.0.problem
     }
 
     /// The same with what happened this time.
@@ -73,12 +78,23 @@ impl ApiError {
 
     /// 422: fields of the body are wrong.
     pub(crate) fn validation_failed(invalid: impl IntoIterator<Item = Invalid>) -> Self {
-        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields are wrong")
-            .detail("Correct the fields that `errors` names and try again.");
+        let mut error = Self::no_field_wrong();
         for Invalid { field, code, message } in invalid {
             error.0.problem = error.0.problem.error(format!("/{field}"), code, message);
         }
         error
+    }
+
+    /// 422: a field of the body is wrong.
+    pub(crate) fn wrong_field(field: FieldError) -> Self {
+        let mut error = Self::no_field_wrong();
+        error.0.problem.errors.push(field);
+        error
+    }
+
+    fn no_field_wrong() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", "Some fields are wrong")
+            .detail("Correct the fields that `errors` names and try again.")
     }
 
     /// 400: a parameter of the query is wrong.
@@ -215,7 +231,7 @@ mod tests {
     #[test]
     fn what_becomes_of_a_command_shows_in_status_and_code() {
         let answer = |error: CommandError<&'static str>| {
-            let error = ApiError::command(error, |refusal| ApiError::not_found(refusal));
+            let error = ApiError::command(error, ApiError::not_found);
             let retry_after = error.0.headers.iter().any(|(name, _)| *name == header::RETRY_AFTER);
             (error.0.problem.status, error.0.problem.code.into_owned(), retry_after)
         };

@@ -8,14 +8,14 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use bytes::Bytes;
-use openapi::{FieldError, Problem};
+use openapi::FieldError;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 use serde_path_to_error::Segment;
 
 use crate::{
     BODY_LIMIT_BYTES,
-    error::{ApiError, generic},
+    error::{ApiError, ApiResult, generic},
 };
 
 /// How long a body may take to arrive.
@@ -27,7 +27,7 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         if !is_json(request.headers()) {
             return Err(generic(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
         }
@@ -46,7 +46,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
             }
             Ok(Ok(body)) => body,
         };
-        parse_json(&body).map(Self).map_err(ApiError::from)
+        parse_json(&body).map(Self)
     }
 }
 
@@ -56,15 +56,16 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> ApiResult<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let broken = |error: &serde_json::Error| {
-        Problem::new(400, "json_invalid", "The body is not valid JSON").detail(format!("The body is no JSON: {error}."))
+        ApiError::new(StatusCode::BAD_REQUEST, "json_invalid", "The body is not valid JSON")
+            .detail(format!("The body is no JSON: {error}."))
     };
     // A derived `Deserialize` takes a list of the fields' values as well.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         serde_json::from_slice::<IgnoredAny>(body).map_err(|error| broken(&error))?;
-        return Err(wrong_fields(field_error(String::new(), "invalid type, expected an object")));
+        return Err(ApiError::wrong_field(field_error(String::new(), "invalid type, expected an object")));
     }
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         if error.inner().classify() != Category::Data {
@@ -82,17 +83,10 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let text = error.into_inner().to_string();
         // Where it is in the text helps nobody who has the pointer.
         let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
-        wrong_fields(field_error(pointer, text))
+        ApiError::wrong_field(field_error(pointer, text))
     })?;
     deserializer.end().map_err(|error| broken(&error))?;
     Ok(value)
-}
-
-fn wrong_fields(error: FieldError) -> Problem {
-    let mut problem = Problem::new(422, "validation_failed", "Some fields are wrong")
-        .detail("Correct the fields that `errors` names and try again.");
-    problem.errors.push(error);
-    problem
 }
 
 /// Adds a reference token to a JSON Pointer (RFC 6901, section 3).
@@ -136,12 +130,12 @@ pub(crate) struct Query<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         parse_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
-fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, ApiError> {
+fn parse_query<T: DeserializeOwned>(query: &str) -> ApiResult<T> {
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let path = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
@@ -161,7 +155,7 @@ pub(crate) struct Path<T>(pub(crate) T);
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             Err(_) => Err(ApiError::new(StatusCode::BAD_REQUEST, "path_invalid", "The address is not valid")
@@ -176,7 +170,7 @@ pub(crate) struct IfMatch(pub(crate) Option<i64>);
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         let Some(value) = parts.headers.get(header::IF_MATCH) else {
             return Ok(Self(None));
         };
@@ -199,7 +193,7 @@ pub(crate) struct IdempotencyKey;
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
         let is_valid = parts.headers.get("idempotency-key").is_none_or(|key| {
             (1..=255).contains(&key.len()) && key.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte))
         });
@@ -225,7 +219,7 @@ mod tests {
     use super::*;
 
     fn refused(body: &str) -> (u16, String) {
-        let problem = parse_json::<CreateChannelRequest>(body.as_bytes()).unwrap_err();
+        let problem = parse_json::<CreateChannelRequest>(body.as_bytes()).map(drop).unwrap_err().into_problem();
         let errors: Vec<_> = problem.errors.iter().map(|e| format!("{} {} {}", e.pointer, e.code, e.message)).collect();
         (problem.status, errors.join("; "))
     }
@@ -240,7 +234,7 @@ mod tests {
     #[test]
     fn what_comes_after_a_body_is_400() {
         let body = br#"{"handle": "river", "title": "The river"} {}"#;
-        assert_eq!(parse_json::<CreateChannelRequest>(body).unwrap_err().status, 400);
+        assert_eq!(parse_json::<CreateChannelRequest>(body).map(drop).unwrap_err().into_problem().status, 400);
         assert!(parse_json::<CreateChannelRequest>(&body[..body.len() - 2]).is_ok());
     }
 

@@ -195,7 +195,7 @@ fn log(
                 http.method = %method,
                 http.route = route,
                 http.status = status.as_u16(),
-                duration_ms = started.elapsed().as_secs_f64() * 1_000.0,
+                duration_ms = started.elapsed().as_micros() as f64 / 1_000.0,
                 request.id = %context.0.id,
                 account.id = context.0.account_id.get().map(tracing::field::display),
                 problem.code = failure.map(|failure| failure.problem.code.as_ref()),

@@ -1,10 +1,10 @@
 //! The REST API, sessions and the web app's files.
 //!
 //! A capability is a module here with its routes: who may, which command or query, and how the answer looks. Wire types
-//! are in `openapi`. To add one: write the module with a `routes()` function and add a line to [`routes`]; the tests
+//! are in `openapi`. To add one: write the module with a `routes()` function and add a line to `routes` below; the tests
 //! fail until `tests/it/operations.rs` knows how to call every operation, signed in and not.
 //!
-//! Around every route lies [`frame`]: request ids, one log line a call, time limits, panics, problem documents for all
+//! Around every route lies `frame`: request ids, one log line a call, time limits, panics, problem documents for all
 //! that fails, and the headers that browsers are told by.
 //!
 //! **Read your writes**: a command answers with the position of its event; the API waits up to two seconds until the read

@@ -74,11 +74,15 @@ pub struct CreateChannelRequest {
     #[schema(example = "river_talks", min_length = 3, max_length = 25, pattern = "^[A-Za-z0-9_]+$")]
     pub handle: String,
     /// Its title, on one line.
-    #[schema(example = "Talks by the river", min_length = 1, max_length = 140)]
+    #[schema(example = "Talks by the river", min_length = 1, max_length = 140, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub title: String,
     /// What it is about; empty when left out.
     #[serde(default)]
-    #[schema(example = "Every Friday at eight.", max_length = 2000)]
+    #[schema(
+        example = "Every Friday at eight.",
+        max_length = 2000,
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+    )]
     pub description: Option<String>,
 }
 
@@ -88,11 +92,15 @@ pub struct CreateChannelRequest {
 pub struct EditChannelRequest {
     /// A new title, on one line.
     #[serde(default)]
-    #[schema(example = "Talks by the sea", min_length = 1, max_length = 140)]
+    #[schema(example = "Talks by the sea", min_length = 1, max_length = 140, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     pub title: Option<String>,
     /// A new description; `""` empties it.
     #[serde(default)]
-    #[schema(example = "Every Saturday at nine.", max_length = 2000)]
+    #[schema(
+        example = "Every Saturday at nine.",
+        max_length = 2000,
+        pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+    )]
     pub description: Option<String>,
 }
 
@@ -123,7 +131,7 @@ pub struct ChannelsQuery {
     #[param(example = true)]
     pub live: Option<bool>,
     /// Only those of the account with this username.
-    #[param(example = "mira", max_length = 64)]
+    #[param(example = "mira", min_length = 3, max_length = 25, pattern = "^[A-Za-z0-9_]+$")]
     pub account: Option<String>,
     /// `true`: only your own; needs an access token.
     pub mine: Option<bool>,

@@ -154,6 +154,6 @@ pub struct StreamsQuery {
     #[param(example = true)]
     pub live: Option<bool>,
     /// Only those of the channel with this handle.
-    #[param(example = "river_talks", max_length = 64)]
+    #[param(example = "river_talks", min_length = 3, max_length = 25, pattern = "^[A-Za-z0-9_]+$")]
     pub channel: Option<String>,
 }

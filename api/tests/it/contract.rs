@@ -97,10 +97,10 @@ fn validate(schema: &Value, value: &Value, context: &str) {
         let other = choices.iter().find(|choice| choice["type"] != "null").unwrap();
         return validate(other, value, context);
     }
-    if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-        if !allowed.contains(value) {
-            fail("not one of the values");
-        }
+    if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
+        && !allowed.contains(value)
+    {
+        fail("not one of the values");
     }
     let kind = match value {
         Value::Null => "null",

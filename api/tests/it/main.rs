@@ -1,5 +1,7 @@
 //! The API over HTTP, on a real Postgres, with the real write and read sides.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
+
 mod accounts;
 mod bad_input;
 mod channels;
