@@ -32,6 +32,8 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database of --database-url to this version
     Migrate,
+    /// Make and print a set-up token, whose bearer may register as the administrator; the one before is worth nothing then
+    SetupToken,
     /// Print the effective settings, secrets masked
     Config,
     /// Print the OpenAPI document
@@ -74,6 +76,10 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             let url = config.database_url.as_ref().context("say which database with --database-url")?;
             runtime()?.block_on(crate::node::migrate(url.expose()))
         }
+        Command::SetupToken => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(setup_token(&config))
+        }
         Command::Config => {
             print!("{}", toml::to_string(&config).context("the settings cannot be written as text")?);
             Ok(())
@@ -99,6 +105,15 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             })
         }
     }
+}
+
+async fn setup_token(config: &Config) -> anyhow::Result<()> {
+    let commands = crate::node::open_commands(config).await?;
+    let token = commands::setup::replace_token(&commands).await.context("the set-up token cannot be made")?;
+    commands.shutdown().await;
+    let token = token.context("this install has an administrator; there is nothing to set up")?;
+    println!("{}", *token);
+    Ok(())
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

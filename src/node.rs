@@ -79,6 +79,19 @@ pub struct Node {
     projections: Option<Arc<Projections>>,
 }
 
+/// The write side alone, for a command line that asks or tells it something.
+pub async fn open_commands(config: &Config) -> anyhow::Result<Commands> {
+    let url = config.database_url.as_ref().context("say which Postgres with --database-url")?;
+    let secrets = Secrets::load_or_make(&config.secrets_file)?;
+    let pool = connect_postgres(url.expose(), config).await?;
+    start_commands(&pool, &secrets).await
+}
+
+async fn start_commands(pool: &PgPool, secrets: &Secrets) -> anyhow::Result<Commands> {
+    let keys = MasterKeys::new(secrets.master_key.0.into(), secrets.digest_key.0.into());
+    Commands::start(pool.clone(), keys, CommandsOptions::default()).await.context("the write side cannot be started")
+}
+
 /// What a process is started with.
 pub struct NodeOptions {
     pub config: Config,
@@ -110,10 +123,7 @@ impl Node {
         migrate(&database_url).await?;
         let pool = connect_postgres(&database_url, &config).await?;
         let nats = connect_nats(&nats_url).await?;
-        let keys = MasterKeys::new(secrets.master_key.0.into(), secrets.digest_key.0.into());
-        let commands = Commands::start(pool.clone(), keys, CommandsOptions::default())
-            .await
-            .context("the write side cannot be started")?;
+        let commands = start_commands(&pool, &secrets).await?;
 
         let background = CancellationToken::new();
         let stopping = CancellationToken::new();

@@ -24,11 +24,7 @@ pub enum SetupToken {
 /// # Errors
 /// When the log does not answer.
 pub async fn ensure_token(commands: &Commands) -> Result<Option<SetupToken>, sqlx::Error> {
-    let is_used: bool = sqlx::query_scalar("select exists (select from log.reservations where kind = $1)")
-        .bind(Claimed::SetupToken.as_str())
-        .fetch_one(commands.pool())
-        .await?;
-    if is_used {
+    if is_used(commands).await? {
         return Ok(None);
     }
     let token = random_text::new();
@@ -38,6 +34,41 @@ pub async fn ensure_token(commands: &Commands) -> Result<Option<SetupToken>, sql
         .execute(commands.pool())
         .await?;
     Ok(Some(if made.rows_affected() == 1 { SetupToken::New(token) } else { SetupToken::AlreadyGivenOut }))
+}
+
+/// Makes a set-up token in place of one that was lost, which is worth nothing from then on. `None` once an administrator
+/// exists.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn replace_token(commands: &Commands) -> Result<Option<Zeroizing<String>>, sqlx::Error> {
+    if is_used(commands).await? {
+        return Ok(None);
+    }
+    let token = random_text::new();
+    sqlx::query(
+        "insert into log.settings (name, value) values ($1, $2) on conflict (name) do update set value = excluded.value",
+    )
+    .bind(DIGEST)
+    .bind(digest(commands, &token))
+    .execute(commands.pool())
+    .await?;
+    Ok(Some(token))
+}
+
+/// Whether nobody administers the install yet.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn is_open(commands: &Commands) -> Result<bool, sqlx::Error> {
+    Ok(!is_used(commands).await?)
+}
+
+async fn is_used(commands: &Commands) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from log.reservations where kind = $1)")
+        .bind(Claimed::SetupToken.as_str())
+        .fetch_one(commands.pool())
+        .await
 }
 
 /// The digest of `token` if it is the one that was given out. Whether it was used shows when it is claimed.

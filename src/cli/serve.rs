@@ -34,7 +34,15 @@ impl Serve {
         };
         let mut node = Node::start(options).await?;
         let names: Vec<String> = roles.iter().map(Role::to_string).collect();
-        info!(roles = names.join(","), http = ?node.http, rtmp = ?node.rtmp, "weir serves");
+        info!(
+            roles = names.join(","),
+            http = node.http.map(tracing::field::display),
+            rtmp = node.rtmp.map(tracing::field::display),
+            "weir serves"
+        );
+        if roles.contains(&Role::Api) && commands::setup::is_open(&node.commands).await.unwrap_or(false) {
+            info!("nobody administers this install yet; `weir setup-token` makes a token for whoever shall");
+        }
         let failed = super::until_stopped(&mut node).await;
         node.shutdown().await;
         failed

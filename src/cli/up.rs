@@ -12,6 +12,7 @@ use commands::{Commands, setup::SetupToken};
 use embedded::{DataDirLock, Nats, NatsOptions, Postgres, PostgresOptions};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 use crate::{
     config::{Config, SecretUrl},
@@ -162,19 +163,26 @@ async fn setup_token(commands: &Commands, data_dir: &Path) -> anyhow::Result<Opt
             }
             Ok(None)
         }
-        Some(SetupToken::New(token)) => {
-            drop(fs::remove_file(&file));
-            secrets::write_new(&file, &token)?;
-            Ok(Some(Setup { token: token.to_string(), file }))
-        }
+        Some(SetupToken::New(token)) => kept(token, file).map(Some),
         Some(SetupToken::AlreadyGivenOut) => match fs::read_to_string(&file) {
             Ok(token) => Ok(Some(Setup { token: token.trim().to_owned(), file })),
-            Err(error) => {
-                warn!(file = %file.display(), %error, "the set-up token was given out before and its file cannot be read");
-                Ok(None)
+            // Lost with its file, or a crash came before it was written: another one takes its place.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let token =
+                    commands::setup::replace_token(commands).await.context("the set-up token cannot be made")?;
+                token.map(|token| kept(token, file)).transpose()
             }
+            Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
         },
     }
+}
+
+fn kept(token: Zeroizing<String>, file: PathBuf) -> anyhow::Result<Setup> {
+    if file.exists() {
+        fs::remove_file(&file).with_context(|| format!("{} cannot be replaced", file.display()))?;
+    }
+    secrets::write_new(&file, &token)?;
+    Ok(Setup { token: token.to_string(), file })
 }
 
 /// Five lines on stdout that say where everything is, and one more for whom nobody administers yet, and for the demo.

@@ -8,5 +8,6 @@ mod embedded;
 mod encoder;
 mod faults;
 mod playlist;
+mod roles;
 mod thread;
 mod weir;

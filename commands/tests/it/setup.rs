@@ -42,3 +42,18 @@ async fn the_token_is_given_out_once_and_makes_one_administrator() {
     assert!(matches!(accounts::register(&processes[0], late).await, Err(AccountsError::SetupTokenWrong)));
     stage.assert_contiguous().await;
 }
+
+#[tokio::test]
+async fn a_lost_token_is_replaced_until_there_is_an_administrator() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let Some(SetupToken::New(lost)) = setup::ensure_token(&commands).await.unwrap() else { panic!("a token is made") };
+    assert!(setup::is_open(&commands).await.unwrap());
+    let token = setup::replace_token(&commands).await.unwrap().expect("nobody administers yet");
+    let with = |token: &str, name: &str| Register { setup_token: Some(token.to_owned()), ..register(name) };
+    let late = accounts::register(&commands, with(&lost, "late")).await;
+    assert!(matches!(late, Err(AccountsError::SetupTokenWrong)), "{late:?}");
+    accounts::register(&commands, with(&token, "keeper")).await.unwrap();
+    assert_eq!(setup::replace_token(&commands).await.unwrap(), None);
+    assert!(!setup::is_open(&commands).await.unwrap());
+}
