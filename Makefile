@@ -61,7 +61,7 @@ gen: web ## Write the generated files again: openapi.json, the TypeScript client
 
 .PHONY: bench
 bench: setup-run build ## The benchmarks; docs/benchmarks.md says what each one measures
-	@$(CARGO) bench --workspace --locked
+	@$(CARGO) bench --workspace --bench '*' --locked
 
 .PHONY: clean
 clean: ## Remove what was built; the data in .weir stays
@@ -88,7 +88,7 @@ doc: web ## rustdoc, warnings denied
 
 .PHONY: deny
 deny: tools ## Licences, banned crates, sources, the arrows between our crates, and advisories where they can be fetched
-	@cargo deny --log-level warn check --hide-inclusion-graph bans licenses sources
+	@cargo deny --log-level warn check --hide-inclusion-graph --allow unused-wrapper bans licenses sources
 	@! $(CARGO) tree --locked --workspace --edges normal,build --prefix none | grep '^postgres-es ' \
 		|| { echo "postgres-es may only be a dev-dependency (deny.toml)" >&2; exit 1; }
 	@! $(CARGO) tree --locked --workspace --edges normal,build --prefix none --depth 1 --invert embedded | grep -Ev '^(embedded|weir) ' \
