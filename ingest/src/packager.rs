@@ -16,6 +16,7 @@
 
 mod broadcast;
 mod cutter;
+mod epoch;
 mod gops;
 mod health;
 mod lock;

@@ -1,5 +1,7 @@
 //! What real encoders send comes out whole, in playlists that keep every rule.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/flv.rs"]
 mod flv;
 #[path = "support/fragments.rs"]
@@ -193,9 +195,9 @@ async fn the_master_playlist_tells_the_truth() {
         .segments
         .iter()
         .map(|(uri, ..)| {
-            let segment = viewer.playlists.iter().flat_map(|playlist| playlist.complete());
-            let duration_ms = segment.filter(|segment| segment.uri.as_ref() == Some(uri)).next().unwrap().length_ms();
-            (duration_ms >= 1_000).then(|| viewer.files[uri].len() as u64 * 8_000 / duration_ms).unwrap_or(0)
+            let mut segments = viewer.playlists.iter().flat_map(|playlist| playlist.complete());
+            let duration_ms = segments.find(|segment| segment.uri.as_ref() == Some(uri)).unwrap().length_ms();
+            if duration_ms >= 1_000 { viewer.files[uri].len() as u64 * 8_000 / duration_ms } else { 0 }
         })
         .collect();
     assert_eq!(number(":BANDWIDTH"), *rates.iter().max().unwrap());

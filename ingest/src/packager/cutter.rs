@@ -13,16 +13,11 @@ use time::OffsetDateTime;
 use super::{
     Broadcast, MediaRefusal,
     broadcast::{Claim, StoredKeyFrame},
-    gops::Gops,
+    epoch::{Epoch, Held, PART_SLACK_MS},
     sound::{Sound, TooLate},
-    window::{InitMedia, NewPart, SegmentStart, Timing},
+    window::{NewPart, Timing},
 };
-use crate::media::{
-    aac::AacConfig,
-    avc::AvcConfig,
-    fragment::{self, Run, Sample, VIDEO_TIMESCALE},
-    init,
-};
+use crate::media::{aac::AacConfig, avc::AvcConfig, init};
 
 /// Where a broadcast's timeline begins, so that no presentation time is negative however far the encoder reorders.
 const TIMELINE_START_MS: i64 = 10_000;
@@ -33,29 +28,22 @@ const MIN_SEGMENT_MS: i64 = 990;
 const MAX_FIRST_SEGMENT_MS: i64 = 4_000;
 /// A duration is rounded before it is compared with the target duration; a little is left for the clock.
 const SEGMENT_SLACK_MS: i64 = 400;
-/// A part's pictures last this much more or less by a millisecond clock.
-const PART_SLACK_MS: i64 = 5;
 /// What a part must have of its target, in per cent.
 const MIN_PART_PERCENT: i64 = 85;
 /// A picture that lasts longer is a hole in the stream.
 const MAX_PICTURE_MS: i64 = 2_400;
+/// The last picture before a break lasts as long as those before it, up to this.
+const MAX_LAST_PICTURE_MS: i64 = 1_000;
 /// How far a picture may lie before the one it follows and still be put after it.
 const MAX_BACKWARDS_MS: i64 = 500;
-/// So many pictures in a row whose time had to be moved are no accident.
-const MAX_MOVED_PICTURES: u32 = 250;
 /// How far sound may be ahead of the picture. Beyond it the picture has stopped.
 const MAX_SOUND_AHEAD_MS: i64 = 5_000;
-/// Without sound for this long, silence goes out.
-const SILENCE_AFTER_MS: i64 = 1_000;
 /// Breaks in a row that are forgiven; each regular segment takes one away.
 const MAX_BREAKS: u32 = 10;
 /// What one broadcast may take in; a segment of twice the bits is refused.
 const MAX_MBPS: u32 = 100;
-
 /// Sound may end this much after the picture.
 const SOUND_TAIL_MS: i64 = 1_000;
-
-const TICKS_PER_MS: i64 = VIDEO_TIMESCALE as i64 / 1_000;
 
 /// A picture as the encoder sent it, with its time unwrapped.
 #[derive(Debug)]
@@ -91,56 +79,6 @@ pub(super) struct Cutter {
     breaks: u32,
     segments: i64,
     started_ms: i64,
-}
-
-#[derive(Debug)]
-struct Epoch {
-    video: Arc<AvcConfig>,
-    sound: Option<Sound>,
-    /// Not written yet: whether sound comes is known with the first part.
-    is_init_due: bool,
-    /// From the encoder's times to the broadcast's.
-    offset_ms: i64,
-    begins_ms: i64,
-    begins_at: OffsetDateTime,
-    /// Presentation less decode time of the first picture: sound is presented when it is decoded.
-    reorder_ms: i64,
-    /// The last picture, whose duration is known when the next comes.
-    held: Option<Held>,
-    last_duration_ms: i64,
-    moved_pictures: u32,
-    gops: Gops,
-    segment_start_ms: i64,
-    segment_bytes: usize,
-    is_segment_open: bool,
-    longest_part_ms: i64,
-    part: OpenPart,
-    sound_came_at_ms: i64,
-    /// Reused from part to part.
-    sound_samples: Vec<Sample>,
-}
-
-#[derive(Debug)]
-struct Held {
-    decode_ms: i64,
-    composition_ms: i64,
-    is_key: bool,
-    data: Bytes,
-}
-
-#[derive(Debug, Default)]
-struct OpenPart {
-    start_ms: i64,
-    end_ms: i64,
-    first_decode_ms: i64,
-    is_independent: bool,
-    samples: Vec<Sample>,
-}
-
-impl OpenPart {
-    fn length_ms(&self) -> i64 {
-        self.end_ms - self.start_ms
-    }
 }
 
 impl Cutter {
@@ -245,7 +183,8 @@ impl Cutter {
     /// Writes out all that is held back.
     pub(super) fn end_epoch(&mut self) -> Result<(), MediaRefusal> {
         if let Some(held) = self.epoch.as_mut().and_then(|epoch| epoch.held.take()) {
-            let duration_ms = self.epoch.as_ref().map_or(33, |epoch| epoch.last_duration_ms);
+            let usual_ms = self.epoch.as_ref().map_or(33, Epoch::usual_duration_ms);
+            let duration_ms = usual_ms.min(MAX_LAST_PICTURE_MS);
             self.place(held, duration_ms)?;
         }
         self.end_segment()?;
@@ -257,34 +196,9 @@ impl Cutter {
     }
 
     fn begin_epoch(&mut self, first: Picture, configs: Configs<'_>) {
-        let begins_ms = self.end_ms;
-        let begins_at = OffsetDateTime::now_utc();
-        let begins_at = self.ends_at.map_or(begins_at, |ends_at| begins_at.max(ends_at));
-        self.epoch = Some(Epoch {
-            video: Arc::clone(configs.video),
-            sound: configs.audio.map(|config| Sound::new(Arc::clone(config), begins_ms + first.composition_ms)),
-            is_init_due: true,
-            offset_ms: begins_ms - first.time_ms,
-            begins_ms,
-            begins_at,
-            reorder_ms: first.composition_ms.max(0),
-            held: Some(Held {
-                decode_ms: begins_ms,
-                composition_ms: first.composition_ms,
-                is_key: true,
-                data: first.data,
-            }),
-            last_duration_ms: 33,
-            moved_pictures: 0,
-            gops: Gops::new(begins_ms),
-            segment_start_ms: begins_ms,
-            segment_bytes: 0,
-            is_segment_open: false,
-            longest_part_ms: 0,
-            part: OpenPart { start_ms: begins_ms, end_ms: begins_ms, ..OpenPart::default() },
-            sound_came_at_ms: begins_ms,
-            sound_samples: Vec::new(),
-        });
+        let now = OffsetDateTime::now_utc();
+        let begins_at = self.ends_at.map_or(now, |ends_at| now.max(ends_at));
+        self.epoch = Some(Epoch::new(self.end_ms, begins_at, first, configs));
     }
 
     /// A key frame has come, and all before it is placed.
@@ -322,10 +236,17 @@ impl Cutter {
         let (part_limit_ms, segment_limit_ms) = (self.part_limit_ms(), self.segment_limit_ms());
         let Some(epoch) = &self.epoch else { return Ok(()) };
         let segment_ms = epoch.part.end_ms - epoch.segment_start_ms;
+        let part_ms = epoch.part.length_ms();
         if segment_ms > 0 && segment_ms + duration_ms > segment_limit_ms {
             self.end_segment()?;
-        } else if epoch.part.length_ms() > 0 && epoch.part.length_ms() + duration_ms > part_limit_ms {
-            self.end_part(epoch.part.end_ms)?;
+        } else if part_ms > 0 && part_ms + duration_ms > part_limit_ms {
+            // A part that would be too short takes the picture in and is cut under it. While the part target is not out
+            // yet, it will be what even pictures need.
+            let is_long_enough = part_ms * 100 >= part_limit_ms * MIN_PART_PERCENT;
+            let is_even = duration_ms * 2 <= epoch.usual_duration_ms() * 3;
+            if is_long_enough || (self.timing.is_none() && is_even) {
+                self.end_part(epoch.part.end_ms)?;
+            }
         }
         let Some(epoch) = &mut self.epoch else { return Ok(()) };
         epoch.add(held, duration_ms);
@@ -339,38 +260,48 @@ impl Cutter {
     fn end_full_parts(&mut self, duration_ms: i64) -> Result<(), MediaRefusal> {
         let limit_ms = self.part_limit_ms();
         let target_ms = limit_ms - PART_SLACK_MS;
-        // A picture that lasts longer than a part: the parts under it have sound, if there is any.
+        // Parts that end under a picture, and such as lie under it altogether: these have sound alone. Where there is
+        // none, nothing can be in them, and one part is too long.
         while let Some(epoch) = &self.epoch
             && epoch.part.length_ms() > limit_ms
-            && epoch.sound.as_ref().is_some_and(|sound| sound.reaches(epoch.part.start_ms + 2 * target_ms))
+            && epoch.can_be_cut_at(epoch.part.start_ms + target_ms, target_ms)
         {
-            self.end_part(epoch.part.start_ms + target_ms)?;
+            if !self.end_part(epoch.part.start_ms + target_ms)? {
+                break;
+            }
         }
         let Some(epoch) = &self.epoch else { return Ok(()) };
         let length_ms = epoch.part.length_ms();
         let is_full = length_ms + duration_ms > limit_ms && length_ms * 100 >= limit_ms * MIN_PART_PERCENT;
-        if is_full { self.end_part(epoch.part.end_ms) } else { Ok(()) }
+        if is_full {
+            self.end_part(epoch.part.end_ms)?;
+        }
+        Ok(())
     }
 
-    /// Writes the part up to this time; what is declared of a picture beyond it belongs to the next part.
-    fn end_part(&mut self, until_ms: i64) -> Result<(), MediaRefusal> {
-        let Some(epoch) = &mut self.epoch else { return Ok(()) };
+    /// Writes the part up to this time; what is declared of a picture beyond it belongs to the next part. Says whether
+    /// there was anything to write.
+    fn end_part(&mut self, until_ms: i64) -> Result<bool, MediaRefusal> {
+        let limit_ms = self.part_limit_ms();
+        let Some(epoch) = &mut self.epoch else { return Ok(false) };
         let Some((is_independent, bytes)) = epoch.write_part(self.next_part, until_ms) else {
-            return Ok(());
+            return Ok(false);
         };
         let duration_ms = until_ms - epoch.part.start_ms;
         let start = (!epoch.is_segment_open).then(|| epoch.start_segment());
-        epoch.longest_part_ms = epoch.longest_part_ms.max(duration_ms);
+        epoch.part_lengths.count(duration_ms, limit_ms);
         epoch.part.start_ms = until_ms;
         epoch.part.is_independent = false;
         self.next_part += 1;
         let duration_ms = u32::try_from(duration_ms).unwrap_or(0);
         let part = NewPart { start, duration_ms, is_independent, end_ms: until_ms, bytes };
-        self.broadcast.write(self.writer, |window| window.add_part(part))
+        self.broadcast.write(self.writer, |window| window.add_part(part))?;
+        Ok(true)
     }
 
     /// Ends the segment; with the first one the playlist comes out.
     fn end_segment(&mut self) -> Result<(), MediaRefusal> {
+        let part_limit_ms = self.part_limit_ms();
         let Some(end_ms) = self.epoch.as_ref().map(|epoch| epoch.part.end_ms) else { return Ok(()) };
         if self.epoch.as_ref().is_some_and(|epoch| epoch.part.length_ms() > 0) {
             self.end_part(end_ms)?;
@@ -379,19 +310,26 @@ impl Cutter {
         if !epoch.is_segment_open {
             return Ok(());
         }
-        let length_ms = end_ms - epoch.segment_start_ms;
+        let length_ms = epoch.part.start_ms - epoch.segment_start_ms;
         epoch.is_segment_open = false;
-        epoch.segment_start_ms = end_ms;
+        // Time in which nothing began is left to the next segment.
+        epoch.segment_start_ms = epoch.part.start_ms;
         epoch.segment_bytes = 0;
         self.ends_at = Some(epoch.at(end_ms));
         self.segments += 1;
         if length_ms >= MIN_SEGMENT_MS {
             self.breaks = self.breaks.saturating_sub(1);
         }
-        let timing = *self.timing.get_or_insert_with(|| Timing {
-            // A group may be a little longer than the one measured.
-            target_duration_s: (length_ms + 899).div_euclid(1_000).clamp(2, 4) as u32,
-            part_target_ms: (epoch.longest_part_ms + PART_SLACK_MS).clamp(1, MAX_FIRST_SEGMENT_MS) as u32,
+        let timing = *self.timing.get_or_insert_with(|| {
+            let part_target_ms = match length_ms >= MIN_SEGMENT_MS {
+                true => epoch.part_lengths.target_ms().unwrap_or(part_limit_ms),
+                false => part_limit_ms,
+            };
+            Timing {
+                // A group may be a little longer than the one measured.
+                target_duration_s: (length_ms + 899).div_euclid(1_000).clamp(2, 4) as u32,
+                part_target_ms: part_target_ms.clamp(1, MAX_FIRST_SEGMENT_MS) as u32,
+            }
         });
         self.broadcast.write(self.writer, |window| {
             window.timing = Some(timing);
@@ -411,103 +349,5 @@ impl Cutter {
             Some(timing) => i64::from(timing.target_duration_s) * 1_000 + SEGMENT_SLACK_MS,
             None => MAX_FIRST_SEGMENT_MS,
         }
-    }
-}
-
-impl Epoch {
-    /// Puts a picture after the one that is held.
-    fn follow(&mut self, picture: Picture) -> Result<Held, MediaRefusal> {
-        let wanted_ms = picture.time_ms + self.offset_ms;
-        let earliest_ms = self.held.as_ref().map_or(self.part.end_ms, |held| held.decode_ms + 1);
-        let decode_ms = wanted_ms.max(earliest_ms);
-        if decode_ms == wanted_ms {
-            self.moved_pictures = 0;
-        } else {
-            self.moved_pictures += 1;
-            if self.moved_pictures > MAX_MOVED_PICTURES {
-                return Err(MediaRefusal::ErraticTimestamps);
-            }
-        }
-        Ok(Held {
-            decode_ms,
-            // It is still shown when the encoder meant it to be.
-            composition_ms: picture.composition_ms - (decode_ms - wanted_ms),
-            is_key: picture.is_key,
-            data: picture.data,
-        })
-    }
-
-    fn add(&mut self, held: Held, duration_ms: i64) {
-        let part = &mut self.part;
-        if part.samples.is_empty() {
-            part.first_decode_ms = held.decode_ms;
-        }
-        part.end_ms = held.decode_ms + duration_ms;
-        part.is_independent |= held.is_key;
-        self.segment_bytes += held.data.len();
-        self.last_duration_ms = duration_ms;
-        part.samples.push(Sample {
-            duration: (duration_ms * TICKS_PER_MS) as u32,
-            composition: (held.composition_ms * TICKS_PER_MS) as i32,
-            is_sync: held.is_key,
-            data: held.data,
-        });
-    }
-
-    /// Writes the fragment with the pictures that are there and the sound that belongs to them; `None` when there is
-    /// neither.
-    fn write_part(&mut self, number: u64, until_ms: i64) -> Option<(bool, Bytes)> {
-        if self.is_init_due && self.sound.as_ref().is_some_and(|sound| !sound.is_waiting()) {
-            // It was announced and has not come. Players would wait for it.
-            self.sound = None;
-        }
-        let mut sound_start = 0;
-        self.sound_samples.clear();
-        if let Some(sound) = &mut self.sound {
-            let sound_until_ms = until_ms + self.reorder_ms;
-            if until_ms - self.sound_came_at_ms > SILENCE_AFTER_MS {
-                sound.fill_until(sound_until_ms);
-            }
-            sound_start = sound.take_until(sound_until_ms, &mut self.sound_samples);
-        }
-        let part = &mut self.part;
-        if part.samples.is_empty() && self.sound_samples.is_empty() {
-            return None;
-        }
-        let video = Run { decode_time: (part.first_decode_ms * TICKS_PER_MS) as u64, samples: &part.samples };
-        let audio = Run { decode_time: sound_start as u64, samples: &self.sound_samples };
-        let bytes = fragment::write(number as u32, video, audio);
-        self.sound_samples.clear();
-        part.samples.clear();
-        Some((part.is_independent, bytes))
-    }
-
-    fn start_segment(&mut self) -> SegmentStart {
-        self.is_segment_open = true;
-        let starts_at = self.at(self.segment_start_ms);
-        let init = std::mem::take(&mut self.is_init_due).then(|| self.init_media());
-        SegmentStart { starts_at, init }
-    }
-
-    fn init_media(&self) -> InitMedia {
-        let audio = self.sound.as_ref().map(Sound::config);
-        let mut codecs = self.video.codec();
-        if let Some(audio) = audio {
-            codecs.push(',');
-            codecs.push_str(&audio.codec());
-        }
-        InitMedia {
-            bytes: init::write(&self.video, audio),
-            codecs,
-            width: self.video.width,
-            height: self.video.height,
-            // Without timing in the stream, the last picture's duration has to do.
-            frame_rate: self.video.frame_rate.unwrap_or(1_000.0 / self.last_duration_ms.max(1) as f64),
-        }
-    }
-
-    /// A time of the broadcast on the wall's clock.
-    fn at(&self, time_ms: i64) -> OffsetDateTime {
-        self.begins_at + time::Duration::milliseconds(time_ms - self.begins_ms)
     }
 }

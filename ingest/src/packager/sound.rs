@@ -76,9 +76,15 @@ impl Sound {
     }
 
     /// Whether a frame waits that begins before this time.
+    pub(super) fn begins_before(&self, time_ms: i64) -> bool {
+        let limit = self.samples(time_ms);
+        self.is_waiting() && self.span.is_some_and(|span| span.start < limit)
+    }
+
+    /// Whether frames wait, and the last of them ends at this time or later.
     pub(super) fn reaches(&self, time_ms: i64) -> bool {
         let limit = self.samples(time_ms);
-        self.span.is_some_and(|span| !self.queue.is_empty() && span.end >= limit)
+        self.is_waiting() && self.span.is_some_and(|span| span.end >= limit)
     }
 
     /// Where the sound ends, rounded up.

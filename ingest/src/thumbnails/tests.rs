@@ -1,1 +1,53 @@
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use super::*;
+
+fn tool(folder: &Path, script: &str) -> Tool {
+    let program = folder.join("ffmpeg");
+    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    Tool { program: program.into(), timeout: Duration::from_millis(500) }
+}
+
+fn key_frame() -> KeyFrame {
+    // More than a pipe holds, so that a program that does not read is noticed.
+    KeyFrame { init: Bytes::from_static(b"init"), fragment: vec![0; 1 << 20].into() }
+}
+
+async fn failure(script: &str) -> ThumbnailError {
+    let folder = tempfile::tempdir().unwrap();
+    tool(folder.path(), script).picture(key_frame()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_program_that_fails_is_quoted() {
+    let error = failure("echo 'moov atom not found' >&2; exit 1").await;
+    assert!(error.to_string().contains("moov atom not found"), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let tool = tool(folder.path(), &format!("echo $$ > {}; exec sleep 600", pid_file.display()));
+    let error = tool.picture(key_frame()).await.unwrap_err();
+    assert!(matches!(error, ThumbnailError::TimedOut(_)), "{error}");
+    let process = format!("/proc/{}/comm", fs::read_to_string(pid_file).unwrap().trim());
+    let started = std::time::Instant::now();
+    while Path::new(&process).exists() {
+        assert!(started.elapsed() < Duration::from_secs(10), "it is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_writes_something_else_is_not_believed() {
+    let error = failure("cat > /dev/null; echo hello").await;
+    assert!(matches!(error, ThumbnailError::Failed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_is_an_error() {
+    let tool = Tool { program: "/nonexistent/ffmpeg".into(), timeout: TIMEOUT };
+    assert!(matches!(tool.picture(key_frame()).await, Err(ThumbnailError::Run(_))));
+}

@@ -1,0 +1,242 @@
+//! A stretch of a stream without a break in times and tracks: what is known of it, and the part and segment that grow.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use super::{
+    MediaRefusal,
+    cutter::{Configs, Picture},
+    gops::Gops,
+    sound::Sound,
+    window::{InitMedia, SegmentStart},
+};
+use crate::media::{
+    avc::AvcConfig,
+    fragment::{self, Run, Sample, VIDEO_TIMESCALE},
+    init,
+};
+
+/// A part's pictures last this much more or less by a millisecond clock.
+pub(super) const PART_SLACK_MS: i64 = 5;
+/// So many pictures in a row whose time had to be moved are no accident.
+const MAX_MOVED_PICTURES: u32 = 250;
+/// Without sound for this long, silence goes out.
+const SILENCE_AFTER_MS: i64 = 1_000;
+
+const TICKS_PER_MS: i64 = VIDEO_TIMESCALE as i64 / 1_000;
+
+#[derive(Debug)]
+pub(super) struct Epoch {
+    pub video: Arc<AvcConfig>,
+    pub sound: Option<Sound>,
+    /// Not written yet: whether sound comes is known with the first part.
+    pub is_init_due: bool,
+    /// From the encoder's times to the broadcast's.
+    pub offset_ms: i64,
+    pub begins_ms: i64,
+    pub begins_at: OffsetDateTime,
+    /// Presentation less decode time of the first picture: sound is presented when it is decoded.
+    pub reorder_ms: i64,
+    /// The last picture, whose duration is known when the next comes.
+    pub held: Option<Held>,
+    last_durations_ms: [i64; 2],
+    pub moved_pictures: u32,
+    pub gops: Gops,
+    pub segment_start_ms: i64,
+    pub segment_bytes: usize,
+    pub is_segment_open: bool,
+    pub part_lengths: PartLengths,
+    pub part: OpenPart,
+    pub sound_came_at_ms: i64,
+    /// Reused from part to part.
+    pub sound_samples: Vec<Sample>,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub decode_ms: i64,
+    pub composition_ms: i64,
+    pub is_key: bool,
+    pub data: Bytes,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct OpenPart {
+    pub start_ms: i64,
+    pub end_ms: i64,
+    pub first_decode_ms: i64,
+    pub is_independent: bool,
+    pub samples: Vec<Sample>,
+}
+
+/// The lengths of an epoch's parts, from which the part target is made.
+#[derive(Debug, Default)]
+pub(super) struct PartLengths {
+    longest_within_limit_ms: i64,
+    longest_ms: i64,
+}
+
+impl PartLengths {
+    pub(super) fn count(&mut self, length_ms: i64, limit_ms: i64) {
+        self.longest_ms = self.longest_ms.max(length_ms);
+        if length_ms <= limit_ms {
+            self.longest_within_limit_ms = self.longest_within_limit_ms.max(length_ms);
+        }
+    }
+
+    /// What even pictures fill; a single stall does not make all parts longer, but pictures that last longer than a part
+    /// do. `None` before the first part.
+    pub(super) fn target_ms(&self) -> Option<i64> {
+        let length_ms = if self.longest_within_limit_ms > 0 { self.longest_within_limit_ms } else { self.longest_ms };
+        (length_ms > 0).then_some(length_ms + PART_SLACK_MS)
+    }
+}
+
+impl OpenPart {
+    pub(super) fn length_ms(&self) -> i64 {
+        self.end_ms - self.start_ms
+    }
+}
+
+impl Epoch {
+    /// Begins with a key frame at this time.
+    pub(super) fn new(begins_ms: i64, begins_at: OffsetDateTime, first: Picture, configs: Configs<'_>) -> Self {
+        Self {
+            video: Arc::clone(configs.video),
+            sound: configs.audio.map(|config| Sound::new(Arc::clone(config), begins_ms + first.composition_ms)),
+            is_init_due: true,
+            offset_ms: begins_ms - first.time_ms,
+            begins_ms,
+            begins_at,
+            reorder_ms: first.composition_ms.max(0),
+            held: Some(Held {
+                decode_ms: begins_ms,
+                composition_ms: first.composition_ms,
+                is_key: true,
+                data: first.data,
+            }),
+            last_durations_ms: [33; 2],
+            moved_pictures: 0,
+            gops: Gops::new(begins_ms),
+            segment_start_ms: begins_ms,
+            segment_bytes: 0,
+            is_segment_open: false,
+            part_lengths: PartLengths::default(),
+            part: OpenPart { start_ms: begins_ms, end_ms: begins_ms, ..OpenPart::default() },
+            sound_came_at_ms: begins_ms,
+            sound_samples: Vec::new(),
+        }
+    }
+
+    /// Puts a picture after the one that is held.
+    pub(super) fn follow(&mut self, picture: Picture) -> Result<Held, MediaRefusal> {
+        let wanted_ms = picture.time_ms + self.offset_ms;
+        let earliest_ms = self.held.as_ref().map_or(self.part.end_ms, |held| held.decode_ms + 1);
+        let decode_ms = wanted_ms.max(earliest_ms);
+        if decode_ms == wanted_ms {
+            self.moved_pictures = 0;
+        } else {
+            self.moved_pictures += 1;
+            if self.moved_pictures > MAX_MOVED_PICTURES {
+                return Err(MediaRefusal::ErraticTimestamps);
+            }
+        }
+        Ok(Held {
+            decode_ms,
+            // It is still shown when the encoder meant it to be.
+            composition_ms: picture.composition_ms - (decode_ms - wanted_ms),
+            is_key: picture.is_key,
+            data: picture.data,
+        })
+    }
+
+    pub(super) fn add(&mut self, held: Held, duration_ms: i64) {
+        let part = &mut self.part;
+        if part.samples.is_empty() {
+            part.first_decode_ms = held.decode_ms;
+        }
+        part.end_ms = held.decode_ms + duration_ms;
+        part.is_independent |= held.is_key;
+        self.segment_bytes += held.data.len();
+        self.last_durations_ms = [self.last_durations_ms[1], duration_ms];
+        part.samples.push(Sample {
+            duration: (duration_ms * TICKS_PER_MS) as u32,
+            composition: (held.composition_ms * TICKS_PER_MS) as i32,
+            is_sync: held.is_key,
+            data: held.data,
+        });
+    }
+
+    /// How long pictures last at present; a single stall does not count.
+    pub(super) fn usual_duration_ms(&self) -> i64 {
+        self.last_durations_ms[0].min(self.last_durations_ms[1])
+    }
+
+    /// Whether the part can end here: there is something in it, and the next will have something in it too.
+    pub(super) fn can_be_cut_at(&self, time_ms: i64, target_ms: i64) -> bool {
+        let has_picture = !self.part.samples.is_empty() && self.part.first_decode_ms < time_ms;
+        let has_sound = self.sound.as_ref().is_some_and(|sound| sound.begins_before(time_ms));
+        let rest_ms = self.part.end_ms - time_ms;
+        let has_rest = self.sound.as_ref().is_some_and(|sound| sound.reaches(time_ms + target_ms));
+        (has_picture || has_sound) && (rest_ms < target_ms || has_rest)
+    }
+
+    /// Writes the fragment with the pictures that are there and the sound that belongs to them; `None` when there is
+    /// neither.
+    pub(super) fn write_part(&mut self, number: u64, until_ms: i64) -> Option<(bool, Bytes)> {
+        if self.is_init_due && self.sound.as_ref().is_some_and(|sound| !sound.is_waiting()) {
+            // It was announced and has not come. Players would wait for it.
+            self.sound = None;
+        }
+        let mut sound_start = 0;
+        self.sound_samples.clear();
+        if let Some(sound) = &mut self.sound {
+            let sound_until_ms = until_ms + self.reorder_ms;
+            if until_ms - self.sound_came_at_ms > SILENCE_AFTER_MS {
+                sound.fill_until(sound_until_ms);
+            }
+            sound_start = sound.take_until(sound_until_ms, &mut self.sound_samples);
+        }
+        let part = &mut self.part;
+        if part.samples.is_empty() && self.sound_samples.is_empty() {
+            return None;
+        }
+        let video = Run { decode_time: (part.first_decode_ms * TICKS_PER_MS) as u64, samples: &part.samples };
+        let audio = Run { decode_time: sound_start as u64, samples: &self.sound_samples };
+        let bytes = fragment::write(number as u32, video, audio);
+        self.sound_samples.clear();
+        part.samples.clear();
+        Some((part.is_independent, bytes))
+    }
+
+    pub(super) fn start_segment(&mut self) -> SegmentStart {
+        self.is_segment_open = true;
+        let starts_at = self.at(self.segment_start_ms);
+        let init = std::mem::take(&mut self.is_init_due).then(|| self.init_media());
+        SegmentStart { starts_at, init }
+    }
+
+    pub(super) fn init_media(&self) -> InitMedia {
+        let audio = self.sound.as_ref().map(Sound::config);
+        let mut codecs = self.video.codec();
+        if let Some(audio) = audio {
+            codecs.push(',');
+            codecs.push_str(&audio.codec());
+        }
+        InitMedia {
+            bytes: init::write(&self.video, audio),
+            codecs,
+            width: self.video.width,
+            height: self.video.height,
+            // Without timing in the stream, the last picture's duration has to do.
+            frame_rate: self.video.frame_rate.unwrap_or(1_000.0 / self.usual_duration_ms().max(1) as f64),
+        }
+    }
+
+    /// A time of the broadcast on the wall's clock.
+    pub(super) fn at(&self, time_ms: i64) -> OffsetDateTime {
+        self.begins_at + time::Duration::milliseconds(time_ms - self.begins_ms)
+    }
+}
