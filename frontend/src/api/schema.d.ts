@@ -533,7 +533,13 @@ export interface components {
              * @example account:01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
              */
             actor: string;
-            /** @description The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`. */
+            /**
+             * @description The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`.
+             * @example {
+             *       "handle": "river_talks",
+             *       "title": "Talks by the river"
+             *     }
+             */
             data: Record<string, never>;
             /**
              * @description Unique within `source`: the subject and the event's place among the events of that subject.
@@ -1340,7 +1346,7 @@ export interface operations {
             };
             header?: {
                 /** @description An `ETag` from before: 304 when nothing has changed. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path?: never;
             cookie?: never;
@@ -1408,7 +1414,13 @@ export interface operations {
     create_channel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1519,7 +1531,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description An `ETag` from before: 304 when nothing has changed. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
                 /**
@@ -1596,7 +1608,7 @@ export interface operations {
                  * @description The `version` that the edit was made from, in quotes.
                  * @example "1"
                  */
-                "If-Match"?: string | null;
+                "If-Match"?: string;
             };
             path: {
                 /**
@@ -1897,7 +1909,13 @@ export interface operations {
     rotate_stream_key: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /**
+                 * @description A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /**
                  * @description The channel's handle, in any case.
@@ -2064,7 +2082,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description An `ETag` from before: 304 when nothing has changed. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2132,7 +2150,7 @@ export interface operations {
             };
             header?: {
                 /** @description An `ETag` from before: 304 when nothing has changed. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2193,7 +2211,7 @@ export interface operations {
             query?: never;
             header?: {
                 /** @description An `ETag` from before: 304 when nothing has changed. */
-                "If-None-Match"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
                 /**
