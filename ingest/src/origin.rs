@@ -23,7 +23,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{HeaderMap, Method, Uri},
     response::Response,
     routing::any,
@@ -87,24 +87,25 @@ impl Broadcasts {
 ///
 /// Answers are compressed where that helps and carry their own CORS headers: no layer needs to add either.
 pub fn router(broadcasts: Broadcasts, storage: Storage) -> Router {
-    let origin = Origin { broadcasts, storage };
+    let origin = Arc::new(Origin { broadcasts, storage });
     Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origin)
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Origin {
     broadcasts: Broadcasts,
     storage: Storage,
 }
 
-async fn answer(State(origin): State<Origin>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    if method == Method::OPTIONS {
+async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
+    if request.method == Method::OPTIONS {
         return reply::preflight();
     }
-    if method != Method::GET && method != Method::HEAD {
+    if request.method != Method::GET && request.method != Method::HEAD {
         return Problem::METHOD_NOT_ALLOWED.into_response();
     }
-    match origin.find(&uri, &headers).await {
+    match origin.find(&request.uri, &request.headers).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }

@@ -4,7 +4,7 @@
 //! An object is found by its [`Key`], a relative path of plain names. Putting is atomic: a reader sees the old object
 //! or the new one, never half of it, and a crash leaves one of the two.
 //!
-//! To add a back end: a module beside [`disk`](self) with the four operations, a variant of `Backend` and a
+//! To add a back end: a module beside `disk` with the four operations, a variant of `Backend` and a
 //! constructor here; every error names the operation and the key.
 
 mod disk;
