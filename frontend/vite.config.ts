@@ -11,6 +11,23 @@ const proxy = Object.fromEntries(
   ['/api', '/live', '/healthz', '/docs'].map((path) => [path, { target: server, changeOrigin: false }]),
 )
 
+/** The policy under which the binary serves the page, so that a preview fails where the product would. */
+const policy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self' 'unsafe-inline'",
+  "img-src 'self' data: blob:",
+  "font-src 'self'",
+  "connect-src 'self'",
+  "media-src 'self' blob:",
+  "worker-src 'self'",
+  "manifest-src 'self'",
+  "object-src 'none'",
+  "base-uri 'none'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join('; ')
+
 export default defineConfig({
   plugins: [
     babel({ plugins: ['@lingui/babel-plugin-lingui-macro'], parserOpts: { plugins: ['jsx', 'typescript'] } }),
@@ -25,9 +42,27 @@ export default defineConfig({
     // The policy of the page allows no data: fonts, and small files are cheap over one connection.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: {
+      output: {
+        // What changes seldom keeps its name from release to release. The rest splits itself by page.
+        codeSplitting: {
+          groups: [
+            {
+              name: 'framework',
+              test: /node_modules[\\/](react|react-dom|scheduler|@tanstack|@lingui|openapi-[a-z-]+|use-sync-external-store)[\\/]/,
+              priority: 3,
+            },
+            { name: 'hls', test: /node_modules[\\/]hls\.js[\\/]/, priority: 2 },
+            { name: 'forms', test: /node_modules[\\/](zod|react-hook-form|@hookform)[\\/]/, priority: 1 },
+          ],
+        },
+      },
+    },
+    // hls.js alone is larger than the default limit, and travels only with a player.
+    chunkSizeWarningLimit: 600,
   },
   server: { proxy },
-  preview: { proxy },
+  preview: { proxy, headers: { 'content-security-policy': policy } },
   test: {
     environment: 'happy-dom',
     environmentOptions: { happyDOM: { url: 'http://weir.test/' } },

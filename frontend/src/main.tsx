@@ -5,16 +5,12 @@ import { QueryClientProvider } from '@tanstack/react-query'
 import { RouterProvider } from '@tanstack/react-router'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
-import { config } from 'zod'
 import { provideCredentials } from './api/client'
 import { connection } from './api/connection'
 import { activateLanguage, preferredLanguage } from './app/languages'
 import { createWeirQueryClient } from './app/query'
 import { createWeirRouter } from './app/router'
 import { session } from './features/accounts/session'
-
-// Zod would otherwise try to compile checks, which the page's policy reports as a violation.
-config({ jitless: true })
 
 provideCredentials({ accessToken: session.accessToken, renew: session.renew })
 void session.ready()
@@ -39,6 +35,8 @@ if (place === null) throw new Error('the page has no #root')
 // The server's title is for those who run no scripts; from here on each page has its own.
 document.querySelector('head > title')?.remove()
 
+// The page's code and data travel beside its texts, not after them.
+void router.load()
 await activateLanguage(preferredLanguage())
 createRoot(place).render(
   <StrictMode>

@@ -17,12 +17,12 @@ export function AccountMenu() {
   if (state.status === 'signed-out') {
     return (
       <>
-        <ButtonLook kind="bare" className="hidden min-[26rem]:inline-flex">
+        <ButtonLook kind="bare">
           <Link to="/sign-in">
             <Trans>Sign in</Trans>
           </Link>
         </ButtonLook>
-        <ButtonLook kind="primary">
+        <ButtonLook kind="primary" className="max-[26rem]:hidden">
           <Link to="/register">
             <Trans>Register</Trans>
           </Link>
@@ -45,7 +45,7 @@ export function AccountMenu() {
 
   return (
     <>
-      <ButtonLook kind="bare" className="hidden sm:inline-flex">
+      <ButtonLook kind="bare" className="max-sm:hidden">
         <Link to="/dashboard">
           <Trans>Dashboard</Trans>
         </Link>

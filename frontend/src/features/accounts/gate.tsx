@@ -1,5 +1,6 @@
 import type { ReactNode } from 'react'
 import { Mark } from '@/ui/logo'
+import { River } from '@/ui/river'
 
 /** The frame of the pages through which one comes in. */
 export function Gate({
@@ -24,34 +25,11 @@ export function Gate({
         </div>
       </div>
       <div aria-hidden className="relative hidden overflow-hidden border-l lg:block">
-        <River />
+        <div className="absolute inset-0 bg-raised">
+          <River className="size-full" />
+        </div>
+        <Mark className="absolute bottom-10 left-10 size-10 text-text" />
       </div>
-    </div>
-  )
-}
-
-/** Water going over a weir, drawn in the colours of the theme. */
-function River() {
-  const lines = Array.from({ length: 15 }, (_, index) => index)
-  return (
-    <div className="absolute inset-0 bg-raised">
-      <svg viewBox="0 0 800 900" preserveAspectRatio="xMidYMid slice" className="size-full">
-        <g fill="none" stroke="var(--accent)" strokeLinecap="round">
-          {lines.map((line) => {
-            const top = 212 + line * 15
-            const shift = line * 11
-            return (
-              <path
-                key={line}
-                d={`M-20 ${top} C 80 ${top - 9}, 150 ${top + 9}, ${240 - shift / 3} ${top} C ${400 - shift} ${top - 4}, ${352 - shift} ${top + 330}, ${520 - shift} ${top + 334} C 600 ${top + 336}, 660 ${top + 322}, 820 ${top + 332}`}
-                strokeWidth={line % 4 === 0 ? 3 : 1.4}
-                opacity={0.75 - line * 0.042}
-              />
-            )
-          })}
-        </g>
-      </svg>
-      <Mark className="absolute bottom-10 left-10 size-10 text-text" />
     </div>
   )
 }

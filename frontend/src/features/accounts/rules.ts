@@ -1,6 +1,6 @@
 import type { I18n } from '@lingui/core'
 import { msg } from '@lingui/core/macro'
-import { z } from 'zod'
+import { z } from '@/ui/checks'
 
 /** The rules of usernames and handles: told before the server has to refuse. */
 export function nameRule(i18n: I18n) {

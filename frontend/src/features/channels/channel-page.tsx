@@ -51,7 +51,15 @@ function Watch({ handle, loadingLabel }: { handle: string; loadingLabel: string 
     refetchOnWindowFocus: 'always',
   })
 
-  if (channel.isPending) return <WatchSkeleton label={loadingLabel} />
+  if (channel.isPending) {
+    return (
+      <>
+        <title>{`${handle} · Weir`}</title>
+        <h1 className="sr-only">{handle}</h1>
+        <WatchSkeleton label={loadingLabel} />
+      </>
+    )
+  }
   if (channel.data === undefined) {
     if (
       channel.error instanceof ProblemError &&
@@ -61,6 +69,8 @@ function Watch({ handle, loadingLabel }: { handle: string; loadingLabel: string 
     }
     return (
       <div className="page py-16">
+        <title>{`${handle} · Weir`}</title>
+        <h1 className="sr-only">{handle}</h1>
         <Failed
           error={channel.error}
           onRetry={() => void channel.refetch()}

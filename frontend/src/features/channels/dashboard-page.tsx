@@ -11,6 +11,7 @@ import { EncoderSettings } from '@/features/ingest/encoder-settings'
 import { HealthPanel } from '@/features/ingest/health-panel'
 import { useIngest } from '@/features/ingest/queries'
 import { ButtonLook } from '@/ui/button'
+import { classes } from '@/ui/classes'
 import { CopyField } from '@/ui/copy-field'
 import { Empty } from '@/ui/empty'
 import { Failed } from '@/ui/failed'
@@ -32,11 +33,21 @@ export function DashboardPage() {
   const state = useSession()
   const channel = useQuery({ ...channelQuery(handle), refetchInterval: 5000 })
 
-  if (channel.isPending) return <DashboardSkeleton label={t`Loading the dashboard`} />
+  if (channel.isPending) {
+    return (
+      <>
+        <title>{`${handle} · Weir`}</title>
+        <h1 className="sr-only">{handle}</h1>
+        <DashboardSkeleton label={t`Loading the dashboard`} />
+      </>
+    )
+  }
   if (channel.data === undefined) {
     if (channel.error instanceof ProblemError && channel.error.status === 404) return <NotFoundPage />
     return (
       <div className="page py-16">
+        <title>{`${handle} · Weir`}</title>
+        <h1 className="sr-only">{handle}</h1>
         <Failed
           error={channel.error}
           onRetry={() => void channel.refetch()}
@@ -58,7 +69,7 @@ function Dashboard({ channel }: { channel: Channel }) {
   const isLive = ingest.data?.state === 'live' || ingest.data?.state === 'reconnecting'
   const since = ingest.data?.connected_since ?? null
   return (
-    <div className="page max-w-[92rem] py-8 sm:py-10">
+    <div className="page max-w-[104rem] py-8 sm:py-10">
       <title>{t`${channel.title} · Dashboard · Weir`}</title>
       <div className="mb-7 flex flex-wrap items-center gap-x-4 gap-y-3">
         <div className="min-w-0 grow basis-64">
@@ -104,7 +115,7 @@ function Dashboard({ channel }: { channel: Channel }) {
             <DetailsForm channel={channel} />
           </Panel>
         </div>
-        <div className="flex min-w-0 flex-col gap-6">
+        <div className={classes('flex min-w-0 flex-col gap-6', !isLive && 'max-lg:order-first')}>
           <Panel title={<Trans>Go live</Trans>}>
             <div className="flex flex-col gap-5">
               <StreamKeyPanel handle={handle} />
@@ -166,7 +177,7 @@ function NotYours({ channel }: { channel: Channel }) {
 
 function DashboardSkeleton({ label }: { label: string }) {
   return (
-    <div role="status" aria-label={label} className="page max-w-[92rem] py-8 sm:py-10">
+    <div role="status" aria-label={label} className="page max-w-[104rem] py-8 sm:py-10">
       <Skeleton className="mb-8 h-12 w-72 max-w-full" />
       <div className="grid gap-6 lg:grid-cols-[minmax(0,1.55fr)_minmax(22rem,1fr)]">
         <Skeleton className="h-[34rem] !rounded-lg" />

@@ -1,6 +1,6 @@
 import type { I18n } from '@lingui/core'
 import { msg } from '@lingui/core/macro'
-import { z } from 'zod'
+import { z } from '@/ui/checks'
 
 export function titleRule(i18n: I18n) {
   return z

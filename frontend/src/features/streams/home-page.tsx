@@ -1,13 +1,12 @@
 import { Plural, Trans, useLingui } from '@lingui/react/macro'
 import { useInfiniteQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
-import { RadioTower } from 'lucide-react'
 import { useSession } from '@/features/accounts/session'
 import { OfflineChannels } from '@/features/channels/offline-channels'
 import { ButtonLook } from '@/ui/button'
-import { Empty } from '@/ui/empty'
 import { Failed } from '@/ui/failed'
 import { LoadMore } from '@/ui/load-more'
+import { River } from '@/ui/river'
 import { FeaturedCard } from './featured-card'
 import { LiveCard, LiveCardSkeleton } from './live-card'
 import { liveStreamsQuery } from './queries'
@@ -31,7 +30,7 @@ export function HomePage() {
           {count > 0 && (
             <p className="text-sm text-faint tabular-nums">
               {live.hasNextPage ? (
-                <Trans>more than {count} streams</Trans>
+                <Plural value={count} one="more than # stream" other="more than # streams" />
               ) : (
                 <Plural value={count} one="# stream" other="# streams" />
               )}
@@ -75,10 +74,15 @@ export function HomePage() {
 function NobodyLive() {
   const state = useSession()
   return (
-    <Empty
-      icon={<RadioTower />}
-      title={<Trans>Nobody is live right now</Trans>}
-      action={
+    <div className="relative overflow-hidden rounded-lg border bg-raised">
+      <River className="absolute inset-y-0 right-0 hidden h-full w-3/5 mask-l-from-30% md:block" />
+      <div className="relative flex max-w-xl flex-col items-start px-6 py-14 sm:px-12 sm:py-24">
+        <p className="text-xl font-semibold text-text">
+          <Trans>Nobody is live right now</Trans>
+        </p>
+        <p className="mt-3 mb-8 max-w-sm text-base text-soft">
+          <Trans>As soon as somebody starts a stream, it appears here by itself.</Trans>
+        </p>
         <ButtonLook kind="primary" size="large">
           {state.status === 'signed-in' ? (
             <Link to="/dashboard">
@@ -86,13 +90,11 @@ function NobodyLive() {
             </Link>
           ) : (
             <Link to="/register">
-              <Trans>Be the first: make an account</Trans>
+              <Trans>Make an account</Trans>
             </Link>
           )}
         </ButtonLook>
-      }
-    >
-      <Trans>As soon as somebody starts a stream, it appears here by itself.</Trans>
-    </Empty>
+      </div>
+    </div>
   )
 }

@@ -156,7 +156,7 @@ function LiveEdge({ source }: { source: LiveSource | null }) {
         aria-hidden
         className={classes('size-2 rounded-full', isBehind ? 'bg-on-picture-soft' : 'bg-live')}
       />
-      {isBehind ? <Trans>Go live</Trans> : <Trans>Live</Trans>}
+      {isBehind ? <Trans context="player">Go live</Trans> : <Trans>Live</Trans>}
       {latency !== null && (
         <span
           className="font-normal text-on-picture-soft tabular-nums max-[22rem]:hidden"

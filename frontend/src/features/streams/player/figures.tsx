@@ -1,5 +1,6 @@
 import { Trans, useLingui } from '@lingui/react/macro'
 import { X } from 'lucide-react'
+import { codecName } from '@/features/ingest/codec-name'
 import { useEffect, useState, type ReactNode } from 'react'
 import type { LiveSource, SourceFigures } from './live-source'
 
@@ -39,7 +40,7 @@ export function Figures({
       number(figures.bandwidthKbps === null ? null : figures.bandwidthKbps / 1000, 1, 'Mbit/s'),
     ],
     [t`Speed`, `${figures.playbackRate.toLocaleString(i18n.locale, { maximumFractionDigits: 2 })} ×`],
-    [t`Codecs`, figures.codecs ?? '–'],
+    [t`Codecs`, figures.codecs.length === 0 ? '–' : figures.codecs.map(codecName).join(' + ')],
   ]
   return (
     <section

@@ -29,7 +29,7 @@ export interface SourceFigures {
   bitrateKbps: number | null
   bandwidthKbps: number | null
   playbackRate: number
-  codecs: string | null
+  codecs: string[]
 }
 
 interface SourceEvents {
@@ -179,8 +179,7 @@ export class LiveSource {
       bandwidthKbps:
         hls === null || Number.isNaN(hls.bandwidthEstimate) ? null : hls.bandwidthEstimate / 1000,
       playbackRate: video.playbackRate,
-      codecs:
-        level === undefined ? null : [level.videoCodec, level.audioCodec].filter(Boolean).join(' + ') || null,
+      codecs: [level?.videoCodec, level?.audioCodec].filter((codec) => codec !== undefined),
     }
   }
 

@@ -208,7 +208,7 @@ export function Player({
         <Figures source={source} remark={remark} onClose={() => setShowsFigures(false)} />
       )}
       <Overlay state={state} hasShown={hasShown} isPaused={isPaused} onPlay={() => void source?.play()} />
-      {isSilenced && hasShown && !isGone && !isPreview && (
+      {isSilenced && hasShown && !isGone && !isPreview && !showsFigures && (
         <button
           type="button"
           onClick={() => setMuted(false)}

@@ -1,0 +1,299 @@
+import AxeBuilder from '@axe-core/playwright'
+import { mkdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test, type Page } from '@playwright/test'
+import { channelOf, liveChannelOf, liveIngest, signedIn, streamOf, waiting } from '../src/test/fixtures'
+import { drawMedia, serveApi, serveMedia, type Answer } from './pretence'
+
+/**
+ * Every page in every state, to be looked at, and judged by axe on the way (colours too).
+ * `WEIR_SHOTS` is where they go, `WEIR_SHOTS_LANGUAGE` their language (uk: the longest),
+ * `WEIR_SHOTS_ONLY` a part of the names to take alone.
+ */
+const out = process.env.WEIR_SHOTS ?? join(tmpdir(), 'weir-screenshots')
+const language = process.env.WEIR_SHOTS_LANGUAGE ?? 'uk'
+const only = process.env.WEIR_SHOTS_ONLY ?? ''
+const sizes = [
+  { width: 360, height: 740 },
+  { width: 768, height: 1024 },
+  { width: 1440, height: 900 },
+  { width: 2200, height: 1240 },
+]
+
+interface Shot {
+  name: string
+  path: string
+  as?: 'member'
+  answers?: Record<string, Answer>
+  /** Brings the page into the state, once it is there. */
+  until: (page: Page) => Promise<unknown>
+}
+
+const page0 = (items: object[], next: string | null = null) => ({ items, next_cursor: next })
+const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
+const titles: [string, string][] = [
+  ['marina', 'Night shift on the river'],
+  ['oksana_paints', 'Painting a whole wall in one go, and answering everything you ask'],
+  ['pixel_garden', 'Cellular automata until they die'],
+  ['le_petit_atelier', 'Reliure d’un vieux livre, de la couture à la couverture'],
+  ['chess_with_pavel', 'Блиц с подписчиками'],
+  ['kyiv_synth', 'Модульний синтезатор: нічна імпровізація'],
+  ['cook_slow', 'Bread, seven hours of it'],
+  ['rowing_club', 'Regatta, heats and finals'],
+]
+const liveNow = titles.map(([handle, title], index) =>
+  streamOf({
+    id: `${index}`,
+    handle,
+    title,
+    started_at: minutesAgo(7 + index * 41),
+    thumbnail_url: `/live/${index}/thumbnail.jpg`,
+  }),
+)
+const offline = [
+  'Chess on Sundays',
+  'Morning run',
+  'Code review, live',
+  'Radio without pictures',
+  'The aquarium',
+].map((title, index) => channelOf({ handle: `offline_${index}`, id: `off-${index}`, title }))
+const key = { stream_key: 'live_q7v2m4k9x1c8b3n6', rtmp_url: 'rtmp://stream.example.org:1935/live' }
+const channelAnswers = {
+  'GET channels/marina': channelOf(),
+  'GET channels/marina/stream-key': key,
+  'GET channels/marina/ingest': waiting,
+}
+const liveAnswers = {
+  'GET channels/marina': liveChannelOf({ thumbnail_url: '/live/0/thumbnail.jpg', live_stream_id: '0' }),
+  'GET streams/0': streamOf({ started_at: minutesAgo(94) }),
+  'GET streams?live=true': page0(liveNow),
+}
+const heading = (page: Page) => page.getByRole('heading', { level: 1 }).waitFor()
+
+const shots: Shot[] = [
+  {
+    name: 'home',
+    path: '/',
+    answers: { 'GET streams?live=true': page0(liveNow), 'GET channels?live=false': page0(offline) },
+    until: (page) => page.locator('article').first().waitFor(),
+  },
+  {
+    name: 'home-one',
+    path: '/',
+    answers: {
+      'GET streams?live=true': page0(liveNow.slice(0, 1)),
+      'GET channels?live=false': page0(offline.slice(0, 2)),
+    },
+    until: (page) => page.locator('article').first().waitFor(),
+  },
+  { name: 'home-empty', path: '/', until: heading },
+  {
+    name: 'home-loading',
+    path: '/',
+    answers: { 'GET streams?live=true': 'never', 'GET channels?live=false': 'never' },
+    until: heading,
+  },
+  {
+    name: 'home-error',
+    path: '/',
+    answers: { 'GET streams?live=true': { status: 500, code: 'internal' } },
+    until: (page) => page.getByRole('alert').first().waitFor(),
+  },
+  { name: 'register', path: '/register', until: heading },
+  {
+    name: 'register-administrator',
+    path: '/register?setup_token=38619he7kwyapr7q8jppqrhw',
+    until: async (page) => {
+      await page.locator('input[name=username]').fill('no good')
+      await page.locator('form button[type=submit]').click()
+      await page.locator('[aria-invalid]').first().waitFor()
+    },
+  },
+  {
+    name: 'sign-in-wrong',
+    path: '/sign-in?next=/dashboard',
+    answers: { 'POST auth/login': { status: 401, code: 'credentials_wrong' } },
+    until: async (page) => {
+      await page.locator('input[name=username]').fill('marina')
+      await page.locator('input[name=password]').fill('not this one')
+      await page.locator('form button[type=submit]').click()
+      await page.getByRole('alert').waitFor()
+    },
+  },
+  {
+    name: 'new-channel',
+    path: '/new-channel',
+    as: 'member',
+    until: async (page) => {
+      await page.locator('input[name=handle]').fill('Night_River')
+      await page.locator('input[name=title]').fill('Night shift on the river')
+    },
+  },
+  {
+    name: 'own-channels',
+    path: '/dashboard',
+    as: 'member',
+    answers: {
+      'GET channels': page0([
+        liveChannelOf(),
+        channelOf({ handle: 'second_channel', title: 'The other one' }),
+      ]),
+    },
+    until: (page) => page.locator('main li').first().waitFor(),
+  },
+  {
+    name: 'own-channels-none',
+    path: '/dashboard',
+    as: 'member',
+    answers: { 'GET channels': page0([]) },
+    until: heading,
+  },
+  {
+    name: 'dashboard-waiting',
+    path: '/dashboard/marina',
+    as: 'member',
+    answers: {
+      ...channelAnswers,
+      'GET channels/marina/ingest': {
+        ...waiting,
+        last_refusal: { code: 'key_unknown', message: '', at: minutesAgo(2) },
+      },
+    },
+    until: (page) => page.getByTestId('stream-key').waitFor(),
+  },
+  {
+    name: 'dashboard-live',
+    path: '/dashboard/marina',
+    as: 'member',
+    answers: {
+      ...channelAnswers,
+      'GET channels/marina': liveAnswers['GET channels/marina'],
+      'GET channels/marina/ingest': {
+        ...liveIngest,
+        connected_since: minutesAgo(94),
+        advice: [{ code: 'bitrate_varies', message: '' }],
+      },
+    },
+    until: isPlaying,
+  },
+  {
+    name: 'dashboard-new-key',
+    path: '/dashboard/marina',
+    as: 'member',
+    answers: channelAnswers,
+    until: async (page) => {
+      await page.locator('[data-testid=stream-key]').waitFor()
+      await page.locator('button:has(.lucide-refresh-cw)').click()
+      await page.getByRole('dialog').waitFor()
+    },
+  },
+  { name: 'watch-live', path: '/marina', answers: liveAnswers, until: isPlaying },
+  {
+    name: 'watch-figures',
+    path: '/marina',
+    answers: liveAnswers,
+    until: async (page) => {
+      await isPlaying(page)
+      await page.keyboard.press('s')
+      await page.mouse.move(200, 300)
+      await page.waitForTimeout(1200)
+    },
+  },
+  {
+    name: 'watch-offline',
+    path: '/marina',
+    answers: {
+      'GET channels/marina': channelOf(),
+      'GET streams?live=false': page0([
+        streamOf({ ended_at: minutesAgo(200), thumbnail_url: '/live/1/thumbnail.jpg' }),
+      ]),
+      'GET streams?live=true': page0(liveNow.slice(1, 4)),
+    },
+    until: (page) => page.getByTestId('offline-stage').locator('time').waitFor(),
+  },
+  {
+    name: 'watch-loading',
+    path: '/marina',
+    answers: { 'GET channels/marina': 'never' },
+    until: (page) => page.locator('.skeleton').first().waitFor(),
+  },
+  {
+    name: 'menu',
+    path: '/',
+    as: 'member',
+    answers: { 'GET streams?live=true': page0(liveNow) },
+    until: async (page) => {
+      await page.locator('article').first().waitFor()
+      await page.locator('header button').first().click()
+      await page.getByRole('menu').waitFor()
+    },
+  },
+  { name: 'not-found', path: '/no/such/page', until: (page) => page.locator('main p').first().waitFor() },
+]
+
+async function isPlaying(page: Page): Promise<void> {
+  await page.waitForFunction(() => {
+    const video = document.querySelector('video')
+    return video !== null && video.currentTime > 0 && video.readyState >= 3
+  })
+  await page.waitForTimeout(600)
+}
+
+test.beforeAll(() => {
+  drawMedia()
+  mkdirSync(out, { recursive: true })
+})
+
+for (const shot of shots.filter(({ name }) => name.includes(only))) {
+  for (const theme of ['dark', 'light'] as const) {
+    test(`${shot.name}, ${theme}`, async ({ browser }) => {
+      const context = await browser.newContext({
+        colorScheme: theme,
+        locale: language,
+        reducedMotion: 'reduce',
+      })
+      await context.addInitScript(
+        ({ chosen, isMember }) => {
+          localStorage.setItem('weir:language', chosen)
+          if (isMember) localStorage.setItem('weir:session', '1')
+        },
+        { chosen: language, isMember: shot.as === 'member' },
+      )
+      const found: string[] = []
+      for (const size of sizes) {
+        const page = await context.newPage()
+        await page.setViewportSize(size)
+        page.on('pageerror', (error) => found.push(`error: ${error.message}`))
+        await serveApi(page, {
+          'POST auth/refresh': signedIn,
+          'GET streams': page0([]),
+          'GET channels': page0([]),
+          ...shot.answers,
+        })
+        await serveMedia(page)
+        await page.goto(shot.path)
+        await shot.until(page)
+        await page.evaluate(() => document.fonts.ready)
+        await page.waitForLoadState('networkidle', { timeout: 1500 }).catch(() => undefined)
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+        if (overflow > 0) found.push(`${size.width}: ${overflow} px too wide`)
+        await page.screenshot({ path: join(out, `${shot.name}-${theme}-${size.width}.png`) })
+        if (size.width === 360 || size.width === 1440) {
+          const { violations } = await new AxeBuilder({ page })
+            // A menu hangs at the end of the page, outside its landmarks, and says by itself what it is.
+            .exclude('[data-radix-popper-content-wrapper]')
+            .analyze()
+          for (const { id, nodes } of violations) {
+            found.push(
+              `${size.width}: ${id}: ${nodes.map((node) => `${node.html} ${node.any[0]?.message ?? ''}`).join(' | ')}`,
+            )
+          }
+        }
+        await page.close()
+      }
+      await context.close()
+      expect(found).toEqual([])
+    })
+  }
+}
