@@ -50,6 +50,7 @@ async fn main() {
     }
 
     let streamer = Caller::register(&weir.http, "streamer", None).await;
+    answers(&streamer).await;
     let mut rounds = Vec::new();
     for round in 0..ROUNDS {
         let handle = format!("river_{round}");
@@ -66,6 +67,43 @@ async fn main() {
     }
     rounds.sort_unstable();
     println!("{:<44} {:>10}", "ffmpeg started to first segment (1 s GOP)", seconds(rounds[ROUNDS / 2]));
+}
+
+/// How long the API takes, with eight callers at once: reads, and writes that answer once they can be read.
+async fn answers(caller: &Caller) {
+    caller.channel("brook").await;
+    let reads = timed(8, 500, async |_| {
+        caller.get("channels/brook").await;
+    });
+    report("GET a channel, 8 at once", &mut reads.await);
+    let writes = timed(8, 50, async |number| {
+        let body = serde_json::json!({ "handle": format!("brook_{number}"), "title": "A brook" });
+        let (status, answer) = caller.call(reqwest::Method::POST, "channels", Some(body)).await;
+        assert_eq!(status, reqwest::StatusCode::CREATED, "{answer}");
+    });
+    report("POST a channel and read it, 8 at once", &mut writes.await);
+}
+
+/// The times that `each` takes, called `rounds` times by each of `callers`.
+async fn timed(callers: usize, rounds: usize, each: impl AsyncFn(usize)) -> Vec<Duration> {
+    let each = &each;
+    let calls = (0..callers).map(|caller| async move {
+        let mut times = Vec::with_capacity(rounds);
+        for round in 0..rounds {
+            let began = Instant::now();
+            each(caller * rounds + round).await;
+            times.push(began.elapsed());
+        }
+        times
+    });
+    futures::future::join_all(calls).await.concat()
+}
+
+fn report(what: &str, times: &mut [Duration]) {
+    times.sort_unstable();
+    for (name, place) in [("p50", times.len() / 2), ("p95", times.len() * 95 / 100)] {
+        println!("{:<44} {:>7.2} ms", format!("{what}: {name}"), times[place].as_secs_f64() * 1_000.0);
+    }
 }
 
 /// Whether the channel's address leads to a playlist with a segment in it.
