@@ -62,6 +62,7 @@ gen: web ## Write the generated files again: openapi.json, the TypeScript client
 .PHONY: bench
 bench: setup-run build ## The benchmarks; docs/benchmarks.md says what each one measures
 	@$(CARGO) bench --workspace --bench '*' --locked
+	@$(CARGO) test --release --locked --package projections --test it -- --ignored --nocapture rates
 
 .PHONY: clean
 clean: ## Remove what was built; the data in .weir stays
@@ -142,7 +143,7 @@ frontend/node_modules/.package-lock.json: frontend/package-lock.json
 web: frontend/dist/index.html
 
 frontend/dist/index.html: frontend/node_modules/.package-lock.json $(WEB_SOURCES)
-	@cd frontend && npm run --silent build
+	@cd frontend && npm run --silent build -- --logLevel warn
 	@touch $@
 
 .PHONY: help
