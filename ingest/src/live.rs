@@ -20,6 +20,7 @@ use std::{
 use domain::{
     ids::{ChannelId, StreamId},
     streams::EndReason,
+    timestamp,
 };
 use storage::Storage;
 use time::OffsetDateTime;
@@ -330,7 +331,7 @@ impl Channel {
     /// Keeps a refusal for the dashboard; whether it says something new.
     fn remember(&mut self, refused: &Refused) -> bool {
         const NEWS: time::Duration = time::Duration::minutes(1);
-        let at = OffsetDateTime::now_utc();
+        let at = timestamp::cut(OffsetDateTime::now_utc());
         let is_news = self.last_refusal.as_ref().is_none_or(|last| last.code != refused.code() || at - last.at > NEWS);
         self.last_refusal = Some(LastRefusal { code: refused.code(), message: refused.text().to_owned(), at });
         is_news

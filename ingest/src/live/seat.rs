@@ -11,6 +11,7 @@ use std::{
 use domain::{
     ids::{ChannelId, StreamId},
     streams::EndReason,
+    timestamp,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -97,7 +98,7 @@ impl Seat {
     pub(super) fn take(shared: &Arc<Shared>, channel_id: ChannelId, channel: &mut Channel, peer: SocketAddr) -> Self {
         let slot = Arc::new(Slot {
             peer,
-            since: OffsetDateTime::now_utc(),
+            since: timestamp::cut(OffsetDateTime::now_utc()),
             heard_ms: AtomicU64::new(shared.now_ms()),
             received_bytes: AtomicU64::new(0),
             kick: OnceLock::new(),
