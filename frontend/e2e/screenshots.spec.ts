@@ -9,7 +9,7 @@ import { drawMedia, serveApi, serveMedia, type Answer } from './pretence'
 /**
  * Every page in every state, to be looked at, and judged by axe on the way (colours too).
  * `WEIR_SHOTS` is where they go, `WEIR_SHOTS_LANGUAGE` their language (uk: the longest),
- * `WEIR_SHOTS_ONLY` a part of the names to take alone.
+ * `WEIR_SHOTS_ONLY` parts of the names to take alone, with commas between.
  */
 const out = process.env.WEIR_SHOTS ?? join(tmpdir(), 'weir-screenshots')
 const language = process.env.WEIR_SHOTS_LANGUAGE ?? 'uk'
@@ -245,7 +245,7 @@ test.beforeAll(() => {
   mkdirSync(out, { recursive: true })
 })
 
-for (const shot of shots.filter(({ name }) => name.includes(only))) {
+for (const shot of shots.filter(({ name }) => only.split(',').some((part) => name.includes(part)))) {
   for (const theme of ['dark', 'light'] as const) {
     test(`${shot.name}, ${theme}`, async ({ browser }) => {
       const context = await browser.newContext({

@@ -27,7 +27,9 @@ function ownPath(value: unknown): string | undefined {
   return typeof value === 'string' && /^\/(?![/\\])/.test(value) ? value : undefined
 }
 
+/** The router takes what looks like a number for one, where it can be turned back without a loss. */
 function text(value: unknown): string | undefined {
+  if (typeof value === 'number') return String(value)
   return typeof value === 'string' && value !== '' ? value : undefined
 }
 
@@ -112,7 +114,7 @@ export function createWeirRouter(queryClient: QueryClient, history?: RouterHisto
     context: { queryClient },
     defaultPreload: 'intent',
     defaultPreloadStaleTime: 0,
-    // Values in addresses are text: a set-up token that looks like a number is none.
+    // Values in addresses are text, not JSON.
     parseSearch: parseSearchWith((value) => value),
     stringifySearch: stringifySearchWith(String),
     scrollRestoration: true,

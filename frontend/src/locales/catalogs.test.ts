@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 
 const texts = (language: string) =>
-  readFileSync(new URL(`./${language}.po`, import.meta.url), 'utf8')
+  readFileSync(`src/locales/${language}.po`, 'utf8')
     .split('\n\n')
     .slice(1)
     .map((entry) => ({

@@ -11,7 +11,6 @@ import { EncoderSettings } from '@/features/ingest/encoder-settings'
 import { HealthPanel } from '@/features/ingest/health-panel'
 import { useIngest } from '@/features/ingest/queries'
 import { ButtonLook } from '@/ui/button'
-import { classes } from '@/ui/classes'
 import { CopyField } from '@/ui/copy-field'
 import { Empty } from '@/ui/empty'
 import { Failed } from '@/ui/failed'
@@ -115,8 +114,9 @@ function Dashboard({ channel }: { channel: Channel }) {
             <DetailsForm channel={channel} />
           </Panel>
         </div>
-        <div className={classes('flex min-w-0 flex-col gap-6', !isLive && 'max-lg:order-first')}>
-          <Panel title={<Trans>Go live</Trans>}>
+        <div className="flex min-w-0 flex-col gap-6 max-lg:contents">
+          {/* On a phone what comes next comes first: the key before the stream, the stream before all else. */}
+          <Panel title={<Trans>Go live</Trans>} className={isLive ? undefined : 'max-lg:order-first'}>
             <div className="flex flex-col gap-5">
               <StreamKeyPanel handle={handle} />
               <EncoderSettings />

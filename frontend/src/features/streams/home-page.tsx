@@ -75,7 +75,7 @@ function NobodyLive() {
   const state = useSession()
   return (
     <div className="relative overflow-hidden rounded-lg border bg-raised">
-      <River className="absolute inset-y-0 right-0 hidden h-full w-3/5 mask-l-from-30% md:block" />
+      <River className="absolute inset-y-0 right-0 hidden h-full w-3/5 mask-l-from-30% lg:block" />
       <div className="relative flex max-w-xl flex-col items-start px-6 py-14 sm:px-12 sm:py-24">
         <p className="text-xl font-semibold text-text">
           <Trans>Nobody is live right now</Trans>
