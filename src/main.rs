@@ -4,6 +4,7 @@
 mod cli;
 mod config;
 mod demo;
+mod http;
 mod node;
 mod secrets;
 mod telemetry;

@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context;
 use api::{AccessTokenKey, Api, LiveStreams, Publishers};
-use axum::serve::ListenerExt;
 use clap::ValueEnum;
 use commands::{Commands, CommandsOptions, MasterKeys};
 use domain::ids::NodeId;
@@ -25,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
+    http::{self, HttpLimits},
     secrets::{self, Secrets},
     wire,
 };
@@ -114,6 +114,7 @@ impl Node {
     /// Starts the roles; when it returns, they serve.
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         let NodeOptions { config, roles, database_url, nats_url, servers, is_alone } = options;
+        http::raise_descriptor_limit();
         let secrets = Secrets::load_or_make(&config.secrets_file)?;
         let node_id = node_id(&config)?;
         // Bound before anything else is started: an address in use is the most common mistake.
@@ -198,7 +199,8 @@ impl Node {
                     public_rtmp_url,
                 }));
             }
-            node.server = Some(tokio::spawn(serve(listener, router, stopping)));
+            let limits = HttpLimits::of_this_process();
+            node.server = Some(tokio::spawn(http::serve(listener, router, limits, stopping)));
         }
         Ok(node)
     }
@@ -259,19 +261,6 @@ impl Node {
 
 /// How long requests in flight may take once the process stops.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
-
-async fn serve(listener: TcpListener, router: axum::Router, stopping: CancellationToken) {
-    // A part of a segment is one write; waiting for more of it would only delay it.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "a connection cannot be told to send at once");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned()).await {
-        error!(%error, "the HTTP server failed");
-    }
-}
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
