@@ -77,14 +77,16 @@ async fn register(
     let register = Register { username, email, password: password.into(), setup_token, metadata };
     let registered = accounts::register(&server.commands, register).await.map_err(not_registered)?;
     context.signed_in(registered.account_id);
-    let session = open_session(&server, registered.account_id, &client).await?;
+    // The account is there from here on: whatever fails now must not say that nothing was changed.
+    let session = open_session(&server, registered.account_id, &client).await.map_err(ApiError::half_done)?;
     let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
-    if !server.has_read(registered.position).await {
-        return Ok((cookie, accepted(registered.position, ME.to_owned())).into_response());
+    if server.has_read(registered.position).await
+        && let Ok(signed_in) = signed_in(&server, &session).await
+    {
+        let location = [(header::LOCATION, HeaderValue::from_static(ME))];
+        return Ok((StatusCode::CREATED, cookie, location, JsonBody(signed_in)).into_response());
     }
-    let signed_in = signed_in(&server, &session).await?;
-    let location = [(header::LOCATION, HeaderValue::from_static(ME))];
-    Ok((StatusCode::CREATED, cookie, location, JsonBody(signed_in)).into_response())
+    Ok((cookie, accepted(registered.position, ME.to_owned())).into_response())
 }
 
 /// Sign in
@@ -147,8 +149,10 @@ async fn refresh_session(
         ApiError::command(error, |_| session_ended("The session is over; sign in again.").headers(cookie.clear()))
     })?;
     context.signed_in(session.account_id);
-    let signed_in = signed_in(&server, &session).await?;
-    Ok((cookie.set(&session.refresh_token), JsonBody(signed_in)).into_response())
+    // The old cookie is replaced: with a failure, too, the next one has to go out, or trying again would end the session.
+    let next = || cookie.set(&session.refresh_token);
+    let signed_in = signed_in(&server, &session).await.map_err(|error| error.headers(next()))?;
+    Ok((next(), JsonBody(signed_in)).into_response())
 }
 
 /// Sign out

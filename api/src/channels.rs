@@ -132,8 +132,9 @@ async fn create_channel(
     )
     .await
     .map_err(not_changed)?;
+    // It is done: a read that fails is one that has to wait.
     if server.has_read(created.position).await
-        && let Some(row) = server.read.channels().by_id(created.channel_id).await?
+        && let Ok(Some(row)) = server.read.channels().by_id(created.channel_id).await
     {
         let location = [(header::LOCATION, location)];
         return Ok((StatusCode::CREATED, location, JsonBody(channel(&server, row))).into_response());
@@ -203,8 +204,9 @@ async fn edit_channel(
     )
     .await
     .map_err(not_changed)?;
+    // As above.
     if server.has_read(position).await
-        && let Some(row) = server.read.channels().by_id(row.id).await?
+        && let Ok(Some(row)) = server.read.channels().by_id(row.id).await
     {
         return Ok(JsonBody(channel(&server, row)).into_response());
     }

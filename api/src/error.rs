@@ -136,6 +136,13 @@ impl ApiError {
             .detail("The outcome is unknown; look before you repeat.")
     }
 
+    /// This failure, of the second half of something whose first half was done.
+    pub(crate) fn half_done(self) -> Self {
+        let mut error = Self::outcome_unknown();
+        error.0.source = self.0.source;
+        error
+    }
+
     /// 500: a mistake of ours.
     pub(crate) fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::from(generic(StatusCode::INTERNAL_SERVER_ERROR)).source(source)

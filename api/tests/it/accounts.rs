@@ -279,3 +279,29 @@ async fn what_cannot_be_read_back_in_time_is_accepted() {
     assert_eq!(answer.json()["location"], "/api/v1/auth/me");
     assert!(answer.set_cookie().starts_with("weir_refresh="));
 }
+
+#[tokio::test]
+async fn a_refresh_that_fails_half_way_keeps_the_session() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    sqlx::query("alter table read.accounts_v1 rename to hidden").execute(&site.pool).await.unwrap();
+    let failed = refresh(&site, &mira.cookie).await;
+    assert!(failed.status >= 500, "{}", failed.text());
+    let next = failed.set_cookie().split(';').next().unwrap().to_owned();
+    assert_ne!(next, mira.cookie);
+    sqlx::query("alter table read.hidden rename to accounts_v1").execute(&site.pool).await.unwrap();
+    // Later than two tabs could explain.
+    sqlx::query("update log.sessions set rotated_at = now() - interval '1 minute'").execute(&site.pool).await.unwrap();
+    assert_eq!(refresh(&site, &next).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_account_that_could_not_be_signed_in_is_not_said_to_be_missing() {
+    let site = Site::start().await;
+    sqlx::query("alter table log.sessions rename to hidden").execute(&site.pool).await.unwrap();
+    let answer = site.send(site.post("/api/v1/auth/register", &registration("mira"))).await;
+    assert_eq!(answer.problem(), (503, "outcome_unknown".to_owned()));
+    sqlx::query("alter table log.hidden rename to sessions").execute(&site.pool).await.unwrap();
+    let credentials = json!({"username": "mira", "password": PASSWORD});
+    assert_eq!(site.send(site.post("/api/v1/auth/login", &credentials)).await.status, 200);
+}
