@@ -61,7 +61,7 @@ pub struct RtmpTimeouts {
     pub handshake: Duration,
     /// From there to the request to publish.
     pub publish: Duration,
-    /// Without a byte, once it publishes: then the connection counts as lost.
+    /// Without a byte, once it publishes: then the connection counts as lost. Twice as long without sound or picture.
     pub idle: Duration,
     /// For reading an answer of ours.
     pub write: Duration,

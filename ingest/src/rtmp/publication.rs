@@ -39,6 +39,8 @@ enum End {
     Unpublished,
     #[error("nothing came for {0:?}")]
     Silent(Duration),
+    #[error("neither sound nor picture came for {0:?}")]
+    WithoutMedia(Duration),
     #[error(transparent)]
     Line(#[from] Departure),
     #[error("malformed chunks")]
@@ -65,6 +67,7 @@ pub(crate) async fn run(
     let Accepted { message_stream_id, window_bytes } = request;
     let packager = seat.packager();
     let mut publication = Publication {
+        media_at_ms: seat.heard_ms(),
         seat,
         packager,
         reader,
@@ -105,7 +108,9 @@ pub(crate) async fn run(
         }
         End::Kicked(Kick::Ended(reason)) => (Leaving::Ended(reason), Some(Refused::ended(reason))),
         // A peer that no longer speaks RTMP is a lost encoder: it may come back and do better.
-        End::Silent(_) | End::Line(_) | End::Chunks(_) | End::Command(_) | End::Reply(_) => (Leaving::Lost, None),
+        End::Silent(_) | End::WithoutMedia(_) | End::Line(_) | End::Chunks(_) | End::Command(_) | End::Reply(_) => {
+            (Leaving::Lost, None)
+        }
     };
     seat.leave(leaving);
     if let Some(refused) = refused
@@ -125,6 +130,8 @@ struct Publication {
     acknowledged_bytes: u32,
     window_bytes: u32,
     report_at_ms: u64,
+    /// When the last sound or picture was whole, on the registry's clock.
+    media_at_ms: u64,
     /// What is to be said after the messages at hand.
     reply: Vec<u8>,
 }
@@ -154,7 +161,13 @@ impl Publication {
                     if silent_ms >= idle_ms {
                         return End::Silent(idle);
                     }
-                    let rest = Duration::from_millis(idle_ms - silent_ms);
+                    // Whoever talks of other things keeps the seat, and a stream live that shows nothing. A large
+                    // picture on a bad line takes a while, though.
+                    let without_media = Duration::from_millis(self.seat.heard_ms() - self.media_at_ms + silent_ms);
+                    if without_media >= 2 * idle {
+                        return End::WithoutMedia(without_media);
+                    }
+                    let rest = Duration::from_millis(idle_ms - silent_ms).min(2 * idle - without_media);
                     silence.as_mut().reset(tokio::time::Instant::now() + rest);
                     continue;
                 }
@@ -215,6 +228,7 @@ impl Publication {
             // Some encoders mark the end of a track so.
             return Ok(());
         }
+        self.media_at_ms = self.seat.heard_ms();
         let tag = Tag { kind, timestamp_ms: message.timestamp_ms, body: message.body };
         if self.packager.push(tag)? == Progress::FirstKeyFrame
             && let Some(tracks) = self.packager.tracks()

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     encoder,
-    peer::{Peer, VIDEO},
+    peer::{Peer, VIDEO, chunked},
     platform::{Plane, Platform, Report},
 };
 
@@ -205,6 +205,22 @@ async fn a_connection_that_falls_silent_is_lost() {
     peer.send_tags(encoder::clip()).await;
     plane.state(channel, PublishState::Reconnecting).await;
     peer.closed().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_talks_of_other_things_is_lost() {
+    let plane = Plane::start_with(|config| config.timeouts.idle = Duration::from_millis(300)).await;
+    let channel = plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    peer.send_tags(encoder::clip()).await;
+    let ping = chunked(2, 4, 0, 0, &[0, 6, 0, 0, 0, 1]);
+    let began = tokio::time::Instant::now();
+    while plane.ingest.status(channel).state != PublishState::Reconnecting {
+        assert!(began.elapsed() < Duration::from_secs(10));
+        peer.push(&ping).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(500));
 }
 
 #[tokio::test]
