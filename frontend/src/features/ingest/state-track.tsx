@@ -9,7 +9,7 @@ type State = IngestStatus['state']
 export function StateTrack({ state }: { state: State }) {
   const { t } = useLingui()
   const steps = [
-    { name: t`Waiting for the encoder` },
+    { name: state === 'waiting' ? t`Waiting for the encoder` : t`Connected` },
     { name: state === 'reconnecting' ? t`Reconnecting` : t`Receiving` },
     { name: t`Live` },
   ]
