@@ -205,6 +205,9 @@ impl Live {
         peer: SocketAddr,
     ) -> Result<Option<Seat>, Refused> {
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        /// What an encoder sent before it stopped still comes for a while on a bad line. To refuse it then, when it has
+        /// just connected again, would make OBS give up for good.
+        const LAST_WORDS_MS: u64 = 1_000;
         let id = publisher.channel_id;
         let waits_since = self.0.now_ms();
         let patience_ms = u64::try_from(self.0.settings.takeover_after.as_millis()).unwrap_or(u64::MAX);
@@ -221,7 +224,7 @@ impl Live {
                 }
                 if let Some(holder) = channel.publisher.clone() {
                     let heard_ms = holder.last_heard_ms();
-                    if heard_ms > waits_since {
+                    if heard_ms > waits_since + LAST_WORDS_MS {
                         let refused = Refused::from(PublishError::AlreadyLive).of(&channel.handle);
                         channel.remember(&refused);
                         return Err(refused);

@@ -332,3 +332,21 @@ async fn an_encoder_that_sends_rubbish_may_come_back_and_do_better() {
     let reports = plane.platform.wait_for(2).await;
     assert_eq!(reports[1..], [Report::Ended(stream, EndReason::Error)]);
 }
+
+#[tokio::test]
+async fn an_encoder_that_is_back_before_its_last_words_have_come_is_let_in() {
+    let plane = Plane::start().await;
+    let channel = plane.platform.channel("key");
+    let mut before = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    before.send_tags(encoder::clip()).await;
+    let stream = plane.platform.started().await;
+    let mut after = Peer::asking(plane.ingest.rtmp_addr(), "key").await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        before.push(&chunked(2, 3, 0, 0, &[0, 0, 0, 1])).await;
+    }
+    before.unpublish("key").await;
+    after.hear("NetStream.Publish.Start").await;
+    assert_eq!(plane.platform.wait_for(2).await[1], Report::Ended(stream, EndReason::Unpublished));
+    assert_eq!(plane.ingest.status(channel).last_refusal, None);
+}
