@@ -16,8 +16,12 @@ pub async fn migrate(database_url: &str) -> Result<(), MigrateError> {
     let options: PgConnectOptions = database_url.parse().map_err(MigrateError::Address)?;
     let mut connection = sqlx::PgConnection::connect_with(&options).await.map_err(MigrateError::Prepare)?;
     // Both histories have a table of the same name: each is found by the search path alone.
-    let prepare =
-        format!("set client_min_messages = warning; create schema if not exists {LIVE}; set search_path = {LIVE}");
+    // Two sessions that create the same schema at once fail on a unique index in spite of "if not exists". The statements are
+    // one transaction, so that the lock is held until the schema can be seen.
+    let prepare = format!(
+        "set client_min_messages = warning; select pg_advisory_xact_lock(7165382912); \
+         create schema if not exists {LIVE}; set search_path = {LIVE}"
+    );
     connection.execute(prepare.as_str()).await.map_err(MigrateError::Prepare)?;
     sqlx::migrate!().run(&mut connection).await.map_err(MigrateError::Migrate)?;
     connection.close().await.map_err(MigrateError::Prepare)

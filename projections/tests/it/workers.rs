@@ -204,3 +204,14 @@ async fn a_read_model_ahead_of_its_log_does_not_pretend() {
     let workers = stage.start(None);
     until("the stop", async || matches!(state(&workers), State::Stopped { position: 5, .. })).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_at_once_all_migrate() {
+    for _ in 0..10 {
+        let url = embedded::testing::database().await.url;
+        let all = futures::future::join_all((0..8).map(|_| projections::migrate(&url)));
+        for migrated in all.await {
+            migrated.unwrap();
+        }
+    }
+}
