@@ -56,7 +56,7 @@ async fn authenticate(parts: &mut Parts, server: &Server) -> ApiResult<Option<Au
         return Ok(None);
     };
     let token = value.to_str().ok().and_then(|value| value.split_once(' '));
-    let Some(("Bearer" | "bearer", token)) = token else {
+    let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")) else {
         return Err(ApiError::unauthenticated("The header `Authorization` has to be `Bearer` and an access token."));
     };
     let claims = server.tokens.check(token.trim()).map_err(|refused| match refused {

@@ -261,6 +261,16 @@ async fn a_token_has_to_be_ours_and_whole() {
 }
 
 #[tokio::test]
+async fn the_scheme_may_be_in_any_case() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let request = site.get("/api/v1/auth/me").header("authorization", format!("{scheme} {}", mira.token));
+        assert_eq!(site.send(request).await.status, 200, "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn who_signs_in_from_anything_may() {
     let site = Site::start().await;
     for agent in [b"caf\xe9 \xff".to_vec(), vec![b'x'; 4_000]] {
