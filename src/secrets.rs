@@ -71,9 +71,10 @@ pub fn write_new(path: &Path, text: &str) -> anyhow::Result<bool> {
     let failed = || format!("{} cannot be written", path.display());
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).with_context(failed)?;
-    let unfinished = path.with_extension(format!("{}.new", std::process::id()));
+    // By chance and not by pid: in containers that share a folder, every process has the same.
+    let unfinished = path.with_extension(format!("{:016x}.new", rand::random::<u64>()));
     let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         // Unlike a rename, a link never replaces what another process has just made.
@@ -125,6 +126,25 @@ mod tests {
         assert_eq!(made.master_key.0, found.master_key.0);
         assert_ne!(made.master_key.0, made.digest_key.0);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn all_who_make_them_at_once_get_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = folder.path().join(format!("{round}/secrets.toml"));
+            let start = std::sync::Barrier::new(4);
+            let make = || {
+                start.wait();
+                Secrets::load_or_make(&path).unwrap().master_key.0
+            };
+            let made = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            });
+            let kept = Secrets::load_or_make(&path).unwrap().master_key.0;
+            assert!(made.iter().all(|key| *key == kept), "round {round}");
+        }
     }
 
     #[test]
