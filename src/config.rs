@@ -36,10 +36,10 @@ pub struct Settings {
     #[arg(long, env = "WEIR_PUBLIC_RTMP_URL", global = true, value_name = "URL")]
     public_rtmp_url: Option<String>,
     /// An existing Postgres instead of one of our own
-    #[arg(long, env = "WEIR_DATABASE_URL", global = true, value_name = "URL")]
+    #[arg(long, env = "WEIR_DATABASE_URL", hide_env_values = true, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// An existing NATS server instead of one of our own
-    #[arg(long, env = "WEIR_NATS_URL", global = true, value_name = "URL")]
+    #[arg(long, env = "WEIR_NATS_URL", hide_env_values = true, global = true, value_name = "URL")]
     nats_url: Option<String>,
     /// The keys that tokens and sealed data are made with; one file for all nodes [default: secrets.toml in the data
     /// directory]
@@ -52,7 +52,8 @@ pub struct Settings {
     /// requests [default: 500]
     #[arg(long, env = "WEIR_PART_MS", global = true, value_name = "MS")]
     part_ms: Option<u32>,
-    /// How many connections to Postgres a process may hold, 4 to 200 [default: 16]
+    /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to eight more for what
+    /// follows the log [default: 16]
     #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
     database_connections: Option<u32>,
     /// Which log lines are written, as in `info` or `warn,ingest=debug` [default: info]
@@ -96,7 +97,7 @@ pub struct Config {
     pub reconnect_grace_seconds: u32,
     /// 200 to 2000.
     pub part_ms: u32,
-    /// 4 to 200.
+    /// 4 to 200; up to eight more are held beside them.
     pub database_connections: u32,
     /// A filter of tracing-subscriber.
     pub log: String,
@@ -276,5 +277,14 @@ mod tests {
         let shown = toml::to_string(&config).unwrap();
         assert!(!shown.contains("hunter2"), "{shown}");
         assert!(shown.contains("postgres://…@db/weir"), "{shown}");
+    }
+
+    #[test]
+    fn help_shows_no_address_that_may_hold_a_password() {
+        let command = Settings::augment_args(clap::Command::new("weir"));
+        for name in ["database_url", "nats_url"] {
+            let argument = command.get_arguments().find(|argument| argument.get_id() == name).unwrap();
+            assert!(argument.is_hide_env_values_set(), "{name}");
+        }
     }
 }
