@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -91,13 +92,14 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Demo { server, stream_key } => {
             telemetry::start(&config)?;
             runtime()?.block_on(async {
+                let mut signals = StopSignals::watch()?;
                 let address = format!("{server}/{stream_key}");
                 let cancel = CancellationToken::new();
                 let publishing = demo::publish(&address, cancel.clone());
                 tokio::pin!(publishing);
                 tokio::select! {
                     () = &mut publishing => return Ok(()),
-                    signal = stop_signal() => signal?,
+                    _ = signals.next() => {}
                 };
                 cancel.cancel();
                 publishing.await;
@@ -120,17 +122,29 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-///
-/// # Errors
-/// When the signals cannot be watched.
-async fn stop_signal() -> anyhow::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+/// SIGTERM and Ctrl-C, heard from when this is made: one that comes while the process starts is not lost, and does not end
+/// it at once.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// # Errors
+    /// When the signals cannot be watched.
+    fn watch() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?,
+        })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
@@ -138,10 +152,10 @@ async fn stop_signal() -> anyhow::Result<&'static str> {
 ///
 /// # Errors
 /// When a part failed: whoever supervises the process should start it again.
-async fn until_stopped(node: &mut crate::node::Node) -> anyhow::Result<()> {
+async fn until_stopped(node: &mut crate::node::Node, signals: &mut StopSignals) -> anyhow::Result<()> {
     tokio::select! {
-        signal = stop_signal() => {
-            tracing::info!(signal = signal?, "told to stop");
+        signal = signals.next() => {
+            tracing::info!(signal, "told to stop");
             Ok(())
         }
         part = node.failed() => anyhow::bail!("{part} has failed; the process ends"),

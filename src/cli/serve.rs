@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use tracing::info;
 
+use super::StopSignals;
 use crate::{
     config::Config,
     node::{Node, NodeOptions, Role},
@@ -32,7 +33,14 @@ impl Serve {
             servers: Servers::default(),
             is_alone: false,
         };
-        let mut node = Node::start(options).await?;
+        let mut signals = StopSignals::watch()?;
+        let mut node = tokio::select! {
+            node = Node::start(options) => node?,
+            signal = signals.next() => {
+                info!(signal, "told to stop while starting");
+                return Ok(());
+            }
+        };
         let names: Vec<String> = roles.iter().map(Role::to_string).collect();
         info!(
             roles = names.join(","),
@@ -43,7 +51,7 @@ impl Serve {
         if roles.contains(&Role::Api) && commands::setup::is_open(&node.commands).await.unwrap_or(false) {
             info!("nobody administers this install yet; `weir setup-token` makes a token for whoever shall");
         }
-        let failed = super::until_stopped(&mut node).await;
+        let failed = super::until_stopped(&mut node, &mut signals).await;
         node.shutdown().await;
         failed
     }

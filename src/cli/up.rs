@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use super::StopSignals;
 use crate::{
     config::{Config, SecretUrl},
     demo,
@@ -32,16 +33,24 @@ pub(crate) struct Up {
 impl Up {
     pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
         let began = Instant::now();
+        // From here on a signal no longer ends the process on the spot, which would leave the children behind.
+        let mut signals = StopSignals::watch()?;
         let lock = DataDirLock::acquire(&config.data_dir)?;
         let children = Children::start(&config).await?;
         // Whatever goes wrong from here on, the children are stopped.
-        let outcome = self.run_with(&config, &children, began).await;
+        let outcome = self.run_with(&config, &children, &mut signals, began).await;
         children.shutdown().await;
         drop(lock);
         outcome
     }
 
-    async fn run_with(self, config: &Config, children: &Children, began: Instant) -> anyhow::Result<()> {
+    async fn run_with(
+        self,
+        config: &Config,
+        children: &Children,
+        signals: &mut StopSignals,
+        began: Instant,
+    ) -> anyhow::Result<()> {
         let options = NodeOptions {
             config: config.clone(),
             roles: Role::all(),
@@ -50,14 +59,26 @@ impl Up {
             servers: children.status(),
             is_alone: config.database_url.is_none(),
         };
-        let mut node = Node::start(options).await?;
-        let outcome = self.run_node(config, &mut node, began).await;
+        let mut node = tokio::select! {
+            node = Node::start(options) => node?,
+            signal = signals.next() => {
+                info!(signal, "told to stop while starting");
+                return Ok(());
+            }
+        };
+        let outcome = self.run_node(config, &mut node, signals, began).await;
         info!("stopping: streams first, then requests, then the servers");
         node.shutdown().await;
         outcome
     }
 
-    async fn run_node(self, config: &Config, node: &mut Node, began: Instant) -> anyhow::Result<()> {
+    async fn run_node(
+        self,
+        config: &Config,
+        node: &mut Node,
+        signals: &mut StopSignals,
+        began: Instant,
+    ) -> anyhow::Result<()> {
         let demo = if self.demo { Some(demo::channel(&node.commands, &config.data_dir).await?) } else { None };
         let setup = setup_token(&node.commands, &config.data_dir).await?;
         print_addresses(config, node, began, setup.as_ref(), demo.as_ref());
@@ -67,7 +88,7 @@ impl Up {
             let cancel = cancel.clone();
             tokio::spawn(async move { demo::publish(&address, cancel).await })
         });
-        let outcome = super::until_stopped(node).await;
+        let outcome = super::until_stopped(node, signals).await;
         cancel.cancel();
         if let Some(publishing) = publishing {
             publishing.await.context("the demo encoder failed")?;
@@ -89,7 +110,11 @@ impl Children {
         let postgres = async {
             match &config.database_url {
                 Some(_) => Ok(None),
-                None => Postgres::start(PostgresOptions::new(&config.data_dir)).await.map(Some),
+                None => {
+                    let mut options = PostgresOptions::new(&config.data_dir);
+                    options.settings.push(("max_connections".to_owned(), max_connections(config).to_string()));
+                    Postgres::start(options).await.map(Some)
+                }
             }
         };
         let nats = async {
@@ -145,6 +170,11 @@ impl Children {
         };
         tokio::join!(postgres, nats);
     }
+}
+
+/// For the pool, and with room for what the process holds beside it, for `psql` and for backups.
+fn max_connections(config: &Config) -> u32 {
+    (config.database_connections + 40).max(100)
 }
 
 /// What makes the first administrator, while there is none: the token, and the file that holds it.

@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::{
     api::{Caller, check_events},
     encoder::Encoder,
@@ -44,6 +46,37 @@ async fn ctrl_c_ends_live_streams_in_order() {
     let again = Caller::sign_in(&weir.http, "keeper").await;
     let streams = again.get("streams?channel=river").await;
     assert_eq!(streams["items"][0]["end_reason"], "shutdown", "{streams}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_starting_leaves_nothing_behind() {
+    let folder = DataDir::new();
+    for name in ["nats-server", "postgres"] {
+        let mut starting = command(&folder)
+            .args(["up", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually(&format!("{name} is started"), async || folder.child_if_any(name)).await;
+        kill_process(Pid::from_child(&starting), Signal::TERM).unwrap();
+        let status = starting.wait().unwrap();
+        assert!(status.success(), "{status}");
+        assert_eq!(folder.processes(), [], "nothing is left running");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_has_room_for_the_connections_that_are_asked_for() {
+    let folder = DataDir::new();
+    let arguments = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--database-connections", "200"];
+    let _weir = Weir::up_with(&folder, &arguments);
+    let socket = folder.path().join("data/postgres/run");
+    let url = format!("postgres://weir@localhost/weir?host={}", socket.display());
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let room: String = sqlx::query_scalar("show max_connections").fetch_one(&mut connection).await.unwrap();
+    assert!(room.parse::<u32>().unwrap() > 200, "{room}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,8 +131,7 @@ async fn a_crashed_child_is_started_again() {
     let weir = Weir::up(&folder);
     for name in ["postgres", "nats-server"] {
         let before = folder.child(name);
-        let pid = rustix::process::Pid::from_raw(before).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        kill_process(Pid::from_raw(before).unwrap(), Signal::KILL).unwrap();
         eventually(&format!("a new {name}"), async || {
             let ready = reqwest::get(format!("{}/readyz", weir.http)).await.ok()?.status().is_success();
             (ready && folder.child_if_any(name).is_some_and(|pid| pid != before)).then_some(())
