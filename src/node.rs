@@ -227,6 +227,12 @@ impl Node {
             if self.server.as_ref().is_some_and(JoinHandle::is_finished) {
                 return "the HTTP server";
             }
+            if self.projections.as_ref().is_some_and(|projections| projections.has_failed()) {
+                return "projections";
+            }
+            if self.commands.has_failed() {
+                return "the write side";
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }

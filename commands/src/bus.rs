@@ -195,6 +195,13 @@ impl Commands {
         self.inner.committed.clone()
     }
 
+    /// Whether nothing can be stored any more, though nobody shut it down: the task that appends has panicked, and the
+    /// process had better end.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.inner.store.is_closed() && !self.inner.stop.is_cancelled()
+    }
+
     /// Lets what is under way finish and refuses what comes after as [`CommandError::Unavailable`].
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();

@@ -96,6 +96,11 @@ impl Store {
         Ok(Some((aggregate, version)))
     }
 
+    /// Whether the task that appends takes nothing more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     fn cached<A: Aggregate>(&self, id: &str) -> Option<Arc<Cached<A>>> {
         self.cache.get(&KeyRef { aggregate_type: A::TYPE, id })?.downcast().ok()
     }

@@ -21,7 +21,9 @@ pub struct Projections {
     board: Board,
     head: watch::Receiver<i64>,
     source: watch::Receiver<Source>,
+    cancel: CancellationToken,
     tasks: TaskTracker,
+    count: usize,
 }
 
 impl Projections {
@@ -55,9 +57,10 @@ impl Projections {
             let worker = Worker::new(*projection, &pool, keyring.clone(), board.clone(), subscription.clone());
             tasks.spawn(cancel.clone().run_until_cancelled_owned(worker.run()));
         }
-        tasks.spawn(cancel.run_until_cancelled_owned(feed.run()));
+        tasks.spawn(cancel.clone().run_until_cancelled_owned(feed.run()));
         tasks.close();
-        Self { projections, pool, board, head: subscription.head, source, tasks }
+        let count = tasks.len();
+        Self { projections, pool, board, head: subscription.head, source, cancel, tasks, count }
     }
 
     /// Queries over the tables that these workers keep, which learn of new rows at once.
@@ -85,6 +88,13 @@ impl Projections {
     #[must_use]
     pub fn source(&self) -> Source {
         *self.source.borrow()
+    }
+
+    /// Whether a task of them has ended although nobody cancelled it: by a panic, since they go on for ever. What it kept
+    /// stands still then without anybody else noticing; the process had better end.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.tasks.len() < self.count && !self.cancel.is_cancelled()
     }
 
     /// Waits until all workers have ended, once they were cancelled.

@@ -103,7 +103,9 @@ impl Worker {
                 Interruption::Stuck { position, error } => {
                     tracing::error!(projection = name, position, error, "the projection has stopped at an event");
                     self.board.is(name, State::Stopped { position, error });
-                    return;
+                    // It stands still until the process is started again; only a panic ends it.
+                    self.connection.discard();
+                    return std::future::pending().await;
                 }
             }
         }

@@ -97,6 +97,25 @@ async fn an_event_on_which_the_code_panics_does_so_too() {
 }
 
 #[tokio::test]
+async fn a_worker_that_panics_is_noticed() {
+    let stage = Stage::new().await;
+    let (_, counting) = Counting::new(&stage, Fault::Bug, false).await;
+    let workers = stage.start_some(counting, None);
+    let head = stage.append(&[titled("one")]).await;
+    assert!(workers.read.wait_for_some(counting, head, PATIENCE).await);
+    assert!(!workers.projections.has_failed());
+    stage.append(&[titled(POISON)]).await;
+    let panicked = async {
+        while !workers.projections.has_failed() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, panicked).await.unwrap();
+    workers.end().await;
+    assert!(!workers.projections.has_failed(), "what was told to end has not failed");
+}
+
+#[tokio::test]
 async fn a_skippable_event_is_kept_and_passed_over() {
     let stage = Stage::new().await;
     let (_, counting) = Counting::new(&stage, Fault::Refused, true).await;
