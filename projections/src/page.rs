@@ -67,8 +67,9 @@ impl FromStr for Cursor {
         if length != bytes.len() || id.get_version_num() != 7 {
             return Err(CursorInvalid);
         }
-        let nanos = i128::from(i64::from_be_bytes(*micros)) * 1_000;
-        let at = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| CursorInvalid)?;
+        // Nothing is older than 1970, and not all that a number can say is a time for Postgres.
+        let micros = u64::try_from(i64::from_be_bytes(*micros)).map_err(|_| CursorInvalid)?;
+        let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).map_err(|_| CursorInvalid)?;
         Ok(Self { at, id })
     }
 }

@@ -221,6 +221,8 @@ async fn queries_that_are_wrong() {
         ("after=%F0%9F%A6%80", 400, "cursor_invalid"),
         ("after=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 400, "cursor_invalid"),
         ("after=__________________________________________", 400, "cursor_invalid"),
+        // Of the year -9000, which Postgres does not know.
+        ("after=-zIfVtu65AABk1o8fF58wZseLxpKHp0A", 400, "cursor_invalid"),
         (&long, 400, "cursor_invalid"),
     ];
     for path in ["/api/v1/channels", "/api/v1/streams", "/api/v1/events"] {
