@@ -3,7 +3,7 @@
 mod serve;
 mod up;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -56,7 +56,8 @@ pub fn run() -> ExitCode {
     match cli.settings.resolve().and_then(|config| execute(cli.command, config)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            // Nobody may be reading any more.
+            drop(writeln!(std::io::stderr(), "weir: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,10 @@ const QUIET: &str = "async_nats=off,sqlx::postgres::notice=warn,sqlx_core::pool=
 pub fn start(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.log))
         .with_context(|| format!("log = \"{}\" is not a filter", config.log))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Its complaint about a line that cannot be written goes to stderr too, and panics: `weir up 2>&1 | tee log` would not be
+    // stopped in order by a Ctrl-C that ends tee first.
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     match config.log_format {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

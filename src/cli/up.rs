@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -81,7 +82,9 @@ impl Up {
     ) -> anyhow::Result<()> {
         let demo = if self.demo { Some(demo::channel(&node.commands, &config.data_dir).await?) } else { None };
         let setup = setup_token(&node.commands, &config.data_dir).await?;
-        print_addresses(config, node, began, setup.as_ref(), demo.as_ref());
+        if let Err(error) = print_addresses(io::stdout(), config, node, began, setup.as_ref(), demo.as_ref()) {
+            warn!(%error, "nobody can be told where everything is");
+        }
         let cancel = CancellationToken::new();
         let publishing = demo.zip(node.rtmp).map(|(demo, rtmp)| {
             let address = format!("rtmp://{rtmp}/live/{}", demo.stream_key.expose());
@@ -216,32 +219,40 @@ fn kept(token: Zeroizing<String>, file: PathBuf) -> anyhow::Result<Setup> {
 }
 
 /// Five lines on stdout that say where everything is, and one more for whom nobody administers yet, and for the demo.
-#[expect(clippy::print_stdout, reason = "these lines are for the person at the terminal, and for scripts")]
 fn print_addresses(
+    mut out: impl Write,
     config: &Config,
     node: &Node,
     began: Instant,
     setup: Option<&Setup>,
     demo: Option<&demo::DemoChannel>,
-) {
-    let (Some(http), Some(rtmp)) = (node.http, node.rtmp) else { return };
+) -> io::Result<()> {
+    let (Some(http), Some(rtmp)) = (node.http, node.rtmp) else { return Ok(()) };
     let public_url = config.public_url(http);
-    println!("Weir is up after {:.1} s. Ctrl-C stops it.", began.elapsed().as_secs_f64());
-    println!("  Watch    {public_url}");
-    println!("  Publish  {} (server in OBS; the key is in your dashboard)", config.public_rtmp_url(rtmp));
-    println!("  API      {public_url}/docs");
-    println!("  Data     {}", config.data_dir.display());
+    writeln!(out, "Weir is up after {:.1} s. Ctrl-C stops it.", began.elapsed().as_secs_f64())?;
+    writeln!(out, "  Watch    {public_url}")?;
+    writeln!(out, "  Publish  {} (server in OBS; the key is in your dashboard)", config.public_rtmp_url(rtmp))?;
+    writeln!(out, "  API      {public_url}/docs")?;
+    writeln!(out, "  Data     {}", config.data_dir.display())?;
     if let Some(setup) = setup {
-        println!(
+        writeln!(
+            out,
             "  Set up   {public_url}/register?setup_token={} makes you the administrator (kept in {})",
             setup.token,
             setup.file.display()
-        );
+        )?;
     }
     if let Some(demo) = demo {
-        println!("  Demo     {public_url}/{} (sign in as {} with {})", demo::HANDLE, demo::USERNAME, demo.password);
+        writeln!(
+            out,
+            "  Demo     {public_url}/{} (sign in as {} with {})",
+            demo::HANDLE,
+            demo::USERNAME,
+            demo.password
+        )?;
     }
     if public_url.starts_with("http://") && !http.ip().is_loopback() {
         warn!(public_url, "plain http beyond this machine: anybody on the way can read passwords; use https");
     }
+    Ok(())
 }

@@ -68,6 +68,25 @@ async fn a_stop_while_starting_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_any_more_does_not_keep_it_from_stopping_in_order() {
+    let folder = DataDir::new();
+    let mut child = command(&folder)
+        .args(["up", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // As of `weir up 2>&1 | tee log`, when Ctrl-C has ended tee.
+    drop((child.stdout.take(), child.stderr.take()));
+    eventually("the set-up token", async || folder.path().join("data/setup-token").exists().then_some(())).await;
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(folder.processes(), [], "nothing is left running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_database_has_room_for_the_connections_that_are_asked_for() {
     let folder = DataDir::new();
     let arguments = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--database-connections", "200"];
