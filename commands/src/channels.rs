@@ -3,7 +3,7 @@
 use std::fmt;
 
 use domain::{
-    Invalid,
+    Claimed, Invalid,
     channels::{Channel, ChannelCommand, ChannelRefusal, Description, Handle, Title},
     ids::{AccountId, ChannelId, SecretId},
 };
@@ -116,6 +116,20 @@ pub async fn create(commands: &Commands, create: CreateChannel) -> Result<Create
     let command = ChannelCommand::Create { channel_id, owner_id, handle, title, description, stream_key };
     let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
     Ok(CreatedChannel { channel_id, position: committed.position })
+}
+
+/// The channel that holds this handle, in any case, if one does.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn find(commands: &Commands, handle: &str) -> Result<Option<ChannelId>, sqlx::Error> {
+    let held: Option<String> =
+        sqlx::query_scalar("select aggregate_id from log.reservations where kind = $1 and name = $2")
+            .bind(Claimed::Handle.as_str())
+            .bind(handle.to_ascii_lowercase())
+            .fetch_optional(commands.pool())
+            .await?;
+    held.map(|id| id.parse()).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// Changes title and description. Answers the position at which the log shows them.
