@@ -47,6 +47,9 @@ pub enum StartError {
     /// The log does not answer, or was not migrated.
     #[error("the log could not be read")]
     Log(#[source] sqlx::Error),
+    /// What is sealed in this database would not open, and its people could not sign in.
+    #[error("this database was begun with other keys; put back the secrets file that belongs to it")]
+    OtherKeys,
 }
 
 /// What became of a command.
@@ -81,9 +84,12 @@ impl Commands {
     /// Starts the write side of this process on a database that was migrated.
     ///
     /// # Errors
-    /// [`StartError`] when the log does not answer.
+    /// [`StartError`] when the log does not answer, or was begun with other keys.
     pub async fn start(pool: PgPool, keys: MasterKeys, options: CommandsOptions) -> Result<Self, StartError> {
         let head = events::head(&pool).await.map_err(StartError::Log)?;
+        if !are_keys_of(&pool, &keys).await.map_err(StartError::Log)? {
+            return Err(StartError::OtherKeys);
+        }
         let (sender, committed) = watch::channel(head);
         let stop = CancellationToken::new();
         let (store, appender) =
@@ -211,4 +217,18 @@ impl Commands {
             tracing::error!(error = &error as &dyn std::error::Error, "the appender did not end well");
         }
     }
+}
+
+/// Whether these are the keys that the database was begun with; a new one takes them.
+async fn are_keys_of(pool: &PgPool, keys: &MasterKeys) -> Result<bool, sqlx::Error> {
+    const NAME: &str = "keys_fingerprint";
+    let fingerprint = keys.fingerprint();
+    sqlx::query("insert into log.settings (name, value) values ($1, $2) on conflict (name) do nothing")
+        .bind(NAME)
+        .bind(&fingerprint)
+        .execute(pool)
+        .await?;
+    let begun_with: String =
+        sqlx::query_scalar("select value from log.settings where name = $1").bind(NAME).fetch_one(pool).await?;
+    Ok(begun_with == fingerprint)
 }

@@ -30,6 +30,14 @@ impl MasterKeys {
         &self.wrapping
     }
 
+    /// By which a database knows its keys again; says nothing about them.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut wrapping =
+            <Hmac<Sha256> as Mac>::new_from_slice(self.wrapping.expose()).expect("HMAC takes any key length");
+        wrapping.update(b"fingerprint");
+        hex::encode(self.digest(&[b"fingerprint", &wrapping.finalize().into_bytes()]))
+    }
+
     /// HMAC-SHA256 of `parts`. Each part is preceded by its length, so that no two lists of parts give the same input;
     /// the first names the use.
     pub(crate) fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {

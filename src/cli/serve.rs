@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use clap::Args;
+use embedded::DataDirLock;
 use tracing::info;
 
 use super::StopSignals;
@@ -24,6 +25,8 @@ impl Serve {
     pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
         let database_url = config.database_url.as_ref().context("say which Postgres with --database-url")?;
         let nats_url = config.nats_url.as_ref().context("say which NATS server with --nats-url")?;
+        // Two nodes with one id would end each other's streams.
+        let _lock = DataDirLock::acquire(&config.data_dir)?;
         let roles: BTreeSet<Role> = self.roles.into_iter().collect();
         let options = NodeOptions {
             database_url: database_url.expose().to_owned(),

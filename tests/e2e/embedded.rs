@@ -160,3 +160,20 @@ async fn a_crashed_child_is_started_again() {
     Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
     assert!(weir.log().contains("postgres") && weir.log().contains("nats"), "{}", weir.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_not_taken_with_other_keys() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    weir.terminate();
+    std::fs::remove_file(folder.path().join("data/secrets.toml")).unwrap();
+    let output = command(&folder)
+        .args(["up", "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("put back the secrets file"), "{said}");
+    assert_eq!(folder.processes(), [], "nothing is left running");
+}

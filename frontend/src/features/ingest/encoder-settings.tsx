@@ -1,4 +1,5 @@
 import { Trans, useLingui } from '@lingui/react/macro'
+import { ChevronDown } from 'lucide-react'
 import type { ReactNode } from 'react'
 
 /** What to set in OBS, in the words that OBS uses. */
@@ -16,6 +17,10 @@ export function EncoderSettings() {
     <details className="group rounded-sm border">
       <summary className="flex h-11 cursor-pointer items-center rounded-sm px-3.5 text-sm font-medium text-soft hover:text-text">
         <Trans>Settings for OBS</Trans>
+        <ChevronDown
+          aria-hidden
+          className="ml-auto size-4 transition-transform duration-150 group-open:rotate-180 motion-reduce:transition-none"
+        />
       </summary>
       <dl className="border-t px-3.5 py-2 text-sm">
         {rows.map(([name, value]) => (
