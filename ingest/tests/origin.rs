@@ -74,7 +74,8 @@ fn assert_problem(answer: &(StatusCode, HeaderMap, Bytes), status: u16, code: &s
     assert_eq!(text(headers, header::CACHE_CONTROL), "no-store");
     assert_eq!(body["code"], code);
     assert_eq!(body["status"], status);
-    for field in ["type", "title", "detail"] {
+    assert_eq!(body["type"], format!("urn:weir:problem:{code}"));
+    for field in ["title", "detail"] {
         assert!(body[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
     }
 }

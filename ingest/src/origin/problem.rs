@@ -19,7 +19,7 @@ pub(super) struct Problem {
 
 #[derive(Serialize)]
 struct Document {
-    r#type: &'static str,
+    r#type: String,
     title: &'static str,
     status: u16,
     detail: &'static str,
@@ -71,7 +71,7 @@ impl Problem {
 
     pub(super) fn into_response(self) -> Response {
         let document = Document {
-            r#type: "about:blank",
+            r#type: format!("urn:weir:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             detail: self.detail,
