@@ -18,7 +18,10 @@ const NOBODY: u32 = 65534;
 fn as_nobody(folder: &TempDir) -> Command {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let tests = folder.path().join("tests");
-    fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
+    // By another process: a child that a test beside this one forks meanwhile would hold our copy open for writing, and
+    // a program that is open for writing cannot be started.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&tests).status().unwrap();
+    assert!(copied.success());
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(tests).current_dir("/");
     command
