@@ -1,11 +1,17 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, path::Path};
 
 use super::*;
 
 fn tool(folder: &Path, script: &str) -> Tool {
     let program = folder.join("ffmpeg");
-    fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    // By another process: a child that a test beside this one forks meanwhile would hold our file open for writing, and
+    // a program that is open for writing cannot be started.
+    let written = std::process::Command::new("sh")
+        .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#, "sh", script])
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(written.success());
     Tool { program: program.into(), timeout: Duration::from_millis(500) }
 }
 
