@@ -29,6 +29,9 @@ pub struct Settings {
     /// Where encoders connect [default: 127.0.0.1:1935]
     #[arg(long, env = "WEIR_RTMP", global = true, value_name = "ADDRESS")]
     rtmp: Option<SocketAddr>,
+    /// Where metrics and health are told, for every role [default: 127.0.0.1:9464, or nowhere when that is taken]
+    #[arg(long, env = "WEIR_METRICS", global = true, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// The address that browsers see; decides cookies, origin checks and links [default: from --http]
     #[arg(long, env = "WEIR_PUBLIC_URL", global = true, value_name = "URL")]
     public_url: Option<String>,
@@ -83,6 +86,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where encoders connect.
     pub rtmp: SocketAddr,
+    /// `None`: the usual address, if it is free.
+    pub metrics: Option<SocketAddr>,
     /// Without a slash at the end; `None`: made from the bound address.
     pub public_url: Option<String>,
     /// Without a slash at the end; `None`: made from the bound address.
@@ -163,6 +168,7 @@ impl Settings {
         Ok(Config {
             http: self.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             rtmp: self.rtmp.or(file.rtmp).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 1935))),
+            metrics: self.metrics.or(file.metrics),
             public_url: address("public_url", self.public_url.or(file.public_url), &["http", "https"])?,
             public_rtmp_url: address(
                 "public_rtmp_url",

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod demo;
 mod http;
+mod metrics;
 mod node;
 mod secrets;
 mod telemetry;

@@ -9,10 +9,11 @@ use std::{
 };
 
 use anyhow::Context;
-use api::{AccessTokenKey, Api, LiveStreams, Publishers};
+use api::{AccessTokenKey, Api, LiveStreams, Publishers, Readiness};
 use clap::ValueEnum;
 use commands::{Commands, CommandsOptions, MasterKeys};
 use domain::ids::NodeId;
+use futures::FutureExt;
 use ingest::{Ingest, IngestConfig};
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use crate::{
     config::Config,
     http::{self, HttpLimits},
+    metrics,
     secrets::{self, Secrets},
     wire,
 };
@@ -79,11 +81,30 @@ pub struct Node {
     projections: Option<Arc<Projections>>,
 }
 
-/// The write side alone, for a command line that asks or tells it something.
+/// Postgres, for a command line that asks or tells it something: the one of the settings, or that of the `weir up` that
+/// runs on the data directory.
+///
+/// # Errors
+/// When there is none, or it does not answer.
+pub async fn open_pool(config: &Config) -> anyhow::Result<PgPool> {
+    if let Some(url) = &config.database_url {
+        return connect_postgres(url.expose(), config).await;
+    }
+    let folder = config.data_dir.display();
+    let url = embedded::Postgres::url_of(&config.data_dir).with_context(|| {
+        format!("{folder} holds no Weir; name its folder with --data-dir, or its Postgres with --database-url")
+    })?;
+    let connected = connect_postgres(&url, config).await;
+    connected.with_context(|| format!("no Weir runs on {folder}; start it with `weir up`"))
+}
+
+/// The write side alone, on [`open_pool`].
+///
+/// # Errors
+/// As [`open_pool`], or when the keys are not those of the database.
 pub async fn open_commands(config: &Config) -> anyhow::Result<Commands> {
-    let url = config.database_url.as_ref().context("say which Postgres with --database-url")?;
+    let pool = open_pool(config).await?;
     let secrets = Secrets::load_or_make(&config.secrets_file)?;
-    let pool = connect_postgres(url.expose(), config).await?;
     start_commands(&pool, &secrets).await
 }
 
@@ -115,11 +136,13 @@ impl Node {
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         let NodeOptions { config, roles, database_url, nats_url, servers, is_alone } = options;
         http::raise_descriptor_limit();
+        let recorded = metrics::record()?;
         let secrets = Secrets::load_or_make(&config.secrets_file)?;
         let node_id = node_id(&config)?;
         // Bound before anything else is started: an address in use is the most common mistake.
         let serves_http = roles.contains(&Role::Api) || roles.contains(&Role::Ingest);
         let listener = if serves_http { Some(listen(config.http).await?) } else { None };
+        let metrics_listener = metrics::listen(config.metrics).await?;
 
         migrate(&database_url).await?;
         let pool = connect_postgres(&database_url, &config).await?;
@@ -144,6 +167,23 @@ impl Node {
         });
         if roles.contains(&Role::Processes) {
             tasks.push(("processes", tokio::spawn(processes::run(commands.clone(), background.clone()))));
+        }
+
+        let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
+            pool: pool.clone(),
+            nats: nats.clone(),
+            projections: projections.clone(),
+            servers,
+            stopping: stopping.clone(),
+        });
+        let draining = background.clone().run_until_cancelled_owned(metrics::drain(recorded.clone())).map(drop);
+        tasks.push(("metrics", tokio::spawn(draining)));
+        if let Some(listener) = metrics_listener {
+            let address = listener.local_addr().context("the listener for metrics has no address")?;
+            info!(%address, "metrics are served");
+            let router = metrics::router(recorded, Arc::clone(&readiness));
+            let serving = http::serve(listener, router, HttpLimits::of_this_process(), background.clone());
+            tasks.push(("the metrics server", tokio::spawn(serving)));
         }
 
         let storage =
@@ -187,13 +227,7 @@ impl Node {
                     read,
                     live,
                     publishers,
-                    readiness: Arc::new(wire::NodeReadiness {
-                        pool,
-                        nats,
-                        projections,
-                        servers,
-                        stopping: stopping.clone(),
-                    }),
+                    readiness,
                     access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
                     public_url: config.public_url(http),
                     public_rtmp_url,

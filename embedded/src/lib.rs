@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! weir.lock               held while a Weir runs; the pid of the holder inside
-//! postgres/               ours: postgresql.conf, pg_hba.conf (written at each start), custom.conf (the operator's), postgres.log
+//! postgres/               ours: postgresql.conf, pg_hba.conf, url (written at each start), custom.conf (the operator's), postgres.log
 //! postgres/data/          the cluster, owned by the account that Postgres runs under
 //! postgres/run/           the socket
 //! nats/                   ours: nats.conf (mode 600), nats.log

@@ -30,6 +30,8 @@ use cluster::SocketFolder;
 const DATABASE: &str = "weir";
 const ROLE: &str = "weir";
 const SUPERUSER: &str = "postgres";
+/// In the service's folder: the address, for programs that are not the Weir that runs it.
+const URL_FILE: &str = "url";
 
 /// What a Postgres needs to know.
 #[derive(Clone, Debug)]
@@ -83,6 +85,7 @@ impl Postgres {
         let binaries = cluster::prepare(&folder, &options).await?;
         let socket = SocketFolder::make(&folder)?;
         settings::write(&folder, &options)?;
+        folder.write(URL_FILE, &format!("{}\n", url(socket.path(), ROLE, DATABASE)), true)?;
         let journal = Journal::new(folder.path().join("postgres.log"));
         let (account, major, socket_path) = (folder.child().label(), binaries.major, socket.path().to_owned());
         let server = PostgresServer { folder, binaries, socket, stop_timeout: options.stop_timeout };
@@ -95,16 +98,24 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// The address of the server that a Weir runs, or ran, on `data_dir`: as [`Postgres::url`]. `None` when none ever did;
+    /// whether it still runs shows when it is connected to.
+    #[must_use]
+    pub fn url_of(data_dir: &std::path::Path) -> Option<String> {
+        let url = fs::read_to_string(data_dir.join("postgres").join(URL_FILE)).ok()?;
+        Some(url.trim_end().to_owned())
+    }
+
     /// `postgres://weir@localhost/weir?host=<socket folder>`, as sqlx and libpq understand it.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(ROLE, DATABASE)
+        url(&self.socket, ROLE, DATABASE)
     }
 
     /// As [`Postgres::url`], for another database of this cluster.
     #[must_use]
     pub fn database_url(&self, database: &str) -> String {
-        self.url_of(ROLE, database)
+        url(&self.socket, ROLE, database)
     }
 
     /// The folder of the socket, for `psql -h`.
@@ -136,11 +147,6 @@ impl Postgres {
         self.supervised.shutdown().await;
     }
 
-    fn url_of(&self, role: &str, database: &str) -> String {
-        let host = percent_encode(&self.socket);
-        format!("postgres://{role}@localhost/{database}?host={host}")
-    }
-
     async fn make_database(&self) -> Result<(), EmbeddedError> {
         // The one connection of an ordinary start.
         match PgConnection::connect(&self.url()).await {
@@ -153,7 +159,7 @@ impl Postgres {
             Err(source) => return Err(EmbeddedError::Database { doing: "open the database", source }),
         }
         let make = async {
-            let mut connection = PgConnection::connect(&self.url_of(SUPERUSER, "postgres")).await?;
+            let mut connection = PgConnection::connect(&url(&self.socket, SUPERUSER, "postgres")).await?;
             let has_role: Option<i32> = sqlx::query_scalar("select 1 from pg_roles where rolname = $1")
                 .bind(ROLE)
                 .fetch_optional(&mut connection)
@@ -234,6 +240,10 @@ impl Program for PostgresServer {
     fn stop_timeout(&self) -> Duration {
         self.stop_timeout
     }
+}
+
+fn url(socket: &std::path::Path, role: &str, database: &str) -> String {
+    format!("postgres://{role}@localhost/{database}?host={}", percent_encode(socket))
 }
 
 fn percent_encode(path: &std::path::Path) -> String {
