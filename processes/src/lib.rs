@@ -1,22 +1,26 @@
 //! What follows the log, or the clock, and acts: events or time in, commands or effects out.
 //!
 //! To add a process: a module of the capability's name with a `run` that goes on for ever, and a line in [`run`]. Several
-//! nodes may run it at once, so it does its work under a `Leadership`, or in a way that bears
-//! being done twice.
+//! nodes may run it at once, so it does its work under a `Leadership`, or in a way that bears being done twice. What acts
+//! on events is a [`Handler`] that [`Following::follow`] calls.
 
+pub mod following;
 pub mod housekeeping;
 mod leadership;
 
 use commands::Commands;
 use tokio_util::sync::CancellationToken;
 
+pub use following::{Begin, Followed, Following, Handler, Process};
+
 /// Runs every process until `cancel` is cancelled; what is under way then is left, and done by the next.
 ///
 /// # Panics
 /// When a process does: it goes on for ever, and its bug must not be passed over in silence.
 pub async fn run(commands: Commands, cancel: CancellationToken) {
+    let following = Following::new(commands.pool().clone());
     let all = async {
-        tokio::join!(housekeeping::run(commands, housekeeping::EVERY));
+        tokio::join!(following.listen(), housekeeping::run(commands, housekeeping::EVERY));
     };
     cancel.run_until_cancelled(all).await;
 }

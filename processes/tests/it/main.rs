@@ -1,4 +1,6 @@
 //! Processes on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod following;
 mod housekeeping;
+mod stage;
