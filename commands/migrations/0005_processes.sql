@@ -14,5 +14,7 @@ create table log.export_jobs (
     attempts integer not null default 0,
     events_done bigint not null default 0,
     events_total bigint,
+    -- How far in the log it is.
+    position bigint not null default 0,
     created_at timestamptz not null default now()
 );
