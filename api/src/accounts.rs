@@ -258,6 +258,9 @@ fn not_registered(error: AccountsError) -> ApiError {
             }
             AccountRefusal::SetupTokenUsed => setup_token_invalid(),
             AccountRefusal::AlreadyExists => ApiError::internal("a new account was there before"),
+            AccountRefusal::Unknown | AccountRefusal::OnlyAdministrator => {
+                ApiError::internal("a new account was treated as an old one")
+            }
         }),
     }
 }

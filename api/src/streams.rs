@@ -98,6 +98,7 @@ fn stream(server: &Server, row: StreamRow) -> Stream {
         duration_ms: row.duration_ms,
         video: video(row.video),
         audio: row.audio.map(audio),
+        encoder: row.encoder.map(|encoder| encoder.as_str().to_owned()),
         playback: Playback { hls_url: server.addresses.stream_hls(row.id) },
         thumbnail_url: Some(server.addresses.thumbnail(row.id)),
         created_at: row.started_at,
@@ -122,6 +123,7 @@ fn end_reason(reason: streams::EndReason) -> EndReason {
         streams::EndReason::Shutdown => EndReason::Shutdown,
         streams::EndReason::Crashed => EndReason::Crashed,
         streams::EndReason::KeyRotated => EndReason::KeyRotated,
+        streams::EndReason::ChannelClosed => EndReason::ChannelClosed,
         streams::EndReason::Error => EndReason::Error,
     }
 }

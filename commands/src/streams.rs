@@ -3,7 +3,7 @@
 use domain::{
     Aggregate, Claimed,
     ids::{ChannelId, NodeId, StreamId},
-    streams::{AudioTrack, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
+    streams::{AudioTrack, EncoderName, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
 };
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -26,6 +26,8 @@ pub struct StartStream {
     pub video: VideoTrack,
     /// The sound, if there is any.
     pub audio: Option<AudioTrack>,
+    /// What the encoder calls itself, if it says.
+    pub encoder: Option<EncoderName>,
 }
 
 /// A stream that has not ended.
@@ -44,8 +46,8 @@ pub struct OpenStream {
 /// # Errors
 /// [`CommandError::Refused`] with `StreamRefusal::ChannelLive` while the channel has another live stream.
 pub async fn start(commands: &Commands, start: StartStream) -> Result<i64, CommandError<StreamRefusal>> {
-    let StartStream { stream_id, channel_id, node_id, title, video, audio } = start;
-    let command = StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio };
+    let StartStream { stream_id, channel_id, node_id, title, video, audio, encoder } = start;
+    let command = StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio, encoder };
     execute(commands, stream_id, node_id, command, StreamRefusal::AlreadyStarted).await
 }
 
@@ -85,8 +87,8 @@ async fn execute(
 /// [`LoadError`] when the log does not answer or cannot be read.
 pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<OpenStream>, LoadError> {
     // A stream holds its channel from start to end, so the reservations name those that are open.
-    let rows: Vec<(String, Json<Box<RawValue>>)> = sqlx::query_as(
-        "select event.aggregate_id, event.payload from log.reservations reservation \
+    let rows: Vec<(String, String, String, Json<Box<RawValue>>)> = sqlx::query_as(
+        "select event.aggregate_id, event.event_type, event.event_version, event.payload from log.reservations reservation \
          join log.events event on event.aggregate_type = $1 and event.aggregate_id = reservation.aggregate_id \
              and event.sequence = 1 \
          where reservation.kind = $2 order by event.position",
@@ -96,8 +98,8 @@ pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<Op
     .fetch_all(commands.pool())
     .await?;
     let mut open = Vec::new();
-    for (aggregate_id, payload) in rows {
-        let event = serde_json::from_str(payload.0.get()).map_err(|error| LoadError::Unreadable {
+    for (aggregate_id, event_type, event_version, payload) in rows {
+        let event = domain::decode(&event_type, &event_version, payload.0.get()).map_err(|error| LoadError::Unreadable {
             aggregate_type: Stream::TYPE,
             aggregate_id,
             sequence: 1,

@@ -1,5 +1,6 @@
 //! Channels: what people watch and follow. An account may own several; a handle is unique.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -7,11 +8,11 @@ use time::OffsetDateTime;
 use crate::{
     Aggregate, Claim, Claimed, Event, Invalid,
     ids::{AccountId, ChannelId, SecretId},
-    invalid,
+    invalid, timestamp,
 };
 
 /// A channel's unique name in addresses: 3 to 25 of a–z, 0–9 and `_`, lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Handle(String);
 
@@ -90,7 +91,7 @@ impl Handle {
 }
 
 /// A channel's title: 1 to 140 characters on one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Title(String);
 
@@ -111,7 +112,7 @@ impl Title {
 }
 
 /// A channel's description: up to 2,000 characters on any number of lines, possibly none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Description(String);
 
@@ -129,6 +130,16 @@ impl Description {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Why a channel was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChannelClosedReason {
+    /// Its owner closed it.
+    Owner,
+    /// Its owner was erased.
+    OwnerErased,
 }
 
 /// What a channel can be told to do.
@@ -167,10 +178,17 @@ pub enum ChannelCommand {
         /// The new key, in the vault.
         stream_key: SecretId,
     },
+    /// Take it away for good; again is fine. Its handle stays taken, so that nobody can pass for it.
+    Close {
+        /// Who asks; `None` for Weir itself.
+        by: Option<AccountId>,
+        /// Why.
+        reason: ChannelClosedReason,
+    },
 }
 
 /// What can have happened to a channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ChannelEvent {
     /// There is a new channel.
     Created {
@@ -188,6 +206,7 @@ pub enum ChannelEvent {
         stream_key: SecretId,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         created_at: OffsetDateTime,
     },
     /// Title or description are new; both are named.
@@ -200,6 +219,7 @@ pub enum ChannelEvent {
         description: Description,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         changed_at: OffsetDateTime,
     },
     /// The stream key is another one.
@@ -210,13 +230,28 @@ pub enum ChannelEvent {
         stream_key: SecretId,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         rotated_at: OffsetDateTime,
+    },
+    /// The channel is gone for good.
+    Closed {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Its unique name, which stays taken.
+        handle: Handle,
+        /// Why.
+        reason: ChannelClosedReason,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        closed_at: OffsetDateTime,
     },
 }
 
 impl ChannelEvent {
     /// The stored names of all events of a channel.
-    pub const TYPES: &[&'static str] = &["channel.created", "channel.details_changed", "channel.stream_key_rotated"];
+    pub const TYPES: &[&'static str] =
+        &["channel.created", "channel.details_changed", "channel.stream_key_rotated", "channel.closed"];
 }
 
 impl Event for ChannelEvent {
@@ -225,6 +260,7 @@ impl Event for ChannelEvent {
             Self::Created { .. } => "channel.created",
             Self::DetailsChanged { .. } => "channel.details_changed",
             Self::StreamKeyRotated { .. } => "channel.stream_key_rotated",
+            Self::Closed { .. } => "channel.closed",
         }
     }
 
@@ -233,7 +269,7 @@ impl Event for ChannelEvent {
             Self::Created { handle, .. } => {
                 vec![Claim::Take { kind: Claimed::Handle, name: handle.as_str().to_owned() }]
             }
-            Self::DetailsChanged { .. } | Self::StreamKeyRotated { .. } => Vec::new(),
+            Self::DetailsChanged { .. } | Self::StreamKeyRotated { .. } | Self::Closed { .. } => Vec::new(),
         }
     }
 }
@@ -247,7 +283,7 @@ pub enum ChannelRefusal {
     /// This channel was created before.
     #[error("the channel already exists")]
     AlreadyExists,
-    /// There is no such channel.
+    /// There is no such channel, or not any more.
     #[error("there is no such channel")]
     Unknown,
     /// Only its owner may.
@@ -265,6 +301,7 @@ pub enum ChannelRefusal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     created: Option<Created>,
+    is_closed: bool,
     version: i64,
 }
 
@@ -287,26 +324,48 @@ impl Channel {
         self.owned(by).map(|created| created.stream_key)
     }
 
-    /// Whether `stream_key` is its current one.
+    /// Whether `stream_key` is its current one. A closed channel has none.
     #[must_use]
     pub fn is_published_with(&self, stream_key: SecretId) -> bool {
-        self.created.as_ref().is_some_and(|created| created.stream_key == stream_key)
+        self.open().is_some_and(|created| created.stream_key == stream_key)
     }
 
-    /// Its title, for the streams that it starts; `None` before it exists.
+    /// Its title, for the streams that it starts; `None` before it exists and after it was closed.
     #[must_use]
     pub fn title(&self) -> Option<&Title> {
-        self.created.as_ref().map(|created| &created.title)
+        self.open().map(|created| &created.title)
     }
 
-    /// Its unique name; `None` before it exists.
+    /// Its unique name; `None` before it exists and after it was closed.
     #[must_use]
     pub fn handle(&self) -> Option<&Handle> {
-        self.created.as_ref().map(|created| &created.handle)
+        self.open().map(|created| &created.handle)
+    }
+
+    /// Its description; `None` before it exists and after it was closed.
+    #[must_use]
+    pub fn description(&self) -> Option<&Description> {
+        self.open().map(|created| &created.description)
+    }
+
+    /// Who owns it; `None` before it exists and after it was closed.
+    #[must_use]
+    pub fn owner_id(&self) -> Option<AccountId> {
+        self.open().map(|created| created.owner_id)
+    }
+
+    /// Whether it was taken away for good.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn open(&self) -> Option<&Created> {
+        self.created.as_ref().filter(|_| !self.is_closed)
     }
 
     fn owned(&self, by: AccountId) -> Result<&Created, ChannelRefusal> {
-        let created = self.created.as_ref().ok_or(ChannelRefusal::Unknown)?;
+        let created = self.open().ok_or(ChannelRefusal::Unknown)?;
         if created.owner_id == by { Ok(created) } else { Err(ChannelRefusal::NotOwner) }
     }
 }
@@ -348,6 +407,17 @@ impl Aggregate for Channel {
                 let channel_id = self.owned(by)?.channel_id;
                 Ok(vec![ChannelEvent::StreamKeyRotated { channel_id, stream_key, rotated_at: now }])
             }
+            ChannelCommand::Close { by, reason } => {
+                let created = self.created.as_ref().ok_or(ChannelRefusal::Unknown)?;
+                if by.is_some_and(|by| by != created.owner_id) {
+                    return Err(ChannelRefusal::NotOwner);
+                }
+                if self.is_closed {
+                    return Ok(Vec::new());
+                }
+                let (channel_id, handle) = (created.channel_id, created.handle.clone());
+                Ok(vec![ChannelEvent::Closed { channel_id, handle, reason, closed_at: now }])
+            }
         }
     }
 
@@ -375,6 +445,7 @@ impl Aggregate for Channel {
                     created.stream_key = *stream_key;
                 }
             }
+            ChannelEvent::Closed { .. } => self.is_closed = true,
         }
     }
 

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{accounts, channels, streams};
+use crate::{accounts, channels, exports, streams, upcast};
 
 /// Something with rules: decides commands into events, and is the fold of its events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -102,13 +102,18 @@ pub enum DomainEvent {
     Channel(channels::ChannelEvent),
     /// Of a stream.
     Stream(streams::StreamEvent),
+    /// Of an export.
+    Export(exports::ExportEvent),
 }
 
 /// Why a stored event could not be read.
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// A newer Weir wrote it, or something else did.
-    #[error("no event {event_type} of version {event_version} is known for aggregate {aggregate_type}")]
+    #[error(
+        "no event {event_type} of version {event_version} is known for aggregate {aggregate_type}; \
+         if a newer Weir wrote it, bring this one to that version"
+    )]
     Unknown {
         /// The stored aggregate type.
         aggregate_type: String,
@@ -128,8 +133,31 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// A type or version that is not known, of an aggregate that the type's name tells.
+    pub(crate) fn unknown(event_type: &str, event_version: &str) -> Self {
+        let aggregate_type = event_type.split_once('.').map_or(event_type, |(aggregate_type, _)| aggregate_type);
+        Self::Unknown {
+            aggregate_type: aggregate_type.to_owned(),
+            event_type: event_type.to_owned(),
+            event_version: event_version.to_owned(),
+        }
+    }
+}
+
+/// Reads a stored event of a known kind of aggregate, whichever version it was written in.
+///
+/// # Errors
+/// [`DecodeError::Unknown`] when a newer Weir wrote it, [`DecodeError::Payload`] when the payload does not fit.
+pub fn decode<E: Event>(event_type: &str, event_version: &str, payload: &str) -> Result<E, DecodeError> {
+    let payload = upcast::upcast(event_type, event_version, payload)?;
+    let event: E = serde_json::from_str(&payload)
+        .map_err(|source| DecodeError::Payload { event_type: event_type.to_owned(), source })?;
+    if event.event_type() == event_type { Ok(event) } else { Err(DecodeError::unknown(event_type, event_version)) }
+}
+
 impl DomainEvent {
-    /// Reads a stored event.
+    /// Reads a stored event, whichever version it was written in.
     ///
     /// # Errors
     /// [`DecodeError`] when type or version are unknown, or the payload does not fit.
@@ -139,33 +167,28 @@ impl DomainEvent {
         event_version: &str,
         payload: &str,
     ) -> Result<Self, DecodeError> {
-        fn typed<E: Event>(event_type: &str, payload: &str) -> Result<Option<E>, DecodeError> {
-            let event: E = serde_json::from_str(payload)
-                .map_err(|source| DecodeError::Payload { event_type: event_type.to_owned(), source })?;
-            Ok((event.event_type() == event_type).then_some(event))
+        fn of<E: Event>(
+            types: &[&str],
+            (event_type, event_version, payload): (&str, &str, &str),
+            of: impl FnOnce(E) -> DomainEvent,
+        ) -> Option<Result<DomainEvent, DecodeError>> {
+            types.contains(&event_type).then(|| decode(event_type, event_version, payload).map(of))
         }
-        let known = event_version == "1"
-            && match aggregate_type {
-                accounts::Account::TYPE => accounts::AccountEvent::TYPES.contains(&event_type),
-                accounts::Session::TYPE => accounts::SessionEvent::TYPES.contains(&event_type),
-                channels::Channel::TYPE => channels::ChannelEvent::TYPES.contains(&event_type),
-                streams::Stream::TYPE => streams::StreamEvent::TYPES.contains(&event_type),
-                _ => false,
-            };
-        let event = if !known {
-            None
-        } else {
-            match aggregate_type {
-                accounts::Account::TYPE => typed(event_type, payload)?.map(Self::Account),
-                accounts::Session::TYPE => typed(event_type, payload)?.map(Self::Session),
-                channels::Channel::TYPE => typed(event_type, payload)?.map(Self::Channel),
-                _ => typed(event_type, payload)?.map(Self::Stream),
-            }
+        let stored = (event_type, event_version, payload);
+        let decoded = match aggregate_type {
+            accounts::Account::TYPE => of(accounts::AccountEvent::TYPES, stored, Self::Account),
+            accounts::Session::TYPE => of(accounts::SessionEvent::TYPES, stored, Self::Session),
+            channels::Channel::TYPE => of(channels::ChannelEvent::TYPES, stored, Self::Channel),
+            streams::Stream::TYPE => of(streams::StreamEvent::TYPES, stored, Self::Stream),
+            exports::Export::TYPE => of(exports::ExportEvent::TYPES, stored, Self::Export),
+            _ => None,
         };
-        event.ok_or_else(|| DecodeError::Unknown {
-            aggregate_type: aggregate_type.to_owned(),
-            event_type: event_type.to_owned(),
-            event_version: event_version.to_owned(),
+        decoded.unwrap_or_else(|| {
+            Err(DecodeError::Unknown {
+                aggregate_type: aggregate_type.to_owned(),
+                event_type: event_type.to_owned(),
+                event_version: event_version.to_owned(),
+            })
         })
     }
 
@@ -177,6 +200,7 @@ impl DomainEvent {
             Self::Session(event) => event.event_type(),
             Self::Channel(event) => event.event_type(),
             Self::Stream(event) => event.event_type(),
+            Self::Export(event) => event.event_type(),
         }
     }
 }

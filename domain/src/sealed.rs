@@ -3,20 +3,24 @@
 use std::{borrow::Cow, fmt, future::Future, pin::Pin};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
 
 use crate::ids::AccountId;
 
-/// Text sealed under the key of `account_id` (XChaCha20-Poly1305). In JSON `{"account_id": …, "ciphertext": <base64 of
-/// nonce and ciphertext, no padding>}`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Personal data: text sealed under the key of `account_id` (XChaCha20-Poly1305), which only Weir can open, and nobody
+/// once that account is erased.
+///
+/// In JSON `{"account_id": …, "ciphertext": <base64 of nonce and ciphertext, no padding>}`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sealed {
     /// Whose key it is under.
     pub account_id: AccountId,
     /// The 24 bytes of nonce, then the ciphertext with its tag.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    #[schemars(with = "String")]
     pub ciphertext: Vec<u8>,
 }
 

@@ -1,5 +1,6 @@
 //! Streams: one broadcast of a channel, from `stream.started` to `stream.ended`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -7,10 +8,11 @@ use time::OffsetDateTime;
 use crate::{
     Aggregate, Claim, Claimed, Event,
     ids::{ChannelId, NodeId, StreamId},
+    timestamp,
 };
 
 /// The picture as the encoder sends it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct VideoTrack {
     /// As in RFC 6381, `avc1.64001f` for example.
     pub codec: String,
@@ -23,7 +25,7 @@ pub struct VideoTrack {
 }
 
 /// The sound as the encoder sends it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AudioTrack {
     /// As in RFC 6381, `mp4a.40.2` for example.
     pub codec: String,
@@ -33,8 +35,32 @@ pub struct AudioTrack {
     pub channels: u8,
 }
 
+/// What an encoder calls itself, `obs-output module (libobs version 30.2.3)` for example: 1 to 100 characters on one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct EncoderName(String);
+
+impl EncoderName {
+    const MAX_LEN: usize = 100;
+
+    /// A name from what an encoder sent: without control characters, trimmed and cut. `None` when nothing is left.
+    #[must_use]
+    pub fn from_sent(text: &str) -> Option<Self> {
+        let printable: String =
+            text.trim().chars().filter(|character| !character.is_control()).take(Self::MAX_LEN).collect();
+        let name = printable.trim();
+        (!name.is_empty()).then(|| Self(name.to_owned()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Why a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The encoder stopped it.
@@ -47,6 +73,8 @@ pub enum EndReason {
     Crashed,
     /// The stream key was rotated.
     KeyRotated,
+    /// The channel was closed.
+    ChannelClosed,
     /// What the encoder sent could no longer be packaged.
     Error,
 }
@@ -61,6 +89,7 @@ impl EndReason {
             Self::Shutdown => "shutdown",
             Self::Crashed => "crashed",
             Self::KeyRotated => "key_rotated",
+            Self::ChannelClosed => "channel_closed",
             Self::Error => "error",
         }
     }
@@ -83,6 +112,8 @@ pub enum StreamCommand {
         video: VideoTrack,
         /// The sound, if there is any.
         audio: Option<AudioTrack>,
+        /// What the encoder calls itself, if it says.
+        encoder: Option<EncoderName>,
     },
     /// It is over.
     End {
@@ -94,7 +125,7 @@ pub enum StreamCommand {
 }
 
 /// What can have happened to a stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub enum StreamEvent {
     /// A channel went live.
     Started {
@@ -110,8 +141,11 @@ pub enum StreamEvent {
         video: VideoTrack,
         /// The sound, if there is any.
         audio: Option<AudioTrack>,
+        /// What the encoder calls itself, if it says.
+        encoder: Option<EncoderName>,
         /// When the first key frame was in.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         started_at: OffsetDateTime,
     },
     /// The broadcast is over.
@@ -124,6 +158,7 @@ pub enum StreamEvent {
         reason: EndReason,
         /// When it ended.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         ended_at: OffsetDateTime,
         /// From start to end, in milliseconds.
         duration_ms: i64,
@@ -140,6 +175,14 @@ impl Event for StreamEvent {
         match self {
             Self::Started { .. } => "stream.started",
             Self::Ended { .. } => "stream.ended",
+        }
+    }
+
+    fn event_version(&self) -> &'static str {
+        match self {
+            // 2 has the encoder.
+            Self::Started { .. } => "2",
+            Self::Ended { .. } => "1",
         }
     }
 
@@ -199,8 +242,17 @@ impl Aggregate for Stream {
     fn decide(&self, command: StreamCommand, now: OffsetDateTime) -> Result<Vec<StreamEvent>, StreamRefusal> {
         match (command, &self.started) {
             (StreamCommand::Start { .. }, Some(_)) => Err(StreamRefusal::AlreadyStarted),
-            (StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio }, None) => {
-                Ok(vec![StreamEvent::Started { stream_id, channel_id, node_id, title, video, audio, started_at: now }])
+            (StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio, encoder }, None) => {
+                Ok(vec![StreamEvent::Started {
+                    stream_id,
+                    channel_id,
+                    node_id,
+                    title,
+                    video,
+                    audio,
+                    encoder,
+                    started_at: now,
+                }])
             }
             (StreamCommand::End { .. }, None) => Err(StreamRefusal::Unknown),
             (StreamCommand::End { .. }, Some(_)) if self.has_ended => Err(StreamRefusal::AlreadyEnded),

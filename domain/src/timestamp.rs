@@ -1,5 +1,6 @@
 //! Times are UTC and cut to microseconds, which is what Postgres keeps: a time read back equals the one written.
 
+use schemars::{Schema, SchemaGenerator, json_schema};
 use time::OffsetDateTime;
 
 /// `time` in UTC, cut to whole microseconds.
@@ -7,6 +8,16 @@ use time::OffsetDateTime;
 pub fn cut(time: OffsetDateTime) -> OffsetDateTime {
     let time = time.to_offset(time::UtcOffset::UTC);
     time.replace_nanosecond(time.microsecond() * 1_000).expect("a microsecond of a valid time is below 1,000,000")
+}
+
+/// The JSON Schema of a time as it is stored and sent.
+pub(crate) fn schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "format": "date-time" })
+}
+
+/// The JSON Schema of a time that may be missing.
+pub(crate) fn optional_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "format": "date-time" })
 }
 
 #[cfg(test)]

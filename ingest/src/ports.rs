@@ -2,7 +2,7 @@
 
 use domain::{
     ids::{ChannelId, StreamId},
-    streams::{AudioTrack, EndReason, VideoTrack},
+    streams::{AudioTrack, EncoderName, EndReason, VideoTrack},
 };
 use futures::future::BoxFuture;
 use thiserror::Error;
@@ -28,6 +28,8 @@ pub struct StartedStream {
     pub video: VideoTrack,
     /// The sound as the encoder sends it, if there is any.
     pub audio: Option<AudioTrack>,
+    /// What the encoder calls itself, if it says.
+    pub encoder: Option<EncoderName>,
 }
 
 /// A stream that a crash of this node left without an end.

@@ -40,6 +40,9 @@ pub struct Stream {
     /// The sound as the encoder sent it; `null` without any.
     #[schema(required = true)]
     pub audio: Option<AudioFormat>,
+    /// What the encoder called itself; `null` where it did not say.
+    #[schema(required = true, example = "obs-output module (libobs version 30.2.3)", max_length = 100)]
+    pub encoder: Option<String>,
     /// Where it plays while it runs.
     pub playback: Playback,
     /// Its latest picture. Answers 404 until the first one is taken.
@@ -119,8 +122,8 @@ pub struct AudioFormat {
 }
 
 /// Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
-/// server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); what the encoder
-/// sent could no longer be packaged (`error`).
+/// server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); the channel was
+/// closed (`channel_closed`); what the encoder sent could no longer be packaged (`error`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
@@ -134,6 +137,8 @@ pub enum EndReason {
     Crashed,
     /// The stream key was rotated.
     KeyRotated,
+    /// The channel was closed.
+    ChannelClosed,
     /// What the encoder sent could no longer be packaged.
     Error,
 }

@@ -1,6 +1,6 @@
 //! Who can sign in: `accounts_v1`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use domain::{
     DomainEvent, RecordedEvent,
@@ -127,47 +127,136 @@ impl Projection for AccountsV1 {
     }
 }
 
+/// What a batch makes of an account.
+#[derive(Default)]
+struct Change {
+    /// Whether the batch has it registered; the row is there otherwise.
+    is_new: bool,
+    is_administrator: bool,
+    is_erased: bool,
+    username: Option<String>,
+    email: Option<String>,
+    created_at: Option<OffsetDateTime>,
+    updated_at: Option<OffsetDateTime>,
+    version: i64,
+    position: i64,
+}
+
 async fn apply(
     batch: &[&RecordedEvent],
     connection: &mut PgConnection,
     keyring: &dyn Keyring,
 ) -> Result<(), ApplyError> {
-    let (mut ids, mut administrators, mut times) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut versions, mut positions, mut sealed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut changes: HashMap<Uuid, Change> = HashMap::new();
+    let (mut registered, mut sealed) = (Vec::new(), Vec::new());
     for recorded in batch {
         let DomainEvent::Account(event) = &recorded.event else { continue };
-        let AccountEvent::Registered { account_id, username, email, is_administrator, registered_at, .. } = event;
-        ids.push(account_id.uuid());
-        administrators.push(*is_administrator);
-        times.push(*registered_at);
-        versions.push(recorded.sequence);
-        positions.push(recorded.position);
-        sealed.extend([Cow::Borrowed(username), Cow::Borrowed(email)]);
+        let change = match event {
+            AccountEvent::Registered { account_id, username, email, is_administrator, registered_at, .. } => {
+                registered.push(account_id.uuid());
+                sealed.extend([Cow::Borrowed(username), Cow::Borrowed(email)]);
+                let change = changes.entry(account_id.uuid()).or_default();
+                change.is_new = true;
+                change.is_administrator = *is_administrator;
+                change.created_at = Some(*registered_at);
+                change.updated_at = Some(*registered_at);
+                change
+            }
+            AccountEvent::Erased { account_id, erased_at, .. } => {
+                let change = changes.entry(account_id.uuid()).or_default();
+                change.is_erased = true;
+                change.is_administrator = false;
+                change.updated_at = Some(*erased_at);
+                change
+            }
+        };
+        change.version = recorded.sequence;
+        change.position = recorded.position;
     }
     // One look at the keys for the whole batch.
     let mut opened = keyring.open(sealed).await?.into_iter().map(|opened| match opened {
         Opened::Text(text) => Some(text),
         Opened::Erased => None,
     });
-    let (mut usernames, mut emails) = (Vec::with_capacity(ids.len()), Vec::with_capacity(ids.len()));
-    while let (Some(username), Some(email)) = (opened.next(), opened.next()) {
-        usernames.push(username);
-        emails.push(email);
+    for id in registered {
+        let (username, email) = (opened.next().flatten(), opened.next().flatten());
+        if let Some(change) = changes.get_mut(&id).filter(|change| !change.is_erased) {
+            (change.username, change.email) = (username, email);
+        }
     }
-    // An account has one event so far, so that a row that is there is the one that would be written.
+    let (new, erased): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.is_new);
+    insert(new, connection).await?;
+    erase(erased, connection).await
+}
+
+async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let (mut ids, mut usernames, mut emails, mut administrators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut created, mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (id, row) in rows {
+        ids.push(id);
+        usernames.push(row.username);
+        emails.push(row.email);
+        administrators.push(row.is_administrator);
+        created.push(row.created_at);
+        updated.push(row.updated_at);
+        versions.push(row.version);
+        positions.push(row.position);
+    }
+    // A row that is there has this event in it already, and perhaps later ones.
     sqlx::query(
         "insert into accounts_v1
              (id, username, email, is_administrator, created_at, updated_at, version, position)
-         select id, username, email, is_administrator, registered_at, registered_at, version, position
-         from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::timestamptz[], $6::bigint[], $7::bigint[])
-             as t (id, username, email, is_administrator, registered_at, version, position)
-         on conflict (id) do nothing",
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::timestamptz[], $6::timestamptz[],
+             $7::bigint[], $8::bigint[])
+         on conflict (id) do update set
+             username = excluded.username, email = excluded.email, is_administrator = excluded.is_administrator,
+             updated_at = excluded.updated_at, version = excluded.version, position = excluded.position
+         where accounts_v1.position < excluded.position",
     )
     .bind(ids)
     .bind(usernames)
     .bind(emails)
     .bind(administrators)
-    .bind(times)
+    .bind(created)
+    .bind(updated)
+    .bind(versions)
+    .bind(positions)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn erase(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+    let known: Vec<Uuid> = sqlx::query_scalar("select id from accounts_v1 where id = any($1)")
+        .bind(&ids)
+        .fetch_all(&mut *connection)
+        .await?;
+    if let Some(id) = ids.iter().find(|id| !known.contains(id)) {
+        return Err(ApplyError::Unknown { event_type: "account.erased", id: format!("account {id}") });
+    }
+    let (mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    for (_, row) in rows {
+        updated.push(row.updated_at);
+        versions.push(row.version);
+        positions.push(row.position);
+    }
+    sqlx::query(
+        "update accounts_v1 account
+         set username = null, email = null, is_administrator = false, updated_at = new.updated_at,
+             version = new.version, position = new.position
+         from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[])
+             as new (id, updated_at, version, position)
+         where account.id = new.id and account.position < new.position",
+    )
+    .bind(ids)
+    .bind(updated)
     .bind(versions)
     .bind(positions)
     .execute(connection)

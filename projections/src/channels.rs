@@ -72,29 +72,31 @@ macro_rules! select {
 }
 
 impl Channels<'_> {
-    /// The channel of this handle, in any case, if there is one.
+    /// The channel of this handle, in any case, if there is one that was not closed.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn by_handle(&self, handle: &str) -> Result<Option<ChannelRow>, QueryError> {
-        let row: Option<Stored> = sqlx::query_as(select!("where channel.handle = $1"))
+        let row: Option<Stored> = sqlx::query_as(select!("where channel.handle = $1 and channel.closed_at is null"))
             .bind(handle.to_ascii_lowercase())
             .fetch_optional(self.pool)
             .await?;
         Ok(row.map(ChannelRow::from))
     }
 
-    /// The channel of this id, if there is one.
+    /// The channel of this id, if there is one that was not closed.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn by_id(&self, id: ChannelId) -> Result<Option<ChannelRow>, QueryError> {
-        let row: Option<Stored> =
-            sqlx::query_as(select!("where channel.id = $1")).bind(id.uuid()).fetch_optional(self.pool).await?;
+        let row: Option<Stored> = sqlx::query_as(select!("where channel.id = $1 and channel.closed_at is null"))
+            .bind(id.uuid())
+            .fetch_optional(self.pool)
+            .await?;
         Ok(row.map(ChannelRow::from))
     }
 
-    /// Channels, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
+    /// Channels that were not closed, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
     /// where a page ended.
     ///
     /// # Errors
@@ -106,6 +108,7 @@ impl Channels<'_> {
         limit: usize,
     ) -> Result<Page<ChannelRow>, QueryError> {
         let mut query = PageQuery::new(select!(""), limit);
+        query.condition("channel.closed_at is null");
         if let Some(live) = filter.live {
             query.condition(if live { "channel.live_stream_id is not null" } else { "channel.live_stream_id is null" });
         }

@@ -4,7 +4,7 @@ mod apply;
 
 use domain::{
     ids::{ChannelId, NodeId, StreamId},
-    streams::{AudioTrack, EndReason, VideoTrack},
+    streams::{AudioTrack, EncoderName, EndReason, VideoTrack},
 };
 use serde::{
     Deserialize,
@@ -37,6 +37,8 @@ pub struct StreamRow {
     pub video: VideoTrack,
     /// The sound as the encoder sends it, if there is any.
     pub audio: Option<AudioTrack>,
+    /// What the encoder calls itself, if it said.
+    pub encoder: Option<EncoderName>,
     /// When it started, which is also when it was created.
     pub started_at: OffsetDateTime,
     /// When it ended; `None` while it is on.
@@ -79,16 +81,17 @@ macro_rules! select {
         concat!(
             "select stream.id, stream.channel_id, channel.handle as channel_handle, channel.title as channel_title, ",
             "stream.node_id, stream.title, video_codec, video_width, video_height, video_frame_rate, audio_codec, ",
-            "audio_sample_rate, audio_channels, started_at, ended_at, end_reason, duration_ms, updated_at, version ",
-            // Both tables are this projection's own: a stream is never there before its channel.
-            "from read.streams_v1 stream join read.streams_v1_channels channel on channel.id = stream.channel_id ",
+            "audio_sample_rate, audio_channels, encoder, started_at, ended_at, end_reason, duration_ms, updated_at, version ",
+            // Both tables are this projection's own: a stream is never there before its channel, and goes with it.
+            "from read.streams_v1 stream join read.streams_v1_channels channel ",
+            "on channel.id = stream.channel_id and not channel.is_closed ",
             $tail
         )
     };
 }
 
 impl Streams<'_> {
-    /// The stream of this id, if there is one.
+    /// The stream of this id, if there is one and its channel was not closed.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
@@ -97,7 +100,7 @@ impl Streams<'_> {
         Ok(row)
     }
 
-    /// Streams, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
+    /// Streams of channels that were not closed, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
     /// where a page ended.
     ///
     /// # Errors
@@ -150,6 +153,7 @@ impl FromRow<'_, PgRow> for StreamRow {
                 frame_rate: row.try_get("video_frame_rate")?,
             },
             audio,
+            encoder: row.try_get::<Option<&str>, _>("encoder")?.and_then(EncoderName::from_sent),
             started_at: row.try_get("started_at")?,
             ended_at: row.try_get("ended_at")?,
             end_reason: end_reason.transpose()?,

@@ -36,6 +36,7 @@ impl WriteSide {
             title: title.ok_or(PublishError::KeyUnknown)?,
             video: stream.video,
             audio: stream.audio,
+            encoder: stream.encoder,
         };
         commands::streams::start(&self.commands, start)
             .await

@@ -185,6 +185,7 @@ impl Site {
             title: channel["title"].as_str().unwrap().to_owned(),
             video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
             audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
+            encoder: domain::streams::EncoderName::from_sent("Lavf61.1.100"),
         };
         let position = commands::streams::start(&self.commands, start).await.unwrap();
         self.readable(position).await;

@@ -200,6 +200,7 @@ fn reason_text(reason: SessionEndReason) -> &'static str {
         SessionEndReason::SignedOut => "signed_out",
         SessionEndReason::Expired => "expired",
         SessionEndReason::TokenReused => "token_reused",
+        SessionEndReason::AccountErased => "account_erased",
     }
 }
 
@@ -207,6 +208,7 @@ fn reason_from(text: &str) -> SessionEndReason {
     match text {
         "signed_out" => SessionEndReason::SignedOut,
         "token_reused" => SessionEndReason::TokenReused,
+        "account_erased" => SessionEndReason::AccountErased,
         _ => SessionEndReason::Expired,
     }
 }

@@ -123,6 +123,7 @@ async fn a_name_given_back_is_free_within_the_batch() {
         title: "A title".to_owned(),
         video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
         audio: None,
+        encoder: None,
     };
     let [old, new, late] = [(); 3].map(|()| StreamId::from(Uuid::now_v7()));
     commands.execute::<Stream>(&old.to_string(), start(old), metadata()).await.unwrap();

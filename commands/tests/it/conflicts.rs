@@ -87,6 +87,7 @@ async fn a_stream_ends_once() {
         title: "A title".to_owned(),
         video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
         audio: None,
+        encoder: None,
     };
     let id = stream_id.to_string();
     first.execute::<Stream>(&id, start, metadata()).await.unwrap();

@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -6,6 +7,7 @@ use crate::{
     Aggregate, Claimed, Event,
     ids::{AccountId, SessionId},
     sealed::Sealed,
+    timestamp,
 };
 
 /// What a session can be told to do.
@@ -30,7 +32,7 @@ pub enum SessionCommand {
 }
 
 /// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionEndReason {
     /// Its owner signed out.
@@ -39,10 +41,12 @@ pub enum SessionEndReason {
     Expired,
     /// A refresh token came back that had been replaced: somebody else may hold a copy.
     TokenReused,
+    /// Its account was erased.
+    AccountErased,
 }
 
 /// What can have happened to a session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SessionEvent {
     /// An account signed in on a device.
     Opened {
@@ -56,6 +60,7 @@ pub enum SessionEvent {
         address: Sealed,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         opened_at: OffsetDateTime,
     },
     /// The device is signed out.
@@ -68,6 +73,7 @@ pub enum SessionEvent {
         reason: SessionEndReason,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
         ended_at: OffsetDateTime,
     },
 }

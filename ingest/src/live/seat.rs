@@ -184,6 +184,7 @@ impl Seat {
                     channel_id: self.channel_id,
                     video: tracks.video.clone(),
                     audio: tracks.audio.clone(),
+                    encoder: None,
                 };
                 self.shared.begin(channel, started, Arc::clone(&self.broadcast), self.slot.peer);
             }

@@ -55,6 +55,7 @@ struct Channel {
     title: String,
     description: String,
     live_stream_id: Option<Uuid>,
+    closed_at: Option<OffsetDateTime>,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
     version: i64,
@@ -68,12 +69,14 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
         match &recorded.event {
             DomainEvent::Channel(ChannelEvent::Created { channel_id, .. }) => created.insert(channel_id.uuid()),
             DomainEvent::Channel(
-                ChannelEvent::DetailsChanged { channel_id, .. } | ChannelEvent::StreamKeyRotated { channel_id, .. },
+                ChannelEvent::DetailsChanged { channel_id, .. }
+                | ChannelEvent::StreamKeyRotated { channel_id, .. }
+                | ChannelEvent::Closed { channel_id, .. },
             )
             | DomainEvent::Stream(StreamEvent::Started { channel_id, .. } | StreamEvent::Ended { channel_id, .. }) => {
                 touched.insert(channel_id.uuid())
             }
-            DomainEvent::Account(_) | DomainEvent::Session(_) => false,
+            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&created).copied().collect();
@@ -101,6 +104,7 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                             title: title.as_str().to_owned(),
                             description: description.as_str().to_owned(),
                             live_stream_id: None,
+                            closed_at: None,
                             created_at: *created_at,
                             updated_at: *created_at,
                             version: recorded.sequence,
@@ -109,9 +113,9 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                     );
                     return Ok(Some(id));
                 }
-                ChannelEvent::DetailsChanged { channel_id, .. } | ChannelEvent::StreamKeyRotated { channel_id, .. } => {
-                    channel_id.uuid()
-                }
+                ChannelEvent::DetailsChanged { channel_id, .. }
+                | ChannelEvent::StreamKeyRotated { channel_id, .. }
+                | ChannelEvent::Closed { channel_id, .. } => channel_id.uuid(),
             };
             let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("channel {id}") };
             let row = rows.get_mut(&id).ok_or_else(unknown)?;
@@ -127,6 +131,13 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                 }
                 // Nothing of the key is shown, but an editor's version counts it.
                 ChannelEvent::StreamKeyRotated { rotated_at, .. } => row.updated_at = *rotated_at,
+                // The row stays for what may still come of a stream that is ending; its texts go.
+                ChannelEvent::Closed { closed_at, .. } => {
+                    row.title.clear();
+                    row.description.clear();
+                    row.updated_at = *closed_at;
+                    row.closed_at = Some(*closed_at);
+                }
             }
             row.version = recorded.sequence;
             row.position = recorded.position;
@@ -149,7 +160,7 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
             row.position = recorded.position;
             Ok(Some(id))
         }
-        DomainEvent::Account(_) | DomainEvent::Session(_) => Ok(None),
+        DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) => Ok(None),
     }
 }
 
@@ -160,7 +171,8 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
     let (mut ids, mut owners, mut live) = (column(), column(), Vec::with_capacity(count));
     let (mut handles, mut titles, mut descriptions) = (texts(), texts(), texts());
     let (mut created, mut updated) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let (mut versions, mut positions) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut versions, mut positions, mut closed) =
+        (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
     for row in rows {
         ids.push(row.id);
         owners.push(row.owner_id);
@@ -172,15 +184,18 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
         updated.push(row.updated_at);
         versions.push(row.version);
         positions.push(row.position);
+        closed.push(row.closed_at);
     }
     sqlx::query(
         "insert into channels_v1
-             (id, owner_id, handle, title, description, live_stream_id, created_at, updated_at, version, position)
+             (id, owner_id, handle, title, description, live_stream_id, created_at, updated_at, version, position,
+              closed_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[],
-             $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bigint[])
+             $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[])
          on conflict (id) do update set
              title = excluded.title, description = excluded.description, live_stream_id = excluded.live_stream_id,
-             updated_at = excluded.updated_at, version = excluded.version, position = excluded.position
+             updated_at = excluded.updated_at, version = excluded.version, position = excluded.position,
+             closed_at = excluded.closed_at
          where channels_v1.position < excluded.position",
     )
     .bind(ids)
@@ -193,6 +208,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
     .bind(updated)
     .bind(versions)
     .bind(positions)
+    .bind(closed)
     .execute(connection)
     .await?;
     Ok(())

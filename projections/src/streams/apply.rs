@@ -43,7 +43,7 @@ impl Projection for StreamsV1 {
                 match &recorded.event {
                     DomainEvent::Stream(event) => changed.extend(fold(&mut streams, event, recorded)?),
                     DomainEvent::Channel(event) => fold_channel(&mut channels, event, recorded.position),
-                    DomainEvent::Account(_) | DomainEvent::Session(_) => {}
+                    DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) => {}
                 }
             }
             write_channels(channels, connection).await?;
@@ -66,6 +66,7 @@ struct Stream {
     audio_codec: Option<String>,
     audio_sample_rate: Option<i64>,
     audio_channels: Option<i16>,
+    encoder: Option<String>,
     started_at: OffsetDateTime,
     ended_at: Option<OffsetDateTime>,
     end_reason: Option<String>,
@@ -82,7 +83,7 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
         match &recorded.event {
             DomainEvent::Stream(StreamEvent::Started { stream_id, .. }) => started.insert(stream_id.uuid()),
             DomainEvent::Stream(StreamEvent::Ended { stream_id, .. }) => touched.insert(stream_id.uuid()),
-            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Channel(_) => false,
+            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Channel(_) | DomainEvent::Export(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&started).copied().collect();
@@ -101,7 +102,7 @@ fn fold(
     recorded: &RecordedEvent,
 ) -> Result<Option<Uuid>, ApplyError> {
     match event {
-        StreamEvent::Started { stream_id, channel_id, node_id, title, video, audio, started_at } => {
+        StreamEvent::Started { stream_id, channel_id, node_id, title, video, audio, encoder, started_at } => {
             let id = stream_id.uuid();
             rows.insert(
                 id,
@@ -117,6 +118,7 @@ fn fold(
                     audio_codec: audio.as_ref().map(|audio| audio.codec.clone()),
                     audio_sample_rate: audio.as_ref().map(|audio| audio.sample_rate.into()),
                     audio_channels: audio.as_ref().map(|audio| audio.channels.into()),
+                    encoder: encoder.as_ref().map(|encoder| encoder.as_str().to_owned()),
                     started_at: *started_at,
                     ended_at: None,
                     end_reason: None,
@@ -146,35 +148,51 @@ fn fold(
     }
 }
 
-/// What is shown of a channel: the handle, where the event tells it, the title, and the event's position.
-type Shown<'a> = (Option<&'a str>, &'a str, i64);
+/// What is shown of a channel, as far as the events of a batch tell it.
+#[derive(Default)]
+struct Shown<'a> {
+    /// Only where the channel is new.
+    handle: Option<&'a str>,
+    title: Option<&'a str>,
+    is_closed: bool,
+    position: i64,
+}
 
 fn fold_channel<'a>(channels: &mut HashMap<Uuid, Shown<'a>>, event: &'a ChannelEvent, position: i64) {
     match event {
         ChannelEvent::Created { channel_id, handle, title, .. } => {
-            channels.insert(channel_id.uuid(), (Some(handle.as_str()), title.as_str(), position));
+            let (handle, title) = (Some(handle.as_str()), Some(title.as_str()));
+            channels.insert(channel_id.uuid(), Shown { handle, title, is_closed: false, position });
         }
         ChannelEvent::DetailsChanged { channel_id, title, .. } => {
-            let shown = channels.entry(channel_id.uuid()).or_insert((None, "", 0));
-            (shown.1, shown.2) = (title.as_str(), position);
+            let shown = channels.entry(channel_id.uuid()).or_default();
+            (shown.title, shown.position) = (Some(title.as_str()), position);
+        }
+        ChannelEvent::Closed { channel_id, .. } => {
+            let shown = channels.entry(channel_id.uuid()).or_default();
+            // Its texts go with it.
+            (shown.title, shown.is_closed, shown.position) = (Some(""), true, position);
         }
         ChannelEvent::StreamKeyRotated { .. } => {}
     }
 }
 
 async fn write_channels(channels: HashMap<Uuid, Shown<'_>>, connection: &mut PgConnection) -> Result<(), ApplyError> {
-    let (created, changed): (Vec<_>, Vec<_>) = channels.into_iter().partition(|(_, shown)| shown.0.is_some());
+    let (created, changed): (Vec<_>, Vec<_>) = channels.into_iter().partition(|(_, shown)| shown.handle.is_some());
     for (sql, rows) in [
         (
-            "insert into streams_v1_channels (id, handle, title, position)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
-             on conflict (id) do update set title = excluded.title, position = excluded.position
+            "insert into streams_v1_channels (id, handle, title, is_closed, position)
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::bigint[])
+             on conflict (id) do update set
+                 title = excluded.title, is_closed = excluded.is_closed, position = excluded.position
              where streams_v1_channels.position < excluded.position",
             created,
         ),
         (
-            "update streams_v1_channels channel set title = new.title, position = new.position
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[]) as new (id, handle, title, position)
+            "update streams_v1_channels channel
+             set title = new.title, is_closed = new.is_closed, position = new.position
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::bigint[])
+                 as new (id, handle, title, is_closed, position)
              where channel.id = new.id and channel.position < new.position",
             changed,
         ),
@@ -182,14 +200,23 @@ async fn write_channels(channels: HashMap<Uuid, Shown<'_>>, connection: &mut PgC
         if rows.is_empty() {
             continue;
         }
-        let (mut ids, mut handles, mut titles, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (id, (handle, title, position)) in rows {
+        let (mut ids, mut handles, mut titles) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut closed, mut positions) = (Vec::new(), Vec::new());
+        for (id, shown) in rows {
             ids.push(id);
-            handles.push(handle);
-            titles.push(title);
-            positions.push(position);
+            handles.push(shown.handle);
+            titles.push(shown.title);
+            closed.push(shown.is_closed);
+            positions.push(shown.position);
         }
-        sqlx::query(sql).bind(ids).bind(handles).bind(titles).bind(positions).execute(&mut *connection).await?;
+        sqlx::query(sql)
+            .bind(ids)
+            .bind(handles)
+            .bind(titles)
+            .bind(closed)
+            .bind(positions)
+            .execute(&mut *connection)
+            .await?;
     }
     Ok(())
 }
@@ -203,6 +230,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
     let (mut audio_codecs, mut sample_rates, mut audio_channels) = (Vec::new(), Vec::new(), Vec::new());
     let (mut started, mut ended, mut reasons, mut durations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    let mut encoders = Vec::new();
     for row in rows {
         ids.push(row.id);
         channels.push(row.channel_id);
@@ -222,15 +250,16 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
         updated.push(row.updated_at);
         versions.push(row.version);
         positions.push(row.position);
+        encoders.push(row.encoder);
     }
     sqlx::query(
         "insert into streams_v1
              (id, channel_id, node_id, title, video_codec, video_width, video_height, video_frame_rate, audio_codec,
               audio_sample_rate, audio_channels, started_at, ended_at, end_reason, duration_ms, updated_at, version,
-              position)
+              position, encoder)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
              $8::float8[], $9::text[], $10::bigint[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
-             $14::text[], $15::bigint[], $16::timestamptz[], $17::bigint[], $18::bigint[])
+             $14::text[], $15::bigint[], $16::timestamptz[], $17::bigint[], $18::bigint[], $19::text[])
          on conflict (id) do update set
              ended_at = excluded.ended_at, end_reason = excluded.end_reason, duration_ms = excluded.duration_ms,
              updated_at = excluded.updated_at, version = excluded.version, position = excluded.position
@@ -254,6 +283,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
     .bind(updated)
     .bind(versions)
     .bind(positions)
+    .bind(encoders)
     .execute(connection)
     .await?;
     Ok(())

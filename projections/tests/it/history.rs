@@ -5,7 +5,7 @@ use domain::{
     accounts::{AccountEvent, SessionEndReason, SessionEvent},
     channels::{ChannelEvent, Description, Handle, Title},
     ids::{AccountId, ChannelId, NodeId, SecretId, SessionId, StreamId},
-    streams::{AudioTrack, EndReason, StreamEvent, VideoTrack},
+    streams::{AudioTrack, EncoderName, EndReason, StreamEvent, VideoTrack},
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
@@ -90,6 +90,7 @@ pub(crate) fn started(stream_id: StreamId, channel_id: ChannelId, at: OffsetDate
         title: "On the water".to_owned(),
         video: video(),
         audio: Some(audio()),
+        encoder: EncoderName::from_sent("obs-output module"),
         started_at: at,
     })
 }

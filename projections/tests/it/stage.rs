@@ -15,6 +15,7 @@ use domain::{
     Aggregate, DomainEvent, Event,
     accounts::{Account, AccountEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
+    exports::{Export, ExportEvent},
     ids::AccountId,
     sealed::{BoxFuture, Keyring, KeyringError, Opened, Sealed},
     streams::{Stream, StreamEvent},
@@ -181,7 +182,7 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
     }
     match event {
         DomainEvent::Account(event) => {
-            let AccountEvent::Registered { account_id, .. } = event;
+            let (AccountEvent::Registered { account_id, .. } | AccountEvent::Erased { account_id, .. }) = event;
             (Account::TYPE, account_id.to_string(), json(event))
         }
         DomainEvent::Session(event) => {
@@ -191,12 +192,20 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
         DomainEvent::Channel(event) => {
             let (ChannelEvent::Created { channel_id, .. }
             | ChannelEvent::DetailsChanged { channel_id, .. }
-            | ChannelEvent::StreamKeyRotated { channel_id, .. }) = event;
+            | ChannelEvent::StreamKeyRotated { channel_id, .. }
+            | ChannelEvent::Closed { channel_id, .. }) = event;
             (Channel::TYPE, channel_id.to_string(), json(event))
         }
         DomainEvent::Stream(event) => {
             let (StreamEvent::Started { stream_id, .. } | StreamEvent::Ended { stream_id, .. }) = event;
             (Stream::TYPE, stream_id.to_string(), json(event))
+        }
+        DomainEvent::Export(event) => {
+            let (ExportEvent::Requested { export_id, .. }
+            | ExportEvent::Completed { export_id, .. }
+            | ExportEvent::Failed { export_id, .. }
+            | ExportEvent::Deleted { export_id, .. }) = event;
+            (Export::TYPE, export_id.to_string(), json(event))
         }
     }
 }

@@ -1,0 +1,74 @@
+//! Old shapes of events, made into the current ones when they are read. What is stored stays as it is.
+//!
+//! To give an event a new shape: change the event, let [`Event::event_version`](crate::Event::event_version) say its new
+//! version, add a line to `UPCASTS`, and a golden payload of the new version; the old golden payload stays.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::{Value, value::RawValue};
+
+use crate::DecodeError;
+
+/// The fields of an event as they were written.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
+/// One step from a version to the next.
+pub(crate) struct Upcast {
+    pub(crate) event_type: &'static str,
+    pub(crate) from: &'static str,
+    to: &'static str,
+    fields: fn(&mut Fields),
+    /// Makes the schema of `to` into that of `from`.
+    pub(crate) schema: fn(&mut Value),
+}
+
+/// All of them; of one event type in the order of its versions.
+pub(crate) const UPCASTS: &[Upcast] = &[Upcast {
+    event_type: "stream.started",
+    from: "1",
+    to: "2",
+    fields: |fields| _ = fields.insert("encoder".to_owned(), RawValue::NULL.to_owned()),
+    schema: |schema| without_field(schema, "encoder"),
+}];
+
+/// The version in which events of this type are written today; `1` for those that never changed.
+pub(crate) fn current_version(event_type: &str) -> &'static str {
+    UPCASTS.iter().rfind(|upcast| upcast.event_type == event_type).map_or("1", |upcast| upcast.to)
+}
+
+/// The payload in the current version of its type: `payload` itself unless it is of an older one.
+///
+/// # Errors
+/// [`DecodeError::Unknown`] for a version that is not known, [`DecodeError::Payload`] for an old payload that does not
+/// look like an event.
+pub fn upcast<'a>(event_type: &str, event_version: &str, payload: &'a str) -> Result<Cow<'a, str>, DecodeError> {
+    if event_version == current_version(event_type) {
+        return Ok(Cow::Borrowed(payload));
+    }
+    let unfit = |source| DecodeError::Payload { event_type: event_type.to_owned(), source };
+    let mut version = event_version;
+    let mut event: Option<BTreeMap<String, Fields>> = None;
+    for step in UPCASTS.iter().filter(|upcast| upcast.event_type == event_type) {
+        if step.from == version {
+            let event = match &mut event {
+                Some(event) => event,
+                none => none.insert(serde_json::from_str(payload).map_err(unfit)?),
+            };
+            event.values_mut().for_each(step.fields);
+            version = step.to;
+        }
+    }
+    match event {
+        Some(event) => serde_json::to_string(&event).map(Cow::Owned).map_err(unfit),
+        None => Err(DecodeError::unknown(event_type, event_version)),
+    }
+}
+
+fn without_field(schema: &mut Value, field: &str) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.remove(field);
+    }
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.retain(|name| name != field);
+    }
+}
