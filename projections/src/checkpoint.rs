@@ -1,15 +1,20 @@
 //! How far a projection has come, and what it failed at. Tables are found by the connection's search path.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, prelude::FromRow};
+use time::OffsetDateTime;
 
 use crate::log::Entry;
 
 /// Where a projection stands.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default, FromRow)]
 pub(crate) struct Checkpoint {
     pub(crate) position: i64,
     /// The event at which it stopped, until it gets past it.
     pub(crate) failed_at: Option<i64>,
+    /// How often a rebuild has replaced its tables.
+    pub(crate) generation: i64,
+    /// How often somebody asked to try again.
+    pub(crate) retries: i64,
 }
 
 /// The checkpoint, made if there is none.
@@ -18,38 +23,39 @@ pub(crate) async fn load(name: &str, connection: &mut PgConnection) -> Result<Ch
         .bind(name)
         .execute(&mut *connection)
         .await?;
-    let (position, failed_at) = sqlx::query_as(
-        "select position, (select max(failed.position) from failed_events failed where failed.projection = $1
-             and failed.resolved_at is null and not failed.is_skipped)
+    read(name, connection).await
+}
+
+/// The checkpoint, which was made before.
+pub(crate) async fn read(name: &str, connection: &mut PgConnection) -> Result<Checkpoint, sqlx::Error> {
+    sqlx::query_as(
+        "select position, generation, retries,
+             (select max(failed.position) from failed_events failed where failed.projection = $1
+                 and failed.resolved_at is null and not failed.is_skipped) as failed_at
          from checkpoints where projection = $1",
     )
     .bind(name)
     .fetch_one(connection)
-    .await?;
-    Ok(Checkpoint { position, failed_at })
+    .await
 }
 
-/// The position alone.
-pub(crate) async fn position(name: &str, connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("select position from checkpoints where projection = $1").bind(name).fetch_one(connection).await
-}
-
-/// Moves on; `false`, and nothing is moved, when another worker did. First in its transaction: two workers then meet here,
-/// at one row, instead of somewhere among the rows of the read model.
+/// Moves on, and tells the time of Postgres; `None`, and nothing is moved, when another worker did. First in its
+/// transaction: two workers then meet here, at one row, instead of somewhere among the rows of the read model.
 pub(crate) async fn advance(
     name: &str,
     from: i64,
     to: i64,
     connection: &mut PgConnection,
-) -> Result<bool, sqlx::Error> {
-    let updated =
-        sqlx::query("update checkpoints set position = $3, updated_at = now() where projection = $1 and position = $2")
-            .bind(name)
-            .bind(from)
-            .bind(to)
-            .execute(connection)
-            .await?;
-    Ok(updated.rows_affected() == 1)
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    sqlx::query_scalar(
+        "update checkpoints set position = $3, updated_at = now() where projection = $1 and position = $2
+         returning clock_timestamp()",
+    )
+    .bind(name)
+    .bind(from)
+    .bind(to)
+    .fetch_optional(connection)
+    .await
 }
 
 /// Notes that failures up to `position` are past.

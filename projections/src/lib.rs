@@ -12,12 +12,14 @@
 //! To change a table's shape: a new version beside the old one, never an edit.
 
 pub mod accounts;
+mod applier;
 pub mod channels;
 mod checkpoint;
 mod connection;
 mod error;
 mod feed;
 mod log;
+mod measures;
 mod page;
 mod projection;
 mod projections;

@@ -63,14 +63,26 @@ impl Log {
     /// Up to [`BATCH`] events after `position`. What Postgres shows is complete: the row of `log.head` is locked until
     /// an append commits, so that positions become visible in order.
     pub(crate) async fn after(&self, position: i64, connection: &mut PgConnection) -> Result<Batch, sqlx::Error> {
+        self.between(position, i64::MAX, BATCH, connection).await
+    }
+
+    /// Up to `limit` events after `position` and up to position `until`.
+    pub(crate) async fn between(
+        &self,
+        position: i64,
+        until: i64,
+        limit: usize,
+        connection: &mut PgConnection,
+    ) -> Result<Batch, sqlx::Error> {
         let rows = sqlx::query(
             "select position, aggregate_type, aggregate_id, sequence, event_type, event_version,
                     case when event_type = any($2::text[]) then payload::text end, recorded_at
-             from log.events where position > $1 order by position limit $3",
+             from log.events where position > $1 and position <= $3 order by position limit $4",
         )
         .bind(position)
         .bind(&self.wanted[..])
-        .bind(BATCH as i64)
+        .bind(until)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(connection)
         .await?;
         let mut entries = Vec::with_capacity(rows.len());

@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     feed::Feed,
     log::Log,
+    measures,
     projection::{ALL, Projection},
     read_models::ReadModels,
     status::{Board, Entry, Source, Status},
@@ -58,6 +59,14 @@ impl Projections {
             tasks.spawn(cancel.clone().run_until_cancelled_owned(worker.run()));
         }
         tasks.spawn(cancel.clone().run_until_cancelled_owned(feed.run()));
+        let report = {
+            let (board, head) = (board.clone(), subscription.head.clone());
+            measures::report(pool.clone(), move || {
+                let head = *head.borrow();
+                (head, status(projections, &board, head))
+            })
+        };
+        tasks.spawn(cancel.clone().run_until_cancelled_owned(report));
         tasks.close();
         let count = tasks.len();
         Self { projections, pool, board, head: subscription.head, source, cancel, tasks, count }
@@ -72,16 +81,7 @@ impl Projections {
     /// Where each projection stands, for health checks and metrics.
     #[must_use]
     pub fn status(&self) -> Vec<Status> {
-        let head = *self.head.borrow();
-        let entries = self.board.entries();
-        let here = |entry: &&Entry| self.projections.iter().any(|projection| projection.name() == entry.name);
-        let status = entries.iter().filter(here).map(|entry| Status {
-            name: entry.name,
-            position: entry.position,
-            lag: (head - entry.position).max(0),
-            state: entry.state.clone(),
-        });
-        status.collect()
+        status(self.projections, &self.board, *self.head.borrow())
     }
 
     /// Where the workers get their events from at the moment.
@@ -101,6 +101,18 @@ impl Projections {
     pub async fn ended(&self) {
         self.tasks.wait().await;
     }
+}
+
+fn status(projections: &[&dyn Projection], board: &Board, head: i64) -> Vec<Status> {
+    let here = |entry: &&Entry| projections.iter().any(|projection| projection.name() == entry.name);
+    let status = board.entries();
+    let status = status.iter().filter(here).map(|entry| Status {
+        name: entry.name,
+        position: entry.position,
+        lag: (head - entry.position).max(0),
+        state: entry.state.clone(),
+    });
+    status.collect()
 }
 
 impl std::fmt::Debug for Projections {

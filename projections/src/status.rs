@@ -29,7 +29,7 @@ pub enum State {
         /// What went wrong.
         error: String,
     },
-    /// An event could not be applied. It stands still until it is started again.
+    /// An event could not be applied. It stands still until somebody asks it to try again, or a rebuild gets past it.
     Stopped {
         /// The event's position.
         position: i64,
