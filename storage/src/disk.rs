@@ -3,20 +3,46 @@
 //! Temporary files live in the folder of their object, because a rename is atomic only within a file system; their
 //! names begin with a dot, which no key may.
 
+mod temporary;
+
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::Bytes;
-use uuid::Uuid;
+use tokio::io::AsyncReadExt as _;
 
+use self::temporary::Temporary;
 use crate::{Key, Object, ObjectInfo, Operation, StorageError};
 
-/// Marks a file that is still being written.
-const TEMPORARY_PREFIX: &str = ".put-";
+/// A part of a file.
+pub(crate) type Reader = tokio::io::Take<tokio::fs::File>;
+
+/// A file to be.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    temporary: Temporary,
+    path: PathBuf,
+}
+
+impl Writer {
+    pub(crate) fn finish(self) -> io::Result<u64> {
+        self.temporary.keep(&self.path)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.temporary.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temporary.file()?.flush()
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -30,7 +56,7 @@ impl Disk {
         let folder = Arc::clone(&root);
         blocking(Operation::Open, object, move || {
             fs::create_dir_all(&folder)?;
-            sweep(&folder)
+            temporary::sweep(&folder)
         })
         .await?;
         Ok(Self { root })
@@ -44,6 +70,22 @@ impl Disk {
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Object>, StorageError> {
         let path = self.path(key);
         blocking(Operation::Get, key.as_str(), move || found(get(&path))).await
+    }
+
+    pub(crate) async fn create(&self, key: &Key) -> Result<Writer, StorageError> {
+        let path = self.path(key);
+        blocking(Operation::Put, key.as_str(), move || {
+            let folder = path.parent().unwrap_or(&path);
+            create_folders(folder)?;
+            Ok(Writer { temporary: Temporary::create(folder)?, path })
+        })
+        .await
+    }
+
+    pub(crate) async fn read(&self, key: &Key, start: u64, length: u64) -> Result<Option<Reader>, StorageError> {
+        let path = self.path(key);
+        let file = blocking(Operation::Get, key.as_str(), move || found(open(&path, start))).await?;
+        Ok(file.map(|file| tokio::fs::File::from_std(file).take(length)))
     }
 
     pub(crate) async fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>, StorageError> {
@@ -78,20 +120,9 @@ async fn blocking<T: Send + 'static>(
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(path);
     create_folders(folder)?;
-    let temporary = folder.join(format!("{TEMPORARY_PREFIX}{}", Uuid::new_v4().simple()));
-    let written = write_whole(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // A full disk must not stay full of our own leftovers; the first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-        return written;
-    }
-    File::open(folder)?.sync_all()
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let mut temporary = Temporary::create(folder)?;
+    temporary.file()?.write_all(bytes)?;
+    temporary.keep(path).map(drop)
 }
 
 /// Makes a folder and makes its name in each parent survive a crash.
@@ -121,6 +152,15 @@ fn get(path: &Path) -> io::Result<Object> {
     Ok(Object { bytes: bytes.into(), modified: metadata.modified()? })
 }
 
+fn open(path: &Path, start: u64) -> io::Result<File> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    file.seek(SeekFrom::Start(start))?;
+    Ok(file)
+}
+
 fn stat(path: &Path) -> io::Result<ObjectInfo> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() {
@@ -145,18 +185,4 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Removes what a crash left half written. Nobody else writes here yet: the data folder has one owner.
-fn sweep(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            sweep(&entry.path())?;
-        } else if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }

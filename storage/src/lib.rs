@@ -4,12 +4,13 @@
 //! An object is found by its [`Key`], a relative path of plain names. Putting is atomic: a reader sees the old object
 //! or the new one, never half of it, and a crash leaves one of the two.
 //!
-//! To add a back end: a module beside `disk` with the four operations, a variant of `Backend` and a
+//! To add a back end: a module beside `disk` with the operations of `Disk`, a variant of `Backend` and a
 //! constructor here; every error names the operation and the key.
 
 mod disk;
 mod error;
 mod key;
+mod pieces;
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 
 pub use error::{Operation, StorageError};
 pub use key::{InvalidKey, Key};
+pub use pieces::{ObjectReader, ObjectWriter};
 
 /// Where objects are kept. Cheap to clone: clones share the back end.
 #[derive(Clone, Debug)]
@@ -48,7 +50,7 @@ pub struct ObjectInfo {
 }
 
 impl Storage {
-    /// Objects as files below `root`, which is made when it does not exist.
+    /// Objects as files below `root`, which is made when it does not exist. Several processes may share it.
     ///
     /// What earlier processes left half written is swept away.
     ///
@@ -82,6 +84,29 @@ impl Storage {
     pub async fn get(&self, key: &Key) -> Result<Option<Object>, StorageError> {
         match &*self.backend {
             Backend::Disk(disk) => disk.get(key).await,
+        }
+    }
+
+    /// An object to be written piece by piece.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when there is no room to begin, or no right to.
+    pub async fn create(&self, key: &Key) -> Result<ObjectWriter, StorageError> {
+        match &*self.backend {
+            Backend::Disk(disk) => Ok(ObjectWriter { key: key.clone(), back_end: disk.create(key).await? }),
+        }
+    }
+
+    /// An object's content from its byte `start` on, at most `length` bytes, to be read piece by piece; `None` when there
+    /// is no object under this key, and nothing to read from beyond its end.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Io`] when it is there and cannot be opened.
+    pub async fn read(&self, key: &Key, start: u64, length: u64) -> Result<Option<ObjectReader>, StorageError> {
+        match &*self.backend {
+            Backend::Disk(disk) => Ok(disk.read(key, start, length).await?.map(|back_end| ObjectReader { back_end })),
         }
     }
 

@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, path::Path, process::Command, time::SystemTime};
+use std::{fs, io::Write, path::Path, process::Command, time::SystemTime};
 
 use bytes::Bytes;
 use storage::{Key, Operation, Storage, StorageError};
+use tokio::io::AsyncReadExt;
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -90,6 +91,44 @@ async fn what_a_crash_left_is_swept_on_opening() {
     let storage = Storage::open_disk(folder.path()).await.unwrap();
     assert_eq!(names_in(&folder.path().join("a")), ["b"]);
     assert_eq!(storage.get(&key("a/b")).await.unwrap().unwrap().bytes, "kept");
+}
+
+#[tokio::test]
+async fn what_is_still_being_written_is_not_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open_disk(folder.path()).await.unwrap();
+    let mut writer = storage.create(&key("a/b")).await.unwrap();
+    writer.write_all(b"first ").unwrap();
+    // Another node that shares the folder comes up.
+    let other = Storage::open_disk(folder.path()).await.unwrap();
+    assert_eq!(other.stat(&key("a/b")).await.unwrap(), None, "nobody sees a half");
+    writer.write_all(b"second").unwrap();
+    assert_eq!(writer.finish().unwrap(), 12);
+    assert_eq!(other.get(&key("a/b")).await.unwrap().unwrap().bytes, "first second");
+    let mut dropped = storage.create(&key("a/b")).await.unwrap();
+    dropped.write_all(b"never").unwrap();
+    drop(dropped);
+    assert_eq!(storage.get(&key("a/b")).await.unwrap().unwrap().bytes, "first second");
+    assert_eq!(names_in(&folder.path().join("a")), ["b"], "nothing is left behind");
+}
+
+#[tokio::test]
+async fn a_part_of_an_object_is_read_and_stays_when_the_object_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open_disk(folder.path()).await.unwrap();
+    let key = key("a/b");
+    assert!(storage.read(&key, 0, 1).await.unwrap().is_none());
+    storage.put(&key, Bytes::from_static(b"0123456789")).await.unwrap();
+    for (start, length, expected) in
+        [(0, u64::MAX, "0123456789"), (3, 4, "3456"), (8, 10, "89"), (10, 1, ""), (99, 1, "")]
+    {
+        let mut reader = storage.read(&key, start, length).await.unwrap().unwrap();
+        storage.delete(&key).await.unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, expected, "{start} {length}");
+        storage.put(&key, Bytes::from_static(b"0123456789")).await.unwrap();
+    }
 }
 
 #[tokio::test]
