@@ -62,7 +62,7 @@ pub enum AccountEvent {
         password: SecretId,
         /// Whether it may administer the platform.
         is_administrator: bool,
-        /// The digest of the set-up token that was used up, for an administrator; `None` for everybody else.
+        /// The digest of the set-up token that was used up, for an administrator; `null` for everybody else.
         setup_token_digest: Option<String>,
         /// When.
         #[serde(with = "time::serde::rfc3339")]

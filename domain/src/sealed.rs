@@ -14,11 +14,13 @@ use crate::ids::AccountId;
 ///
 /// In JSON `{"account_id": …, "ciphertext": <base64 of nonce and ciphertext, no padding>}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "Sealed personal data")]
 #[serde(deny_unknown_fields)]
 pub struct Sealed {
     /// Whose key it is under.
     pub account_id: AccountId,
-    /// The 24 bytes of nonce, then the ciphertext with its tag.
+    /// The 24 bytes of nonce, then the ciphertext with its tag; in base64 without padding. Only Weir can open it, and nobody
+    /// once the account is erased.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     #[schemars(with = "String")]
     pub ciphertext: Vec<u8>,

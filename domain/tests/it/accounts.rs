@@ -4,6 +4,7 @@ use domain::{
         Account, AccountCommand, AccountEvent, AccountRefusal, Email, Password, Session, SessionCommand,
         SessionEndReason, SessionEvent, SessionRefusal, Username,
     },
+    ids::AccountId,
     sealed::{Opened, Sealed},
 };
 
@@ -67,6 +68,59 @@ fn registering_claims_the_username_and_the_token() {
     assert_eq!(Account::claimed(Claimed::SetupToken), AccountRefusal::SetupTokenUsed);
 }
 
+fn erase(by: Option<AccountId>, even_administrator: bool) -> AccountCommand {
+    AccountCommand::Erase { by, even_administrator }
+}
+
+fn erased(by: Option<AccountId>, setup_token_digest: Option<&str>) -> AccountEvent {
+    AccountEvent::Erased {
+        account_id: id(1),
+        username_digest: "of the username".to_owned(),
+        setup_token_digest: setup_token_digest.map(str::to_owned),
+        by,
+        erased_at: NOW,
+    }
+}
+
+#[test]
+fn a_person_is_forgotten_once() {
+    given::<Account>([registered(None)]).when(erase(Some(id(1)), false)).then([erased(Some(id(1)), None)]);
+    given::<Account>([registered(None)]).when(erase(None, true)).then([erased(None, None)]);
+    given::<Account>([registered(None), erased(None, None)]).when(erase(Some(id(1)), false)).then([]);
+    given::<Account>([]).when(erase(None, true)).then_refused(AccountRefusal::Unknown);
+}
+
+#[test]
+fn the_only_administrator_is_erased_by_the_operator_alone() {
+    let administrator = registered(Some("of the token"));
+    given::<Account>([administrator.clone()])
+        .when(erase(Some(id(1)), false))
+        .then_refused(AccountRefusal::OnlyAdministrator);
+    given::<Account>([administrator]).when(erase(None, true)).then([erased(None, Some("of the token"))]);
+}
+
+#[test]
+fn an_erased_account_is_nobodys() {
+    let mut account = Account::default();
+    account.apply(&registered(Some("of the token")));
+    assert!(account.is_active() && !account.is_erased());
+    assert_eq!(account.setup_token_digest(), Some("of the token"));
+    account.apply(&erased(None, Some("of the token")));
+    assert!(!account.is_active() && account.is_erased() && !account.is_administrator());
+    assert_eq!((account.password(), account.setup_token_digest()), (None, None));
+    given::<Account>([registered(None), erased(None, None)])
+        .when(register(None))
+        .then_refused(AccountRefusal::AlreadyExists);
+}
+
+#[test]
+fn erasing_gives_the_username_and_the_token_back() {
+    let username = Claim::Release { kind: Claimed::Username, name: "of the username".to_owned() };
+    let token = Claim::Release { kind: Claimed::SetupToken, name: "of the token".to_owned() };
+    assert_eq!(erased(None, None).claims(), std::slice::from_ref(&username));
+    assert_eq!(erased(None, Some("of the token")).claims(), [username, token]);
+}
+
 fn open() -> SessionCommand {
     SessionCommand::Open { session_id: id(3), account_id: id(1), user_agent: sealed(3), address: sealed(4) }
 }
@@ -87,10 +141,10 @@ fn ended(reason: SessionEndReason) -> SessionEvent {
 
 #[test]
 fn a_session_opens_and_ends_once() {
-    use SessionEndReason::{Expired, SignedOut, TokenReused};
+    use SessionEndReason::{AccountErased, Expired, SignedOut, TokenReused};
     given::<Session>([]).when(open()).then([opened()]);
     given::<Session>([opened()]).when(open()).then_refused(SessionRefusal::AlreadyExists);
-    for reason in [SignedOut, Expired, TokenReused] {
+    for reason in [SignedOut, Expired, TokenReused, AccountErased] {
         given::<Session>([opened()]).when(SessionCommand::End { reason }).then([ended(reason)]);
     }
     given::<Session>([opened(), ended(SignedOut)])

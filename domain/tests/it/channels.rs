@@ -1,6 +1,9 @@
 use domain::{
     Aggregate, Claim, Claimed, Event,
-    channels::{Channel, ChannelCommand, ChannelEvent, ChannelRefusal, Description, Handle, RESERVED_HANDLES, Title},
+    channels::{
+        Channel, ChannelClosedReason, ChannelCommand, ChannelEvent, ChannelRefusal, Description, Handle,
+        RESERVED_HANDLES, Title,
+    },
     ids::{AccountId, SecretId},
 };
 use proptest::prelude::*;
@@ -120,6 +123,45 @@ fn a_rotated_key_replaces_the_old_one() {
     assert!(channel.is_published_with(id(9)));
     assert_eq!(channel.stream_key(owner()), Ok(id::<SecretId>(9)));
     assert_eq!(channel.stream_key(id(8)), Err(ChannelRefusal::NotOwner));
+}
+
+fn close(by: Option<AccountId>, reason: ChannelClosedReason) -> ChannelCommand {
+    ChannelCommand::Close { by, reason }
+}
+
+fn closed(reason: ChannelClosedReason) -> ChannelEvent {
+    ChannelEvent::Closed { channel_id: id(2), handle: Handle::parse("night_train").unwrap(), reason, closed_at: NOW }
+}
+
+#[test]
+fn a_channel_is_closed_by_its_owner_or_with_them() {
+    use ChannelClosedReason::{Owner, OwnerErased};
+    given::<Channel>([created()]).when(close(Some(owner()), Owner)).then([closed(Owner)]);
+    given::<Channel>([created()]).when(close(None, OwnerErased)).then([closed(OwnerErased)]);
+    given::<Channel>([created()]).when(close(Some(id(8)), Owner)).then_refused(ChannelRefusal::NotOwner);
+    given::<Channel>([]).when(close(None, OwnerErased)).then_refused(ChannelRefusal::Unknown);
+    given::<Channel>([created(), closed(Owner)]).when(close(None, OwnerErased)).then([]);
+}
+
+#[test]
+fn a_closed_channel_is_as_good_as_none_and_keeps_its_handle() {
+    let history = [created(), closed(ChannelClosedReason::Owner)];
+    given::<Channel>(history.clone())
+        .when(change(owner(), None, Some("A"), None))
+        .then_refused(ChannelRefusal::Unknown);
+    given::<Channel>(history.clone())
+        .when(ChannelCommand::RotateStreamKey { by: owner(), stream_key: id(9) })
+        .then_refused(ChannelRefusal::Unknown);
+    given::<Channel>(history.clone()).when(create()).then_refused(ChannelRefusal::AlreadyExists);
+    assert_eq!(closed(ChannelClosedReason::Owner).claims(), []);
+    let mut channel = Channel::default();
+    history.iter().for_each(|event| channel.apply(event));
+    assert!(channel.is_closed() && !channel.is_published_with(id(3)));
+    assert_eq!(
+        (channel.title(), channel.handle(), channel.description(), channel.owner_id()),
+        (None, None, None, None)
+    );
+    assert_eq!(channel.stream_key(owner()), Err(ChannelRefusal::Unknown));
 }
 
 #[test]

@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use domain::{
-    Aggregate, DomainEvent, Event,
+    Aggregate, DecodeError, DomainEvent, Event,
     accounts::{Account, AccountEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
+    exports::{Export, ExportEvent},
     streams::{Stream, StreamEvent},
 };
 use serde_json::Value;
@@ -17,6 +18,7 @@ const AGGREGATES: &[(&str, &[&str])] = &[
     (Session::TYPE, SessionEvent::TYPES),
     (Channel::TYPE, ChannelEvent::TYPES),
     (Stream::TYPE, StreamEvent::TYPES),
+    (Export::TYPE, ExportEvent::TYPES),
 ];
 
 fn folder() -> PathBuf {
@@ -49,6 +51,7 @@ fn encoded(event: &DomainEvent) -> Value {
         DomainEvent::Session(event) => serde_json::to_value(event),
         DomainEvent::Channel(event) => serde_json::to_value(event),
         DomainEvent::Stream(event) => serde_json::to_value(event),
+        DomainEvent::Export(event) => serde_json::to_value(event),
     }
     .unwrap()
 }
@@ -59,6 +62,7 @@ fn version(event: &DomainEvent) -> &'static str {
         DomainEvent::Session(event) => event.event_version(),
         DomainEvent::Channel(event) => event.event_version(),
         DomainEvent::Stream(event) => event.event_version(),
+        DomainEvent::Export(event) => event.event_version(),
     }
 }
 
@@ -102,9 +106,163 @@ fn what_is_no_event_says_so() {
     let decode = |aggregate_type, event_type, version, payload| {
         DomainEvent::decode(aggregate_type, event_type, version, payload).unwrap_err().to_string()
     };
-    assert!(decode("channel", "channel.closed", "1", &payload).contains("channel.closed"));
+    assert!(decode("channel", "channel.sold", "1", &payload).contains("channel.sold"));
     assert!(decode("stream", "channel.created", "1", &payload).contains("aggregate stream"));
     assert!(decode("channel", "channel.created", "2", &payload).contains("version 2"));
     assert!(decode("channel", "channel.details_changed", "1", &payload).contains("channel.details_changed"));
     assert!(decode("channel", "channel.created", "1", "{\"Created\":{}}").contains("does not fit"));
+}
+
+#[test]
+fn a_version_from_the_future_is_named_wherever_it_is_read() {
+    let payload = fs::read_to_string(folder().join("stream.started.v2.json")).unwrap();
+    for version in ["3", "0", "", "newest"] {
+        let errors = [
+            DomainEvent::decode("stream", "stream.started", version, &payload).unwrap_err(),
+            domain::decode::<StreamEvent>("stream.started", version, &payload).unwrap_err(),
+            domain::upcast("stream.started", version, &payload).unwrap_err(),
+        ];
+        for error in errors {
+            let DecodeError::Unknown { aggregate_type, event_type, event_version } = &error else {
+                panic!("{error:?}");
+            };
+            assert_eq!((aggregate_type.as_str(), event_type.as_str()), ("stream", "stream.started"));
+            assert_eq!(event_version, version);
+            assert!(error.to_string().contains("newer Weir"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_version_1_has_no_encoder_and_is_otherwise_the_same() {
+    let old = fs::read_to_string(folder().join("stream.started.v1.json")).unwrap();
+    let mut expected: Value = serde_json::from_str(&old).unwrap();
+    expected["Started"]["encoder"] = Value::Null;
+    let upcast = domain::upcast("stream.started", "1", &old).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&upcast).unwrap(), expected);
+    let event = domain::decode::<StreamEvent>("stream.started", "1", &old).unwrap();
+    assert_eq!((serde_json::to_value(&event).unwrap(), event.event_version()), (expected, "2"));
+}
+
+#[test]
+fn what_is_current_is_read_as_it_stands() {
+    let current = fs::read_to_string(folder().join("stream.started.v2.json")).unwrap();
+    assert!(matches!(domain::upcast("stream.started", "2", &current).unwrap(), std::borrow::Cow::Borrowed(_)));
+    assert!(matches!(domain::upcast("stream.ended", "1", "{}").unwrap(), std::borrow::Cow::Borrowed(_)));
+}
+
+#[test]
+fn an_old_payload_that_is_damaged_is_no_event() {
+    for payload in ["", "[]", "1", "{\"Started\":1}", "{\"Started\":{}}", "{}", "null"] {
+        let error = domain::decode::<StreamEvent>("stream.started", "1", payload).unwrap_err();
+        assert!(matches!(error, DecodeError::Payload { .. }), "{payload}: {error:?}");
+    }
+}
+
+#[test]
+fn the_catalogue_has_every_golden_payload_and_nothing_else() {
+    let described: BTreeSet<_> =
+        domain::catalogue().into_iter().map(|event| (event.event_type.to_owned(), event.version.to_owned())).collect();
+    let golden: BTreeSet<_> = golden().into_iter().map(|(event_type, version, _)| (event_type, version)).collect();
+    assert_eq!(described, golden);
+}
+
+/// A JSON Schema as the catalogue writes them: `type`, `properties`, `required`, `additionalProperties`, `items`, `enum`,
+/// `const`, `oneOf` and `anyOf`, all written out where they stand.
+fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
+    const KNOWN: &[&str] = &[
+        "$schema",
+        "title",
+        "description",
+        "type",
+        "format",
+        "minimum",
+        "maximum",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "const",
+        "oneOf",
+        "anyOf",
+    ];
+    let schema = schema.as_object().ok_or_else(|| format!("{at}: {schema} is no schema"))?;
+    if let Some(unknown) = schema.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+        return Err(format!("{at}: this test knows no {unknown}"));
+    }
+    if let Some(types) = schema.get("type") {
+        let is = |name: &Value| match name.as_str() {
+            Some("object") => value.is_object(),
+            Some("array") => value.is_array(),
+            Some("string") => value.is_string(),
+            Some("integer") => value.is_i64() || value.is_u64(),
+            Some("number") => value.is_number(),
+            Some("boolean") => value.is_boolean(),
+            Some("null") => value.is_null(),
+            _ => false,
+        };
+        if !types.as_array().map_or_else(|| is(types), |types| types.iter().any(is)) {
+            return Err(format!("{at}: {value} is no {types}"));
+        }
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        return Err(format!("{at}: {value} is not {}", schema["const"]));
+    }
+    if schema.get("enum").and_then(Value::as_array).is_some_and(|of| !of.contains(value)) {
+        return Err(format!("{at}: {value} is none of {}", schema["enum"]));
+    }
+    for choice in ["oneOf", "anyOf"] {
+        if let Some(schemas) = schema.get(choice).and_then(Value::as_array)
+            && !schemas.iter().any(|schema| fits(schema, value, at).is_ok())
+        {
+            return Err(format!("{at}: {value} fits none of {choice}"));
+        }
+    }
+    if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {
+        values.iter().try_for_each(|value| fits(items, value, at))?;
+    }
+    let Some(fields) = value.as_object() else { return Ok(()) };
+    for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
+        if !name.as_str().is_some_and(|name| fields.contains_key(name)) {
+            return Err(format!("{at}: {name} is missing"));
+        }
+    }
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, value) in fields {
+        match properties.and_then(|properties| properties.get(name)) {
+            Some(schema) => fits(schema, value, &format!("{at}.{name}"))?,
+            None => return Err(format!("{at}: {name} is not described")),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_golden_payload_fits_the_schema_of_its_version_with_all_fields_required() {
+    for described in domain::catalogue() {
+        let (event_type, of) = (described.event_type, described.version);
+        let payload = fs::read_to_string(folder().join(format!("{event_type}.v{of}.json"))).unwrap();
+        let payload: Value = serde_json::from_str(&payload).unwrap();
+        let data = payload.as_object().unwrap().values().next().unwrap();
+        fits(&described.schema, data, &format!("{event_type}.v{of}")).unwrap();
+        let fields = data.as_object().unwrap().len();
+        assert_eq!(described.schema["required"].as_array().unwrap().len(), fields, "{event_type}.v{of}");
+        assert_eq!(described.schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert!(!described.summary.is_empty() && described.schema["description"] == described.summary);
+        let event = DomainEvent::decode(described.aggregate_type, event_type, of, &payload.to_string()).unwrap();
+        assert_eq!(described.is_current, version(&event) == of);
+    }
+}
+
+#[test]
+fn sealed_data_says_what_it_is() {
+    let catalogue = domain::catalogue();
+    let registered = catalogue.iter().find(|event| event.event_type == "account.registered").unwrap();
+    let email = &registered.schema["properties"]["email"];
+    assert_eq!(email["title"], "Sealed personal data", "{email}");
+    assert!(email["properties"]["ciphertext"]["description"].as_str().unwrap().contains("erased"), "{email}");
+    assert_eq!(email["properties"]["ciphertext"]["type"], "string", "{email}");
+    assert_eq!(registered.schema["properties"]["account_id"]["format"], "uuid");
+    assert_eq!(registered.schema["properties"]["registered_at"]["format"], "date-time");
 }

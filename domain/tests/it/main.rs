@@ -4,6 +4,7 @@
 
 mod accounts;
 mod channels;
+mod exports;
 mod golden;
 mod streams;
 

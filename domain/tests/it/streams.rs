@@ -1,7 +1,7 @@
 use domain::{
     Aggregate, Claim, Claimed, Event,
     ids::NodeId,
-    streams::{AudioTrack, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
+    streams::{AudioTrack, EncoderName, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
 };
 use time::Duration;
 
@@ -27,6 +27,7 @@ fn start() -> StreamCommand {
         title: "A title".to_owned(),
         video: video(),
         audio: Some(audio()),
+        encoder: EncoderName::from_sent("obs-output module"),
     }
 }
 
@@ -38,6 +39,7 @@ fn started() -> StreamEvent {
         title: "A title".to_owned(),
         video: video(),
         audio: Some(audio()),
+        encoder: EncoderName::from_sent("obs-output module"),
         started_at: NOW,
     }
 }
@@ -90,8 +92,23 @@ fn a_live_stream_holds_its_channel() {
 
 #[test]
 fn reasons_are_stored_and_sent_alike() {
-    use EndReason::{ConnectionLost, Crashed, Error, KeyRotated, Shutdown, Unpublished};
-    for reason in [Unpublished, ConnectionLost, Shutdown, Crashed, KeyRotated, Error] {
+    use EndReason::{ChannelClosed, ConnectionLost, Crashed, Error, KeyRotated, Shutdown, Unpublished};
+    for reason in [Unpublished, ConnectionLost, Shutdown, Crashed, KeyRotated, ChannelClosed, Error] {
         assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+    }
+}
+
+#[test]
+fn an_encoders_name_is_one_short_line() {
+    let name = |text: &str| EncoderName::from_sent(text).map(|name| name.as_str().to_owned());
+    assert_eq!(
+        name("  obs-output module (libobs version 30.2.3)\0 "),
+        Some("obs-output module (libobs version 30.2.3)".to_owned())
+    );
+    assert_eq!(name("a\r\nb\u{7}c"), Some("abc".to_owned()));
+    assert_eq!(name(&"ї".repeat(500)), Some("ї".repeat(100)));
+    assert_eq!(name(&format!("{} {}", "x".repeat(99), "y")), Some("x".repeat(99)));
+    for text in ["", "   ", "\0\0", "\r\n"] {
+        assert_eq!(name(text), None, "{text:?}");
     }
 }

@@ -83,7 +83,9 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
         match &recorded.event {
             DomainEvent::Stream(StreamEvent::Started { stream_id, .. }) => started.insert(stream_id.uuid()),
             DomainEvent::Stream(StreamEvent::Ended { stream_id, .. }) => touched.insert(stream_id.uuid()),
-            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Channel(_) | DomainEvent::Export(_) => false,
+            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Channel(_) | DomainEvent::Export(_) => {
+                false
+            }
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&started).copied().collect();
