@@ -1,9 +1,33 @@
-//! Reading the log by position.
+//! Reading the log by position, for whoever is not an aggregate.
+//!
+//! [`batches`] reads all that a [`Filter`] wants, [`page`] some of it, and an [`Envelope`] writes events as outsiders get
+//! them.
+
+mod batches;
+mod envelope;
+mod filter;
+mod json;
+mod lent;
+mod position;
+mod pseudonyms;
+mod reader;
+
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::{PgExecutor, PgPool, Row};
+use sqlx::PgPool;
 use time::OffsetDateTime;
+use tokio::time::Instant;
+
+pub use self::{
+    batches::batches,
+    envelope::{Actors, Envelope},
+    filter::{Filter, FilterError, Subject},
+    position::{head, position_at},
+    pseudonyms::Pseudonyms,
+    reader::ReadError,
+};
 
 /// An event as the log keeps it, and as it travels over NATS (as JSON).
 #[derive(Debug, Clone, Serialize)]
@@ -29,48 +53,66 @@ pub struct StoredEvent {
     pub recorded_at: OffsetDateTime,
 }
 
-/// Up to `limit` events after position `after`, in order; empty when there are no more.
+impl StoredEvent {
+    fn row(&self) -> EventRow<'_> {
+        EventRow {
+            position: self.position,
+            aggregate_type: &self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
+            sequence: self.sequence,
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: self.payload.get(),
+            metadata: self.metadata.get(),
+            recorded_at: self.recorded_at,
+        }
+    }
+}
+
+/// As [`StoredEvent`], of somebody else's memory.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EventRow<'a> {
+    pub(crate) position: i64,
+    pub(crate) aggregate_type: &'a str,
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) sequence: i64,
+    pub(crate) event_type: &'a str,
+    pub(crate) event_version: &'a str,
+    pub(crate) payload: &'a str,
+    pub(crate) metadata: &'a str,
+    pub(crate) recorded_at: OffsetDateTime,
+}
+
+/// Some events in the order of their positions, and how far the log was looked through for them.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// What was found.
+    pub events: Vec<StoredEvent>,
+    /// Every wanted event up to this position was delivered, in this batch or before. To go on from here is to lose
+    /// nothing and to repeat nothing, whether or not there is an event at it.
+    pub reached: i64,
+}
+
+/// The first `limit` events that `filter` wants, in order; fewer only when there are no more. It takes as long as it
+/// takes: where little may match in a large log, [`page_within`] is better.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn page(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<StoredEvent>, sqlx::Error> {
-    read(pool, after, limit).await
+pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<StoredEvent>, sqlx::Error> {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    Ok(reader::first(pool, filter, limit, None).await?.events)
 }
 
-/// The position of the last event; 0 for an empty log.
+/// As [`page`], but looking no further once `budget` is used up: then there may be more even though fewer than `limit`
+/// were found. There is no more when [`Batch::reached`] is at the end of what was asked for.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn head(pool: &PgPool) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("select position from log.head").fetch_one(pool).await
+/// [`ReadError`] when nothing could ever match, or the database does not answer.
+pub async fn page_within(pool: &PgPool, filter: &Filter, limit: usize, budget: Duration) -> Result<Batch, ReadError> {
+    filter.check()?;
+    Ok(reader::first(pool, filter, limit, Instant::now().checked_add(budget)).await?)
 }
 
-pub(crate) async fn read(
-    executor: impl PgExecutor<'_>,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<StoredEvent>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-         recorded_at from log.events where position > $1 order by position limit $2",
-    )
-    .bind(after)
-    .bind(limit)
-    .fetch_all(executor)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(StoredEvent {
-                position: row.try_get(0)?,
-                aggregate_type: row.try_get(1)?,
-                aggregate_id: row.try_get(2)?,
-                sequence: row.try_get(3)?,
-                event_type: row.try_get(4)?,
-                event_version: row.try_get(5)?,
-                payload: row.try_get::<sqlx::types::Json<Box<RawValue>>, _>(6)?.0,
-                metadata: row.try_get::<sqlx::types::Json<Box<RawValue>>, _>(7)?.0,
-                recorded_at: row.try_get(8)?,
-            })
-        })
-        .collect()
+pub(crate) async fn read(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<StoredEvent>, sqlx::Error> {
+    reader::after(pool, after, limit).await
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use commands::{CommandError, Commands};
+use commands::{CommandError, Commands, events::Filter};
 use domain::{channels::Channel, ids::ChannelId};
 use sqlx::PgPool;
 
@@ -80,7 +80,7 @@ async fn insist(commands: &Commands, channel_id: ChannelId, owner: domain::ids::
 async fn read_along(pool: PgPool, total: usize) -> bool {
     let mut seen = 0;
     while seen < total as i64 {
-        for event in commands::events::page(&pool, seen, 100).await.unwrap() {
+        for event in commands::events::page(&pool, &Filter { after: seen, ..Filter::default() }, 100).await.unwrap() {
             if event.position != seen + 1 {
                 return false;
             }
