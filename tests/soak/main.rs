@@ -1,0 +1,57 @@
+//! Many processes of one Weir, a load, and faults without end: afterwards nothing is lost, doubled or out of order.
+//!
+//! `cargo test --test soak` runs it short. `make soak` runs it long; what it does is set by the environment:
+//! `WEIR_SOAK_KILLS` (how many faults), `WEIR_SOAK_SEED` (which; printed at the start), `WEIR_SOAK_MINUTES` (end after so
+//! long, whatever is left of the schedule).
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(unreachable_pub, reason = "nobody reaches into a test: `pub` is what a module offers to the others")]
+
+mod checks;
+mod clients;
+mod dice;
+mod leash;
+mod ledger;
+mod nodes;
+mod schedule;
+mod servers;
+mod soak;
+mod subscriber;
+
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How long anything may take before the soak gives up: far longer than it ever takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+struct Settings {
+    kills: usize,
+    seed: u64,
+    limit: Option<Duration>,
+}
+
+impl Settings {
+    fn read() -> Self {
+        let chance = || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            // Short enough to be typed again.
+            u64::from(now.subsec_nanos()) ^ now.as_secs()
+        };
+        Self {
+            kills: setting("WEIR_SOAK_KILLS").unwrap_or(20),
+            seed: setting("WEIR_SOAK_SEED").unwrap_or_else(chance),
+            limit: setting("WEIR_SOAK_MINUTES").map(|minutes: u64| Duration::from_secs(60 * minutes)),
+        }
+    }
+}
+
+fn setting<T: FromStr<Err: std::fmt::Debug>>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|error| panic!("{name}={text} is not a number: {error:?}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_doubled_whoever_is_killed() {
+    soak::run(Settings::read()).await;
+}
