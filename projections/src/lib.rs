@@ -17,6 +17,7 @@ pub mod channels;
 mod checkpoint;
 mod connection;
 mod error;
+pub mod exports;
 mod feed;
 mod log;
 mod measures;

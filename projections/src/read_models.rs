@@ -9,6 +9,7 @@ use tokio::{
 use crate::{
     accounts::Accounts,
     channels::Channels,
+    exports::Exports,
     projection::{ALL, Projection},
     status::{Board, Entry, State},
     streams::Streams,
@@ -48,6 +49,12 @@ impl ReadModels {
     #[must_use]
     pub fn channels(&self) -> Channels<'_> {
         Channels { pool: &self.pool }
+    }
+
+    /// Exports.
+    #[must_use]
+    pub fn exports(&self) -> Exports<'_> {
+        Exports { pool: &self.pool }
     }
 
     /// Streams.

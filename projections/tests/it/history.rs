@@ -4,13 +4,16 @@ use domain::{
     DomainEvent,
     accounts::{AccountEvent, SessionEndReason, SessionEvent},
     channels::{ChannelEvent, Description, Handle, Title},
-    ids::{AccountId, ChannelId, NodeId, SecretId, SessionId, StreamId},
+    ids::{AccountId, ChannelId, ExportId, NodeId, SecretId, SessionId, StreamId},
     streams::{AudioTrack, EncoderName, EndReason, StreamEvent, VideoTrack},
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
-use crate::stage::{seal, seal_erased};
+use crate::{
+    exports,
+    stage::{seal, seal_erased},
+};
 
 /// When every history begins.
 pub(crate) const BEGIN: OffsetDateTime = datetime!(2026-11-21 10:00:00.000_001 UTC);
@@ -124,11 +127,12 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let mut accounts: Vec<AccountId> = Vec::new();
     let mut sessions: Vec<(SessionId, AccountId)> = Vec::new();
     let mut channels: Vec<(ChannelId, Option<StreamId>)> = Vec::new();
+    let mut exports: Vec<(ExportId, bool)> = Vec::new();
     let mut events = Vec::new();
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
-        let event = match dice.roll(12) {
+        let event = match dice.roll(14) {
             0 | 1 => {
                 accounts.push(new());
                 registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
@@ -159,6 +163,7 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 details_changed(channel_id, &format!("Title {number}"), at)
             }
             7 if !channels.is_empty() => key_rotated(channels[dice.roll(channels.len())].0, at),
+            12.. => exports::step(dice, &mut exports, at),
             8.. if !channels.is_empty() => {
                 let index = dice.roll(channels.len());
                 let (channel_id, live) = channels[index];

@@ -5,6 +5,7 @@ mod accounts;
 mod broker;
 mod channels;
 mod every;
+mod exports;
 mod fallible;
 mod following;
 mod history;
