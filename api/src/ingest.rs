@@ -49,6 +49,7 @@ fn status(status: ports::IngestStatus) -> IngestStatus {
         connected_since: status.connected_since,
         video: status.video.map(streams::video),
         audio: status.audio.map(streams::audio),
+        encoder: status.encoder.map(|encoder| encoder.as_str().to_owned()),
         bitrate_kbps: status.bitrate_kbps,
         keyframe_interval_ms: status.keyframe_interval_ms,
         advice: status

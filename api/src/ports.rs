@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use domain::{
     ids::{ChannelId, StreamId},
-    streams::{AudioTrack, VideoTrack},
+    streams::{AudioTrack, EncoderName, VideoTrack},
 };
 pub use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,9 @@ pub struct IngestStatus {
     pub video: Option<VideoTrack>,
     /// The sound.
     pub audio: Option<AudioTrack>,
+    /// What the encoder calls itself, if it says.
+    #[serde(default)]
+    pub encoder: Option<EncoderName>,
     /// What comes in, over the last seconds.
     pub bitrate_kbps: Option<u32>,
     /// From key frame to key frame.

@@ -27,6 +27,9 @@ pub struct IngestStatus {
     /// The sound; `null` without any.
     #[schema(required = true)]
     pub audio: Option<AudioFormat>,
+    /// What the encoder calls itself; `null` while none is connected, or where it does not say.
+    #[schema(required = true, example = "obs-output module (libobs version 30.2.3)", max_length = 100)]
+    pub encoder: Option<String>,
     /// What comes in, in kilobits a second over the last seconds; `null` before it is known.
     #[schema(required = true, example = 4500)]
     pub bitrate_kbps: Option<u32>,

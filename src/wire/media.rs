@@ -150,6 +150,7 @@ fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
         connected_since: status.connected_since,
         video,
         audio,
+        encoder: status.encoder,
         bitrate_kbps: health.map(|health| health.bitrate_kbps),
         keyframe_interval_ms: health.map(|health| health.key_frame_interval_ms).filter(|interval_ms| *interval_ms > 0),
         advice: status

@@ -22,6 +22,7 @@ async fn the_owner_sees_the_encoder() {
         connected_since: Some(datetime!(2026-11-21 10:00 UTC)),
         video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 29.97 }),
         audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
+        encoder: domain::streams::EncoderName::from_sent("Lavf61.1.100"),
         bitrate_kbps: Some(4_500),
         keyframe_interval_ms: Some(8_000),
         advice: vec![Advice { code: "keyframes_far_apart".into(), message: "Set it to 2 seconds.".into() }],

@@ -43,6 +43,9 @@ impl Refused {
                 "NetStream.Publish.Denied",
                 "The stream key was changed. Copy the new one from the dashboard.",
             ),
+            EndReason::ChannelClosed => {
+                Self::new("channel_closed", "NetStream.Publish.Denied", "This channel was closed.")
+            }
             EndReason::Shutdown => Self {
                 is_passing: true,
                 ..Self::new("shutdown", "NetStream.Failed", "The server is being restarted. Please try again.")

@@ -10,7 +10,7 @@ use std::{
 
 use domain::{
     ids::{ChannelId, StreamId},
-    streams::EndReason,
+    streams::{EncoderName, EndReason},
     timestamp,
 };
 use time::OffsetDateTime;
@@ -139,6 +139,11 @@ impl Seat {
         Packager::new(Arc::clone(&self.broadcast))
     }
 
+    /// The encoder has said what it is called; what it says last counts.
+    pub(crate) fn introduced(&self, encoder: EncoderName) {
+        self.slot.view.lock().unwrap_or_else(PoisonError::into_inner).encoder = Some(encoder);
+    }
+
     /// Bytes have come.
     pub(crate) fn heard(&self, count: usize) {
         self.slot.heard_ms.store(self.shared.now_ms(), Ordering::Relaxed);
@@ -184,7 +189,7 @@ impl Seat {
                     channel_id: self.channel_id,
                     video: tracks.video.clone(),
                     audio: tracks.audio.clone(),
-                    encoder: None,
+                    encoder: self.slot.view().encoder,
                 };
                 self.shared.begin(channel, started, Arc::clone(&self.broadcast), self.slot.peer);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use domain::ids::StreamId;
+use domain::{ids::StreamId, streams::EncoderName};
 use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ pub struct IngestStatus {
     pub connected_since: Option<OffsetDateTime>,
     /// What it sends; from its first key frame on.
     pub tracks: Option<Tracks>,
+    /// What it calls itself, if it says.
+    pub encoder: Option<EncoderName>,
     /// How its connection does; from its first key frame on.
     pub health: Option<Health>,
     /// What would make the stream better, the most important first.
@@ -114,6 +116,7 @@ pub struct LastRefusal {
 /// What a connection has reported of itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
+    pub(super) encoder: Option<EncoderName>,
     tracks: Option<Tracks>,
     health: Option<Health>,
     since: Option<Instant>,
@@ -179,6 +182,7 @@ impl Channel {
             connected_since: self.publisher.as_ref().map(|publisher| publisher.since),
             advice: view.advice(),
             tracks: view.tracks,
+            encoder: view.encoder,
             health: view.health,
             last_refusal: self.last_refusal.clone(),
         }

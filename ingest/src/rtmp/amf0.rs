@@ -26,12 +26,21 @@ pub(crate) enum Amf0Error {
     NoCommand,
 }
 
+/// What an outermost object of a message says under this name, if it is text. What cannot be read says nothing.
+pub(crate) fn property<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut walk = Walk { rest: body, values: 0, sought: Some(name), found: None };
+    while walk.found.is_none() && !walk.rest.is_empty() {
+        walk.value(0).ok()?;
+    }
+    walk.found
+}
+
 /// The name of a command message, whose whole body has been looked over.
 ///
 /// # Errors
 /// When it is not what it must be: a name, a transaction number, a command object, and any further values.
 pub(crate) fn command_name(body: &[u8]) -> Result<&str, Amf0Error> {
-    let mut walk = Walk { rest: body, values: 0 };
+    let mut walk = Walk { rest: body, values: 0, sought: None, found: None };
     let mut name = "";
     let mut count = 0_usize;
     // A stray end marker ends the parse in rml_amf0 as well.
@@ -64,12 +73,15 @@ enum Value<'a> {
     Other,
 }
 
-struct Walk<'a> {
+struct Walk<'a, 's> {
     rest: &'a [u8],
     values: usize,
+    /// A property of an outermost object, and its text once it was met.
+    sought: Option<&'s str>,
+    found: Option<&'a str>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'a, '_> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], Amf0Error> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Amf0Error::Truncated)?;
         self.rest = rest;
@@ -114,10 +126,18 @@ impl<'a> Walk<'a> {
 
     fn properties(&mut self, depth: usize) -> Result<Value<'a>, Amf0Error> {
         loop {
-            if self.text()?.is_empty() {
+            let name = self.text()?;
+            if name.is_empty() {
                 return if self.take(1)?[0] == OBJECT_END { Ok(Value::Other) } else { Err(Amf0Error::NoEnd) };
             }
-            self.value(depth + 1)?;
+            let value = self.value(depth + 1)?;
+            if let Value::Text(text) = value
+                && depth == 0
+                && self.found.is_none()
+                && self.sought == Some(name)
+            {
+                self.found = Some(text);
+            }
         }
     }
 }
@@ -138,6 +158,21 @@ mod tests {
             Ok("publish")
         );
         assert_eq!(command_name(&command(b"\x0a\x00\x00\x00\x02\x05\x05")), Ok("publish"));
+    }
+
+    #[test]
+    fn finds_what_an_outermost_object_says() {
+        let metadata = b"\x02\x00\x0donMetaData\x08\x00\x00\x00\x03\x00\x05width\x00\x40\x94\x00\x00\x00\x00\x00\x00\
+            \x00\x01o\x03\x00\x07encoder\x02\x00\x03not\x00\x00\x09\x00\x07encoder\x02\x00\x04Lavf\x00\x00\x09";
+        let metadata = [b"\x02\x00\x0d@setDataFrame".as_slice(), &metadata[..1], b"\x00\x0a", &metadata[3..]].concat();
+        assert_eq!(property(&metadata, "encoder"), Some("Lavf"));
+        assert_eq!(property(&metadata, "width"), None);
+        assert_eq!(property(&metadata, "height"), None);
+        for length in 0..metadata.len() - 3 {
+            assert_eq!(property(&metadata[..length], "encoder"), None, "{length}");
+        }
+        assert_eq!(property(&command(b"\x03\x00\x08flashVer\x02\x00\x04FMLE\x00\x00\x09"), "flashVer"), Some("FMLE"));
+        assert_eq!(property(&b"\x03\x00\x01a".repeat(20_000), "a"), None);
     }
 
     #[test]

@@ -24,7 +24,9 @@ pub(crate) const USER_CONTROL: u8 = 4;
 pub(crate) const WINDOW_ACKNOWLEDGEMENT: u8 = 5;
 pub(crate) const AUDIO: u8 = 8;
 pub(crate) const VIDEO: u8 = 9;
+pub(crate) const AMF3_DATA: u8 = 15;
 pub(crate) const AMF3_COMMAND: u8 = 17;
+pub(crate) const AMF0_DATA: u8 = 18;
 pub(crate) const AMF0_COMMAND: u8 = 20;
 
 /// One whole message.

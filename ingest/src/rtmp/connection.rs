@@ -76,8 +76,11 @@ pub(crate) async fn serve(server: &Server, mut socket: TcpStream, peer: SocketAd
         Err(refused) => return refuse(&mut line, &request, &refused, peer).await,
     };
     // The key is not needed any more, and is not kept.
-    let PublishRequest { stream_key, message_stream_id, window_bytes } = request;
+    let PublishRequest { stream_key, message_stream_id, window_bytes, encoder } = request;
     drop(stream_key);
+    if let Some(encoder) = encoder {
+        seat.introduced(encoder);
+    }
 
     line.write(&replies::stream_begin(message_stream_id)?).await?;
     line.write(&start(message_stream_id)?).await?;

@@ -2,9 +2,10 @@
 //!
 //! The session is trusted with commands of known names and checked AMF0 only. It panics on a lone `@setDataFrame`, on
 //! a command of fewer than three values and on interleaved chunks, and nested AMF0 overflows its stack; none of these
-//! gets here. Data messages do not get here either: what they say of the encoder is read from the media itself.
+//! gets here. Data messages do not get here either: what they say of the media is read from the media itself.
 
 use bytes::{BufMut, Bytes};
+use domain::streams::EncoderName;
 use rml_rtmp::sessions::{
     ServerSession, ServerSessionConfig, ServerSessionError, ServerSessionEvent, ServerSessionResult,
 };
@@ -60,6 +61,8 @@ pub(crate) struct PublishRequest {
     pub(crate) message_stream_id: u32,
     /// After how many bytes the peer wants an acknowledgement.
     pub(crate) window_bytes: u32,
+    /// What the encoder called itself when it connected.
+    pub(crate) encoder: Option<EncoderName>,
 }
 
 impl std::fmt::Debug for PublishRequest {
@@ -76,6 +79,7 @@ pub(crate) struct Negotiation {
     session: ServerSession,
     is_connected: bool,
     window_bytes: u32,
+    encoder: Option<EncoderName>,
     output: Vec<u8>,
 }
 
@@ -89,7 +93,8 @@ impl Negotiation {
             send_on_bw_done_message_on_start: false,
         };
         let (session, greeting) = ServerSession::new(config)?;
-        let mut negotiation = Self { session, is_connected: false, window_bytes: WINDOW_BYTES / 2, output: Vec::new() };
+        let mut negotiation =
+            Self { session, is_connected: false, window_bytes: WINDOW_BYTES / 2, encoder: None, output: Vec::new() };
         for result in greeting {
             negotiation.keep_output(result);
         }
@@ -128,7 +133,10 @@ impl Negotiation {
     fn command(&mut self, message: &Message, body: &[u8]) -> Result<Turn, NegotiationError> {
         match amf0::command_name(body)? {
             "connect" if self.is_connected => Err(NegotiationError::Connected),
-            "connect" | "createStream" | "deleteStream" | "closeStream" | "publish" | "play" => {
+            name @ ("connect" | "createStream" | "deleteStream" | "closeStream" | "publish" | "play") => {
+                if name == "connect" {
+                    self.encoder = amf0::property(body, "flashVer").and_then(EncoderName::from_sent);
+                }
                 let results = self.feed(chunks::AMF0_COMMAND, message.message_stream_id, body)?;
                 self.results(results, message.message_stream_id)
             }
@@ -165,6 +173,7 @@ impl Negotiation {
                         stream_key: without_query(&stream_key).to_owned(),
                         message_stream_id: stream_id,
                         window_bytes: self.window_bytes,
+                        encoder: self.encoder.take(),
                     });
                 }
                 ServerSessionEvent::PlayStreamRequested { .. } => {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use domain::streams::EncoderName;
 use tracing::{debug, info};
 
 use super::{
@@ -218,8 +219,22 @@ impl Publication {
                 self.window_bytes = negotiation::window_bytes(&message.body)?;
                 Ok(())
             }
-            // Data messages and the rest: what they say of the media is read from the media.
+            chunks::AMF0_DATA => {
+                self.data(&message.body);
+                Ok(())
+            }
+            chunks::AMF3_DATA => {
+                self.data(message.body.strip_prefix(&[0]).unwrap_or(&message.body));
+                Ok(())
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Of what data messages say, the encoder's name alone: what they say of the media is read from the media.
+    fn data(&self, body: &[u8]) {
+        if let Some(encoder) = amf0::property(body, "encoder").and_then(EncoderName::from_sent) {
+            self.seat.introduced(encoder);
         }
     }
 

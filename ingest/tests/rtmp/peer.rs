@@ -18,6 +18,9 @@ pub const VIDEO: u8 = 9;
 pub const DATA: u8 = 18;
 pub const COMMAND: u8 = 20;
 
+/// What it calls itself when it connects.
+pub const FLASH_VERSION: &str = "FMLE/3.0 (compatible; made by hand)";
+
 pub struct Peer {
     pub socket: TcpStream,
     /// Everything that the server has said after the handshake.
@@ -147,7 +150,12 @@ pub fn header(chunk_stream: u8, type_id: u8, timestamp_ms: u32, message_stream: 
 }
 
 pub fn connect(app: &str) -> Vec<u8> {
-    [text("connect"), number(1.0), object(&[("app", text(app)), ("type", text("nonprivate"))])].concat()
+    [
+        text("connect"),
+        number(1.0),
+        object(&[("app", text(app)), ("type", text("nonprivate")), ("flashVer", text(FLASH_VERSION))]),
+    ]
+    .concat()
 }
 
 pub fn text(text: &str) -> Vec<u8> {

@@ -6,8 +6,9 @@ use domain::streams::EndReason;
 use ingest::{Advice, PublishState};
 
 use crate::{
-    encoder::Encoder,
+    encoder::{Encoder, clip},
     log,
+    peer::{DATA, FLASH_VERSION, Peer, chunked, number, object, text},
     platform::{Plane, Report},
 };
 
@@ -27,7 +28,11 @@ async fn from_the_first_key_frame_to_a_clean_stop() {
     assert_eq!((tracks.video.width, tracks.video.height), (320, 180));
     assert_eq!(tracks.audio.as_ref().map(|audio| audio.sample_rate), Some(48_000));
     assert!(matches!(&plane.platform.reports()[..], [Report::Started(started)]
-        if started.channel_id == channel && started.video == tracks.video && started.audio == tracks.audio));
+        if started.channel_id == channel && started.video == tracks.video && started.audio == tracks.audio
+            && started.encoder == status.encoder));
+    // Its metadata says more than its greeting.
+    let encoder_name = status.encoder.unwrap();
+    assert!(encoder_name.as_str().starts_with("Lavf"), "{encoder_name:?}");
 
     encoder.stop().await;
     let reports = plane.platform.wait_for(2).await;
@@ -219,4 +224,34 @@ async fn shutdown_ends_all_streams() {
     let (status, _) = one.exit().await;
     assert!(!status.success());
     assert!(tokio::net::TcpStream::connect(plane.ingest.rtmp_addr()).await.is_err());
+}
+
+#[tokio::test]
+async fn an_encoder_is_called_what_it_said_last() {
+    let plane = Plane::start().await;
+    let cases: [(&str, Option<&str>, &str); 3] = [
+        ("key-of-greeting", None, FLASH_VERSION),
+        ("key-of-metadata", Some("  obs-output module\r\n\0"), "obs-output module"),
+        ("key-of-nothing-printable", Some("\u{7}\r\n"), FLASH_VERSION),
+    ];
+    for (key, said, expected) in cases {
+        let channel = plane.platform.channel(key);
+        let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), key).await;
+        if let Some(said) = said {
+            let metadata = object(&[("width", number(320.0)), ("encoder", text(said))]);
+            let body = [text("@setDataFrame"), text("onMetaData"), metadata].concat();
+            peer.send(&chunked(5, DATA, 0, 1, &body)).await;
+        }
+        // Neither is worth an end.
+        peer.send(&chunked(5, DATA, 0, 1, b"\x02\x00\x0aonMetaData\x08\x00")).await;
+        peer.send_tags(clip()).await;
+        let status = plane.state(channel, PublishState::Live).await;
+        assert_eq!(status.encoder.unwrap().as_str(), expected);
+        let started = plane.platform.reports().into_iter().find_map(|report| match report {
+            Report::Started(started) if started.channel_id == channel => started.encoder,
+            _ => None,
+        });
+        assert_eq!(started.unwrap().as_str(), expected);
+        peer.unpublish(key).await;
+    }
 }
