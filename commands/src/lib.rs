@@ -13,6 +13,7 @@ mod bus;
 pub mod channels;
 mod error;
 pub mod events;
+pub mod exports;
 mod keyring;
 mod master_keys;
 mod metadata;
