@@ -117,6 +117,32 @@ impl ApiError {
         error
     }
 
+    /// 400: what should be a position of the log is none.
+    pub(crate) fn position_invalid() -> Self {
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "cursor_invalid", "The cursor is not valid").detail(
+            "Start again without `after`, or give a position: the last page's `next_cursor`, or the `position` of the last \
+             event that you have.",
+        );
+        let message = "Give a position: a whole number from 0 on.";
+        error.0.problem = error.0.problem.error("?after", "cursor_invalid", message);
+        error
+    }
+
+    /// 400: the header `Last-Event-ID` is no position.
+    pub(crate) fn last_event_id_invalid() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "last_event_id_invalid", "The header Last-Event-ID is not valid")
+            .detail("Send the last `id` that came, or leave the header out and give `after`.")
+    }
+
+    /// 400: the log has not got to the position that was given for `parameter` yet.
+    pub(crate) fn position_beyond_head(parameter: &str, head: i64) -> Self {
+        let mut error = Self::new(StatusCode::BAD_REQUEST, "position_beyond_head", "The log does not reach that far")
+            .detail(format!("The log ends at position {head}. Give that or an earlier one."));
+        let message = format!("Give a position from 0 to {head}.");
+        error.0.problem = error.0.problem.error(format!("?{parameter}"), "position_beyond_head", message);
+        error
+    }
+
     /// 503: something that the server needs does not answer; nothing was done.
     pub(crate) fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::passing("unavailable", "Weir cannot do this at the moment")
@@ -154,6 +180,11 @@ impl ApiError {
             CommandError::Refused(refusal) => refused(refusal),
             CommandError::Conflict => Self::new(StatusCode::CONFLICT, "conflict", "Others are changing the same thing")
                 .detail("Nothing was changed; look at how it is now and try again."),
+            CommandError::Repeated => {
+                Self::new(StatusCode::CONFLICT, "idempotency_in_flight", "The same request is being carried out")
+                    .detail("Send it again in a moment for its answer.")
+                    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
             CommandError::Overloaded => Self::overloaded(),
             CommandError::Unavailable(source) => Self::unavailable(source),
             CommandError::OutcomeUnknown(source) => Self::outcome_unknown().source(source),
@@ -183,7 +214,9 @@ impl From<LoadError> for ApiError {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Unavailable(source) => Self::unavailable(source),
-            LoadError::Unreadable { .. } | LoadError::Gap { .. } => Self::internal(error),
+            LoadError::Unreadable { .. } | LoadError::Gap { .. } | LoadError::PositionBeyondHead { .. } => {
+                Self::internal(error)
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cqrs_es::{AggregateError, CqrsFramework};
 use domain::{Aggregate, sealed::Keyring, timestamp};
@@ -6,17 +6,16 @@ use rand::Rng;
 use sqlx::PgPool;
 use thiserror::Error;
 use time::OffsetDateTime;
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandError, LoadError, MasterKeys, Metadata,
     accounts::Passwords,
     adapter::{Adapted, Now},
+    counters::Counters,
     events,
+    idempotency::InFlightKeys,
     keyring::AccountKeys,
     store::{self, Attempt, AttemptStore, Key, Store, Turns},
 };
@@ -29,6 +28,8 @@ const ATTEMPTS: u32 = 10;
 pub struct CommandsOptions {
     /// How many commands may be under way at once; more are refused as [`CommandError::Overloaded`].
     pub queue_len: usize,
+    /// How many bytes of events may wait to be stored; commands beyond are refused as [`CommandError::Overloaded`] too.
+    pub queue_bytes: usize,
     /// How many aggregates are kept in memory.
     pub cached_aggregates: usize,
     /// How many commands go into one transaction at most.
@@ -37,7 +38,7 @@ pub struct CommandsOptions {
 
 impl Default for CommandsOptions {
     fn default() -> Self {
-        Self { queue_len: 4_096, cached_aggregates: 16_384, batch_len: 2_048 }
+        Self { queue_len: 4_096, queue_bytes: 64 << 20, cached_aggregates: 16_384, batch_len: 2_048 }
     }
 }
 
@@ -61,6 +62,15 @@ pub struct Committed {
     pub version: i64,
 }
 
+/// A moment in the history of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsOf {
+    /// After the event at this position.
+    Position(i64),
+    /// At this time, by the clock of the log.
+    Time(OffsetDateTime),
+}
+
 /// The write side. Cheap to clone.
 #[derive(Clone)]
 pub struct Commands {
@@ -74,10 +84,12 @@ struct Inner {
     passwords: Passwords,
     store: Store,
     turns: Turns,
-    under_way: Semaphore,
+    under_way: Arc<Semaphore>,
+    in_flight: InFlightKeys,
+    counters: Arc<Counters>,
     committed: watch::Receiver<i64>,
     stop: CancellationToken,
-    appender: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+    appender_ended: tokio::sync::Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Commands {
@@ -92,8 +104,11 @@ impl Commands {
         }
         let (sender, committed) = watch::channel(head);
         let stop = CancellationToken::new();
-        let (store, appender) =
-            Store::start(pool.clone(), &options, sender, stop.clone()).await.map_err(StartError::Log)?;
+        let under_way = Arc::new(Semaphore::new(options.queue_len));
+        let counters = Arc::new(Counters::new());
+        let starting =
+            Store::start(pool.clone(), &options, Arc::clone(&under_way), Arc::clone(&counters), sender, stop.clone());
+        let (store, appender_ended) = starting.await.map_err(StartError::Log)?;
         let keys = Arc::new(keys);
         let inner = Inner {
             account_keys: Arc::new(AccountKeys::new(pool.clone(), Arc::clone(&keys))),
@@ -102,10 +117,12 @@ impl Commands {
             passwords: Passwords::default(),
             store,
             turns: Turns::default(),
-            under_way: Semaphore::new(options.queue_len),
+            under_way,
+            in_flight: InFlightKeys::default(),
+            counters,
             committed,
             stop,
-            appender: tokio::sync::Mutex::new(Some(appender)),
+            appender_ended: tokio::sync::Mutex::new(Some(appender_ended)),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -123,17 +140,29 @@ impl Commands {
         command: A::Command,
         metadata: Metadata,
     ) -> Result<Committed, CommandError<A::Refusal>> {
+        let result = self.decide_and_append::<A>(id, command, &metadata).await;
+        self.inner.counters.count(&result);
+        result
+    }
+
+    async fn decide_and_append<A: Aggregate>(
+        &self,
+        id: &str,
+        command: A::Command,
+        metadata: &Metadata,
+    ) -> Result<Committed, CommandError<A::Refusal>> {
+        // Before the wait for the turn: what waits takes up memory too.
         let _permit = self.inner.under_way.try_acquire().map_err(|_| CommandError::Overloaded)?;
-        let _turn = self.inner.turns.take(Key { aggregate_type: A::TYPE, id: id.into() }).await;
-        let metadata = metadata.to_map();
+        let key = Key { aggregate_type: A::TYPE, id: id.into() };
+        let _turn = self.inner.turns.take(key.clone()).await;
         let mut conflicts = 0;
         let mut is_fresh = false;
         loop {
             let attempt = Attempt::new(is_fresh);
-            let store = AttemptStore { store: &self.inner.store, attempt: &attempt };
+            let store = AttemptStore { store: &self.inner.store, attempt: &attempt, key: &key, metadata };
             let now = Now(timestamp::cut(OffsetDateTime::now_utc()));
             let decided = CqrsFramework::<Adapted<A>, _>::new(store, Vec::new(), now)
-                .execute_with_metadata(id, command.clone(), metadata.clone())
+                .execute_with_metadata(id, command.clone(), HashMap::new())
                 .await;
             match decided {
                 Ok(()) => match attempt.committed() {
@@ -141,12 +170,21 @@ impl Commands {
                     None => is_fresh = true,
                 },
                 Err(AggregateError::UserError(_)) if attempt.may_be_stale() => is_fresh = true,
-                Err(AggregateError::UserError(refusal)) => return Err(CommandError::Refused(refusal)),
+                Err(AggregateError::UserError(refusal)) => {
+                    // What stands in the way may be what the same request has done.
+                    if let Some(idempotency) = &metadata.idempotency
+                        && self.is_carried_out(metadata.actor, idempotency).await?
+                    {
+                        return Err(CommandError::Repeated);
+                    }
+                    return Err(CommandError::Refused(refusal));
+                }
                 Err(AggregateError::AggregateConflict) => {
                     conflicts += 1;
                     if conflicts == ATTEMPTS {
                         return Err(CommandError::Conflict);
                     }
+                    is_fresh = true;
                     // Whoever won goes on from memory and would win again and again.
                     let wait = rand::rng().random_range(Duration::ZERO..Duration::from_millis(2) * conflicts);
                     tokio::time::sleep(wait).await;
@@ -166,6 +204,15 @@ impl Commands {
     /// [`LoadError`] when the log does not answer, or holds what cannot be read.
     pub async fn load<A: Aggregate>(&self, id: &str) -> Result<Option<(A, i64)>, LoadError> {
         self.inner.store.load(id).await
+    }
+
+    /// The aggregate `id` as it was, and how many events that is; `None` when it did not exist yet. A time that is still to
+    /// come is now.
+    ///
+    /// # Errors
+    /// [`LoadError::PositionBeyondHead`] for a position that the log has not reached; otherwise like [`Self::load`].
+    pub async fn load_at<A: Aggregate>(&self, id: &str, as_of: AsOf) -> Result<Option<(A, i64)>, LoadError> {
+        self.inner.store.load_at(id, as_of).await
     }
 
     /// Opens what is sealed in events; for projections and processes.
@@ -190,6 +237,10 @@ impl Commands {
         &self.inner.keys
     }
 
+    pub(crate) fn in_flight(&self) -> &InFlightKeys {
+        &self.inner.in_flight
+    }
+
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.inner.passwords
     }
@@ -201,7 +252,7 @@ impl Commands {
         self.inner.committed.clone()
     }
 
-    /// Whether nothing can be stored any more, though nobody shut it down: the task that appends has panicked, and the
+    /// Whether nothing can be stored any more, though nobody shut it down: the thread that appends has panicked, and the
     /// process had better end.
     #[must_use]
     pub fn has_failed(&self) -> bool {
@@ -211,10 +262,9 @@ impl Commands {
     /// Lets what is under way finish and refuses what comes after as [`CommandError::Unavailable`].
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
-        if let Some(appender) = self.inner.appender.lock().await.take()
-            && let Err(error) = appender.await
-        {
-            tracing::error!(error = &error as &dyn std::error::Error, "the appender did not end well");
+        if let Some(ended) = self.inner.appender_ended.lock().await.take() {
+            // Nothing is ever said, it is dropped.
+            let _ = ended.await;
         }
     }
 }

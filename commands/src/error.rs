@@ -12,6 +12,10 @@ pub enum CommandError<R> {
     /// Others kept changing the same thing while this command was decided, several times in a row.
     #[error("the command met other changes to the same thing too often")]
     Conflict,
+    /// The client's key of this command was used by another one that was carried out in between, very likely the same
+    /// request sent twice; nothing was done, ask for its answer.
+    #[error("a command with the same key was carried out in between")]
+    Repeated,
     /// More commands wait than the process takes; nothing was done, try again.
     #[error("too many commands are waiting")]
     Overloaded,
@@ -33,6 +37,7 @@ impl<R> CommandError<R> {
         match self {
             Self::Refused(refusal) => CommandError::Refused(map(refusal)),
             Self::Conflict => CommandError::Conflict,
+            Self::Repeated => CommandError::Repeated,
             Self::Overloaded => CommandError::Overloaded,
             Self::Unavailable(source) => CommandError::Unavailable(source),
             Self::OutcomeUnknown(source) => CommandError::OutcomeUnknown(source),
@@ -45,7 +50,9 @@ impl<R> From<LoadError> for CommandError<R> {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::Unavailable(source) => Self::Unavailable(source.into()),
-            LoadError::Unreadable { .. } | LoadError::Gap { .. } => Self::Unexpected(error.into()),
+            LoadError::Unreadable { .. } | LoadError::Gap { .. } | LoadError::PositionBeyondHead { .. } => {
+                Self::Unexpected(error.into())
+            }
         }
     }
 }
@@ -86,5 +93,13 @@ pub enum LoadError {
         expected: i64,
         /// The sequence that came.
         found: i64,
+    },
+    /// The log is not that long yet.
+    #[error("position {position} is beyond the head of the log, which is {head}")]
+    PositionBeyondHead {
+        /// What was asked for.
+        position: i64,
+        /// The last position there is.
+        head: i64,
     },
 }

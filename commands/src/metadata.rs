@@ -1,7 +1,9 @@
-use std::{collections::HashMap, fmt};
+use std::fmt::{self, Write};
 
 use domain::ids::{AccountId, NodeId};
 use uuid::Uuid;
+
+use crate::Idempotency;
 
 /// Who gives a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl fmt::Display for Actor {
 }
 
 /// What the log keeps beside each event of a command: who gave it, and what it belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// Who gave the command.
     pub actor: Actor,
@@ -35,6 +37,8 @@ pub struct Metadata {
     pub correlation_id: Uuid,
     /// The event or command that led to it, if it was not a person.
     pub causation_id: Option<Uuid>,
+    /// The client's key for the request, if it gave one; kept beside the log for a while, not in it.
+    pub idempotency: Option<Idempotency>,
 }
 
 impl Metadata {
@@ -42,18 +46,58 @@ impl Metadata {
     #[must_use]
     pub fn new(actor: Actor) -> Self {
         let command_id = Uuid::now_v7();
-        Self { actor, command_id, correlation_id: command_id, causation_id: None }
+        Self { actor, command_id, correlation_id: command_id, causation_id: None, idempotency: None }
     }
 
-    /// The form in which cqrs-es and its tools carry metadata.
-    pub(crate) fn to_map(self) -> HashMap<String, String> {
-        let mut map = HashMap::with_capacity(4);
-        map.insert("actor".to_owned(), self.actor.to_string());
-        map.insert("command_id".to_owned(), self.command_id.to_string());
-        map.insert("correlation_id".to_owned(), self.correlation_id.to_string());
-        if let Some(causation_id) = self.causation_id {
-            map.insert("causation_id".to_owned(), causation_id.to_string());
-        }
-        map
+    /// A command of Weir itself that the command of these metadata, or an event that it led to, causes in turn.
+    #[must_use]
+    pub fn follow_up(&self) -> Self {
+        Self { correlation_id: self.correlation_id, causation_id: Some(self.command_id), ..Self::new(Actor::System) }
+    }
+
+    /// As the log has it: an object of texts, which is what cqrs-es and its tools read.
+    pub(crate) fn to_json(&self) -> String {
+        let Self { actor, command_id, correlation_id, causation_id, idempotency: _ } = self;
+        let mut json = String::with_capacity(256);
+        // None of these texts has a character that JSON escapes.
+        let written =
+            write!(json, r#"{{"actor":"{actor}","command_id":"{command_id}","correlation_id":"{correlation_id}""#,)
+                .and_then(|()| match causation_id {
+                    Some(causation_id) => write!(json, r#","causation_id":"{causation_id}""#),
+                    None => Ok(()),
+                });
+        written.expect("a text takes what is written to it");
+        json.push('}');
+        json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn what_the_log_keeps_is_an_object_of_texts() {
+        let account_id = AccountId::from(Uuid::now_v7());
+        let metadata = Metadata { causation_id: Some(Uuid::now_v7()), ..Metadata::new(Actor::Account(account_id)) };
+        let read: HashMap<String, String> = serde_json::from_str(&metadata.to_json()).unwrap();
+        assert_eq!(read.len(), 4);
+        assert_eq!(read["actor"], format!("account:{account_id}"));
+        assert_eq!(read["command_id"], metadata.command_id.to_string());
+        assert_eq!(read["correlation_id"], metadata.command_id.to_string());
+        assert_eq!(read["causation_id"], metadata.causation_id.unwrap().to_string());
+        let read: HashMap<String, String> = serde_json::from_str(&Metadata::new(Actor::System).to_json()).unwrap();
+        assert_eq!((read.len(), read["actor"].as_str()), (3, "system"));
+    }
+
+    #[test]
+    fn what_follows_belongs_to_the_same_request() {
+        let first = Metadata::new(Actor::Account(AccountId::from(Uuid::now_v7())));
+        let second = first.follow_up();
+        assert_eq!((second.actor, second.correlation_id), (Actor::System, first.correlation_id));
+        assert_eq!(second.causation_id, Some(first.command_id));
+        assert_ne!(second.command_id, first.command_id);
     }
 }

@@ -6,14 +6,15 @@
 //! the log.
 
 mod appender;
+mod batch;
 mod key;
+mod log;
 mod turns;
 
 use std::{
     any::Any,
     collections::HashMap,
     convert::Infallible,
-    iter,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -25,20 +26,18 @@ use domain::{Aggregate, Event};
 use quick_cache::sync::Cache;
 use serde_json::value::RawValue;
 use sqlx::{PgPool, Row, postgres::PgRow, types::Json};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    appender::{Append, AppendError, Appender, EventRow},
+    appender::{Append, AppendError, Appender, EventRow, UsedKey},
     key::KeyRef,
 };
 pub(crate) use self::{key::Key, turns::Turns};
 use crate::{
-    CommandError, CommandsOptions, Committed, LoadError,
+    AsOf, CommandError, CommandsOptions, Committed, LoadError, Metadata,
     adapter::{Adapted, AdaptedEvent},
+    counters::Counters,
     error::BoxError,
     events,
 };
@@ -56,30 +55,36 @@ pub(crate) struct Store {
     pool: PgPool,
     cache: Arc<Cache<Key, CachedAggregate>>,
     queue: mpsc::Sender<Append>,
+    /// A permit for each byte of the events that wait to be stored.
+    room: Arc<Semaphore>,
+    counters: Arc<Counters>,
 }
 
 impl Store {
-    /// A store and the task that appends for it until `stop` is cancelled.
+    /// A store and its appender, which goes on until `stop` is cancelled; what comes with the store resolves when it has
+    /// ended. `under_way` has a permit less for each command under way.
     pub(crate) async fn start(
         pool: PgPool,
         options: &CommandsOptions,
+        under_way: Arc<Semaphore>,
+        counters: Arc<Counters>,
         committed: watch::Sender<i64>,
         stop: CancellationToken,
-    ) -> Result<(Self, JoinHandle<()>), sqlx::Error> {
+    ) -> Result<(Self, oneshot::Receiver<()>), sqlx::Error> {
         let cache = Arc::new(Cache::new(options.cached_aggregates));
         let (sender, queue) = mpsc::channel(options.queue_len);
-        let connect_options = (*pool.connect_options()).clone();
-        let connection = appender::connect(&connect_options).await?;
         let appender = Appender {
-            options: connect_options,
             queue,
             batch_len: options.batch_len,
-            cache: Arc::clone(&cache),
+            under_way,
+            queue_len: options.queue_len,
             committed,
             stop,
-            connection: Some((connection, tokio::time::Instant::now())),
+            counters: Arc::clone(&counters),
         };
-        Ok((Self { pool, cache, queue: sender }, tokio::spawn(appender.run())))
+        let ended = appender.start((*pool.connect_options()).clone(), Arc::clone(&cache)).await?;
+        let room = Arc::new(Semaphore::new(options.queue_bytes));
+        Ok((Self { pool, cache, queue: sender, room, counters }, ended))
     }
 
     /// The aggregate as the log has it now.
@@ -96,7 +101,35 @@ impl Store {
         Ok(Some((aggregate, version)))
     }
 
-    /// Whether the task that appends takes nothing more.
+    /// The aggregate as it was.
+    pub(crate) async fn load_at<A: Aggregate>(&self, id: &str, as_of: AsOf) -> Result<Option<(A, i64)>, LoadError> {
+        let (position, time) = match as_of {
+            AsOf::Position(position) => (Some(position), None),
+            // Times never go backwards along the log.
+            AsOf::Time(time) => (None, Some(time)),
+        };
+        if let Some(position) = position {
+            let head = events::head(&self.pool).await?;
+            if position > head {
+                return Err(LoadError::PositionBeyondHead { position, head });
+            }
+        }
+        let rows = sqlx::query(
+            "select sequence, event_type, event_version, payload from log.events \
+             where aggregate_type = $1 and aggregate_id = $2 and ($3::bigint is null or position <= $3) \
+             and ($4::timestamptz is null or recorded_at <= $4) order by sequence",
+        )
+        .bind(A::TYPE)
+        .bind(id)
+        .bind(position)
+        .bind(time)
+        .fetch_all(&self.pool)
+        .await?;
+        let (aggregate, version) = fold(A::default(), 0, &rows, id)?;
+        Ok((version > 0).then_some((aggregate, version)))
+    }
+
+    /// Whether the thread that appends takes nothing more.
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
@@ -111,22 +144,9 @@ impl Store {
 
     /// Folds in what the log has beyond `cached`.
     async fn catch_up<A: Aggregate>(&self, cached: Option<Arc<Cached<A>>>, id: &str) -> Result<(A, i64), LoadError> {
-        let (mut aggregate, mut version) =
+        let (aggregate, version) =
             cached.map_or_else(|| (A::default(), 0), |cached| (cached.aggregate.clone(), cached.version));
-        for row in self.rows(A::TYPE, id, version).await? {
-            let (event, sequence) = decode::<A>(&row, id)?;
-            if sequence != version + 1 {
-                return Err(LoadError::Gap {
-                    aggregate_type: A::TYPE,
-                    aggregate_id: id.to_owned(),
-                    expected: version + 1,
-                    found: sequence,
-                });
-            }
-            aggregate.apply(&event);
-            version = sequence;
-        }
-        Ok((aggregate, version))
+        fold(aggregate, version, &self.rows(A::TYPE, id, version).await?, id)
     }
 
     async fn rows(&self, aggregate_type: &str, id: &str, after: i64) -> Result<Vec<PgRow>, sqlx::Error> {
@@ -153,23 +173,35 @@ impl Store {
     }
 }
 
+/// Folds stored events into an aggregate.
+fn fold<A: Aggregate>(mut aggregate: A, mut version: i64, rows: &[PgRow], id: &str) -> Result<(A, i64), LoadError> {
+    for row in rows {
+        let (event, sequence) = decode::<A>(row, id)?;
+        if sequence != version + 1 {
+            return Err(LoadError::Gap {
+                aggregate_type: A::TYPE,
+                aggregate_id: id.to_owned(),
+                expected: version + 1,
+                found: sequence,
+            });
+        }
+        aggregate.apply(&event);
+        version = sequence;
+    }
+    Ok((aggregate, version))
+}
+
 fn decode<A: Aggregate>(row: &PgRow, id: &str) -> Result<(A::Event, i64), LoadError> {
     let sequence = row.try_get(0)?;
     let event_type: &str = row.try_get(1)?;
     let event_version: &str = row.try_get(2)?;
     let payload: Json<&RawValue> = row.try_get(3)?;
-    let unreadable = |source: BoxError| LoadError::Unreadable {
+    let event = domain::decode(event_type, event_version, payload.get()).map_err(|error| LoadError::Unreadable {
         aggregate_type: A::TYPE,
         aggregate_id: id.to_owned(),
         sequence,
-        source,
-    };
-    let event: A::Event = serde_json::from_str(payload.get()).map_err(|error| unreadable(error.into()))?;
-    if event.event_type() != event_type || event.event_version() != event_version {
-        return Err(unreadable(
-            format!("the payload does not belong to an event {event_type} of version {event_version}").into(),
-        ));
-    }
+        source: error.into(),
+    })?;
     Ok((event, sequence))
 }
 
@@ -199,15 +231,17 @@ impl Attempt {
     }
 }
 
-/// The store as cqrs-es sees it, for one attempt.
+/// The store as cqrs-es sees it, for one attempt at one command.
 pub(crate) struct AttemptStore<'a> {
     pub(crate) store: &'a Store,
     pub(crate) attempt: &'a Attempt,
+    pub(crate) key: &'a Key,
+    /// What goes into the log beside the events. Not passed through cqrs-es, which would have it as a map.
+    pub(crate) metadata: &'a Metadata,
 }
 
 /// An aggregate on which a command is decided.
 pub(crate) struct Context<A> {
-    id: Arc<str>,
     aggregate: Adapted<A>,
     /// Before the command.
     version: i64,
@@ -242,6 +276,8 @@ impl<A: Aggregate> EventStore<Adapted<A>> for AttemptStore<'_> {
 
     async fn load_aggregate(&self, id: &str) -> Result<Context<A>, AggregateError<A::Refusal>> {
         let cached = self.store.cached::<A>(id);
+        let counters = &self.store.counters;
+        if cached.is_some() { &counters.cache_hits } else { &counters.cache_misses }.increment(1);
         let (aggregate, version) = match cached {
             Some(cached) if !self.attempt.is_fresh => {
                 self.attempt.is_from_memory.store(true, Ordering::Relaxed);
@@ -249,16 +285,17 @@ impl<A: Aggregate> EventStore<Adapted<A>> for AttemptStore<'_> {
             }
             cached => self.store.catch_up(cached, id).await.map_err(|error| passed(error.into()))?,
         };
-        Ok(Context { id: id.into(), aggregate: Adapted(aggregate), version })
+        Ok(Context { aggregate: Adapted(aggregate), version })
     }
 
+    /// Answers no events: they are for queries that cqrs-es would dispatch to, and there are none.
     async fn commit(
         &self,
         decided: Vec<AdaptedEvent<A::Event>>,
         context: Context<A>,
-        metadata: HashMap<String, String>,
+        _: HashMap<String, String>,
     ) -> Result<Vec<EventEnvelope<Adapted<A>>>, AggregateError<A::Refusal>> {
-        let Context { id, aggregate, version } = context;
+        let Context { aggregate, version } = context;
         if decided.is_empty() {
             if !self.attempt.may_be_stale() {
                 let position = events::head(&self.store.pool).await.map_err(|error| passed(error.into()))?;
@@ -267,57 +304,56 @@ impl<A: Aggregate> EventStore<Adapted<A>> for AttemptStore<'_> {
             }
             return Ok(Vec::new());
         }
-        let unstorable = |error: serde_json::Error| passed(CommandError::Unexpected(error.into()));
-        let events = decided
-            .iter()
-            .map(|AdaptedEvent(event)| {
-                Ok(EventRow {
-                    event_type: event.event_type(),
-                    event_version: event.event_version(),
-                    payload: serde_json::to_string(event)?,
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(unstorable)?;
-        let claims = decided.iter().flat_map(|AdaptedEvent(event)| event.claims()).collect();
-        let key = Key { aggregate_type: A::TYPE, id };
-        // Until its events are known to be stored, nobody shall build on this aggregate.
-        self.store.cache.remove(&key);
+        let mut events = Vec::with_capacity(decided.len());
+        let mut claims = Vec::new();
+        for AdaptedEvent(event) in &decided {
+            let payload = to_json(event).map_err(|error| passed(CommandError::Unexpected(error.into())))?;
+            events.push(EventRow { event_type: event.event_type(), event_version: event.event_version(), payload });
+            claims.extend(event.claims());
+        }
+        let metadata = self.metadata.to_json();
+        let size: usize = events.iter().map(|event| event.payload.len() + metadata.len()).sum();
+        let room =
+            u32::try_from(size).ok().and_then(|size| Arc::clone(&self.store.room).try_acquire_many_owned(size).ok());
+        let room = room.ok_or_else(|| passed(CommandError::Overloaded))?;
+        let used_key = self.metadata.idempotency.as_ref().map(|idempotency| {
+            let Metadata { actor, command_id, .. } = *self.metadata;
+            Box::new(UsedKey { actor: actor.to_string(), command_id, idempotency: idempotency.clone() })
+        });
         // From here on the log has the last word.
         self.attempt.is_from_memory.store(false, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         let append = Append {
-            key: key.clone(),
+            key: self.key.clone(),
             first_sequence: version + 1,
             events,
-            metadata: serde_json::to_string(&metadata).map_err(unstorable)?,
+            metadata,
             claims,
+            used_key,
+            _room: room,
             answer,
         };
         let position = self.store.append(append, answered).await.map_err(|error| match error {
+            AppendError::Repeated => passed(CommandError::Repeated),
             AppendError::Conflict => AggregateError::AggregateConflict,
             AppendError::Held(kind) => AggregateError::UserError(A::claimed(kind)),
             AppendError::Unavailable(source) => passed(CommandError::Unavailable(source.into())),
             AppendError::OutcomeUnknown(source) => passed(CommandError::OutcomeUnknown(source.into())),
             AppendError::Unstorable(source) => passed(CommandError::Unexpected(source.into())),
         })?;
-        let first_sequence = usize::try_from(version).expect("a count of events is not negative") + 1;
         let version = version + i64::try_from(decided.len()).expect("a command has fewer than 2^63 events");
         // Set once per attempt.
         let _ = self.attempt.committed.set(Committed { position, version });
-        let aggregate_id = key.id.to_string();
-        self.store.remember(key, aggregate.0, version);
-        Ok((first_sequence..)
-            .zip(decided)
-            .zip(iter::repeat_with(|| (aggregate_id.clone(), metadata.clone())))
-            .map(|((sequence, payload), (aggregate_id, metadata))| EventEnvelope {
-                aggregate_id,
-                sequence,
-                payload,
-                metadata,
-            })
-            .collect())
+        // What was remembered until now is what the log had: should an outcome be unknown, it is still a state that was.
+        self.store.remember(self.key.clone(), aggregate.0, version);
+        Ok(Vec::new())
     }
+}
+
+fn to_json<E: Event>(event: &E) -> Result<String, serde_json::Error> {
+    let mut json = Vec::with_capacity(256);
+    serde_json::to_writer(&mut json, event)?;
+    Ok(String::from_utf8(json).expect("JSON is text"))
 }
 
 /// Our error through cqrs-es's; [`unpassed`] takes it out again.

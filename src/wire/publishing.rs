@@ -95,7 +95,9 @@ fn stream_refusal(refusal: StreamRefusal) -> PublishError {
 fn refusal<R>(what: &'static str, error: CommandError<R>, refused: impl FnOnce(R) -> PublishError) -> PublishError {
     match error {
         CommandError::Refused(refusal) => return refused(refusal),
-        CommandError::Conflict | CommandError::Overloaded => debug!(what, "the write side is busy"),
+        CommandError::Conflict | CommandError::Repeated | CommandError::Overloaded => {
+            debug!(what, "the write side is busy")
+        }
         CommandError::Unavailable(source) | CommandError::OutcomeUnknown(source) => {
             debug!(what, error = source.to_string(), "the write side does not answer");
         }

@@ -1,7 +1,9 @@
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, VecDeque, hash_map::Entry},
+    sync::{Mutex, PoisonError},
 };
+
+use tokio::sync::oneshot;
 
 use super::key::Key;
 
@@ -9,27 +11,39 @@ use super::key::Key;
 /// fail. Other processes are kept apart by the log alone.
 #[derive(Default)]
 pub(crate) struct Turns {
-    taken: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    /// Those who wait, in order; a turn that is taken has an entry, and nearly always an empty one.
+    taken: Mutex<HashMap<Key, VecDeque<oneshot::Sender<()>>>>,
 }
 
-/// The right to decide for one aggregate, given back when dropped.
+/// The right to decide for one aggregate, passed on when dropped.
 pub(crate) struct Turn<'a> {
     turns: &'a Turns,
     key: Key,
-    lock: Option<Arc<tokio::sync::Mutex<()>>>,
-    guard: Option<tokio::sync::OwnedMutexGuard<()>>,
+    /// Until the turn has come.
+    waiting: Option<oneshot::Receiver<()>>,
 }
 
 impl Turns {
     /// Waits for the turn; those who asked first come first.
     pub(crate) async fn take(&self, key: Key) -> Turn<'_> {
-        let lock = {
-            let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(taken.entry(key.clone()).or_default())
+        let waiting = match self.taken.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(VecDeque::new());
+                None
+            }
+            Entry::Occupied(mut taken) => {
+                let (sender, receiver) = oneshot::channel();
+                taken.get_mut().push_back(sender);
+                Some(receiver)
+            }
         };
         // Made before the wait, so that giving up while waiting cleans up too.
-        let mut turn = Turn { turns: self, key, lock: Some(Arc::clone(&lock)), guard: None };
-        turn.guard = Some(lock.lock_owned().await);
+        let mut turn = Turn { turns: self, key, waiting };
+        if let Some(waiting) = &mut turn.waiting {
+            // The sender stays in the map until it is told.
+            let _ = waiting.await;
+            turn.waiting = None;
+        }
         turn
     }
 
@@ -41,19 +55,31 @@ impl Turns {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.guard = None;
         let mut taken = self.turns.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lock = None;
-        // Clones are made under this lock only, so whoever drops the last one sees that it is alone with the map.
-        if taken.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
-            taken.remove(&self.key);
+        let Some(waiters) = taken.get_mut(&self.key) else { return };
+        if let Some(waiting) = &mut self.waiting {
+            waiting.close();
+            // The turn may have come all the same, unseen.
+            if waiting.try_recv().is_err() {
+                waiters.retain(|waiter| !waiter.is_closed());
+                return;
+            }
         }
+        while let Some(next) = waiters.pop_front() {
+            if next.send(()).is_ok() {
+                return;
+            }
+        }
+        taken.remove(&self.key);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
 
     use super::*;
 

@@ -146,6 +146,7 @@ async fn what_is_stored_is_plain_domain_json_with_metadata() {
     let owner = account_id();
     let channel_id = ChannelId::from(Uuid::now_v7());
     let metadata = metadata();
+    let command_id = metadata.command_id.to_string();
     commands
         .execute::<Channel>(&channel_id.to_string(), create_command(channel_id, owner, "my_channel"), metadata)
         .await
@@ -157,6 +158,6 @@ async fn what_is_stored_is_plain_domain_json_with_metadata() {
     assert!(created_at.len() <= "2026-11-21T10:00:00.123456Z".len(), "{created_at}");
     let stored: serde_json::Value = serde_json::from_str(event.metadata.get()).unwrap();
     assert_eq!(stored["actor"], "system");
-    assert_eq!(stored["command_id"], metadata.command_id.to_string());
+    assert_eq!(stored["command_id"], command_id);
     assert_eq!((event.sequence, event.event_type.as_str(), event.event_version.as_str()), (1, "channel.created", "1"));
 }
