@@ -96,7 +96,7 @@ fn refusal<R>(what: &'static str, error: CommandError<R>, refused: impl FnOnce(R
     match error {
         CommandError::Refused(refusal) => return refused(refusal),
         CommandError::Conflict | CommandError::Repeated | CommandError::Overloaded => {
-            debug!(what, "the write side is busy")
+            debug!(what, "the write side is busy");
         }
         CommandError::Unavailable(source) | CommandError::OutcomeUnknown(source) => {
             debug!(what, error = source.to_string(), "the write side does not answer");
