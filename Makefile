@@ -45,6 +45,11 @@ test: setup-test web ## Every test: web app, crates, and the real binary with Po
 	@cd frontend && npm test --silent
 	@$(CARGO) test --workspace --locked
 
+.PHONY: soak
+soak: setup-test web ## Kill and stop everything at random under load, for long: make soak [KILLS=1000] [SEED=…] [MINUTES=…]
+	@WEIR_SOAK_KILLS=$(or $(KILLS),1000) WEIR_SOAK_SEED=$(SEED) WEIR_SOAK_MINUTES=$(MINUTES) \
+		$(CARGO) test --locked --test soak -- --nocapture
+
 .PHONY: check
 check: setup-check fmt-check web-check clippy doc deny machete generated compose docs ## Everything that is not a test
 

@@ -28,8 +28,19 @@ pub const ROLES: &[(&str, &str, bool)] = &[
 /// How long the service manager waits.
 const STARTED_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
+/// A copy of the binary, as cargo may make another one while the soak runs.
+pub fn install(folder: &Path) -> anyhow::Result<PathBuf> {
+    let program = folder.join("weir");
+    // By another process: a descriptor of ours, open for writing, could get into a child that starts just then, and the
+    // copy could not be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_weir")).arg(&program).status()?;
+    anyhow::ensure!(copied.success(), "the binary cannot be copied to {}", program.display());
+    Ok(program)
+}
+
 pub struct Node {
     pub name: &'static str,
+    program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
     leash: Arc<Leash>,
@@ -39,9 +50,9 @@ pub struct Node {
 }
 
 impl Node {
-    fn spawn(arguments: &[String], log: &Path, leash: &Leash) -> std::io::Result<Child> {
+    fn spawn(program: &Path, arguments: &[String], log: &Path, leash: &Leash) -> std::io::Result<Child> {
         let file = fs::OpenOptions::new().create(true).append(true).open(log)?;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WEIR_")) {
             command.env_remove(name);
         }
@@ -54,7 +65,7 @@ impl Node {
         self.child.kill()?;
         self.child.wait()?;
         sleep(away).await;
-        self.child = Self::spawn(&self.arguments, &self.log, &self.leash)?;
+        self.child = Self::spawn(&self.program, &self.arguments, &self.log, &self.leash)?;
         Ok(())
     }
 
@@ -74,7 +85,7 @@ impl Node {
             use std::io::Write;
             log.write_all(line.as_bytes())
         })?;
-        self.child = Self::spawn(&self.arguments, &self.log, &self.leash)?;
+        self.child = Self::spawn(&self.program, &self.arguments, &self.log, &self.leash)?;
         Ok(())
     }
 }
@@ -95,7 +106,13 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    pub fn start(folder: &Path, database_url: &str, nats_url: &str, leash: &Arc<Leash>) -> anyhow::Result<Self> {
+    pub fn start(
+        program: &Path,
+        folder: &Path,
+        database_url: &str,
+        nats_url: &str,
+        leash: &Arc<Leash>,
+    ) -> anyhow::Result<Self> {
         let secrets = folder.join("secrets.toml");
         let (mut all, mut http, mut logs) = (Vec::new(), Vec::new(), Vec::new());
         // Tokens are of the install, not of a node.
@@ -129,9 +146,17 @@ impl Nodes {
                 arguments.extend(["--http".to_owned(), address.clone()]);
                 http.push(format!("http://{address}"));
             }
-            let child = Node::spawn(&arguments, &log, leash)?;
+            let child = Node::spawn(program, &arguments, &log, leash)?;
             logs.push((name, log.clone()));
-            let node = Node { name, arguments, log, leash: Arc::clone(leash), child, ended_by_itself: 0 };
+            let node = Node {
+                name,
+                program: program.to_owned(),
+                arguments,
+                log,
+                leash: Arc::clone(leash),
+                child,
+                ended_by_itself: 0,
+            };
             all.push(Arc::new(Mutex::new(node)));
         }
         let manager = tokio::spawn(manage(all.clone()));

@@ -20,7 +20,7 @@ use crate::{
     clients::{Client, Stage, until},
     dice::Dice,
     leash::Leash,
-    nodes::{Node, Nodes},
+    nodes::{self, Node, Nodes},
     schedule::{Deed, Fault, Victim, schedule},
     servers::{Nats, Postgres},
     subscriber::Subscriber,
@@ -98,12 +98,13 @@ async fn soak(
     let postgres = Postgres::start(folder).await.context("Postgres does not start")?;
     let nats = Nats::start(folder, &leash).await.context("NATS does not start")?;
     let (database_url, nats_url) = (postgres.url.clone(), nats.url.clone());
-    let nodes = Nodes::start(folder, &database_url, &nats_url, &leash)?;
+    let program = nodes::install(folder)?;
+    let nodes = Nodes::start(&program, folder, &database_url, &nats_url, &leash)?;
     all_ready(&nodes.http).await?;
 
     let stage =
         Arc::new(Stage { http: nodes.http.clone(), ledger: Default::default(), is_over: AtomicBool::new(false) });
-    let token = setup_token(folder, &database_url)?;
+    let token = setup_token(&program, folder, &database_url)?;
     let keeper = Client::register(&stage, "keeper", Dice::of(seed, 1), Some(token.trim())).await?;
     let subscriber = Subscriber::start(nodes.http.clone(), keeper.account(), Dice::of(seed, 2));
     let mut working = JoinSet::new();
@@ -288,8 +289,8 @@ async fn settled(pool: &PgPool, nats_url: &str, subscriber: &Subscriber) -> anyh
 }
 
 /// As an operator asks for it.
-fn setup_token(folder: &Path, database_url: &str) -> anyhow::Result<String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+fn setup_token(program: &Path, folder: &Path, database_url: &str) -> anyhow::Result<String> {
+    let output = Command::new(program)
         .arg("--data-dir")
         .arg(folder.join("operator"))
         .args(["setup-token", "--database-url", database_url, "--secrets-file"])
