@@ -8,8 +8,9 @@ use std::{
 
 use domain::{RecordedEvent, sealed::Keyring};
 use futures::FutureExt;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 use thiserror::Error;
+use time::OffsetDateTime;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -29,13 +30,19 @@ const APPLY: Duration = Duration::from_secs(30);
 
 /// Applies events to one projection's tables, which the connection's search path finds, with its checkpoint.
 pub(crate) struct Applier {
-    pub(crate) projection: &'static dyn Projection,
+    pub(crate) fold: Fold,
     pub(crate) connection: Lasting,
     pub(crate) checkpoint: Checkpoint,
-    log: Log,
-    keyring: Arc<dyn Keyring>,
     /// Measures how late rows come, where somebody waits for them.
     lag: Option<Lag>,
+}
+
+/// What turns events into rows, wherever they are.
+#[derive(Clone)]
+pub(crate) struct Fold {
+    pub(crate) projection: &'static dyn Projection,
+    pub(crate) log: Log,
+    keyring: Arc<dyn Keyring>,
 }
 
 /// Why events are not applied any further.
@@ -60,8 +67,8 @@ impl From<sqlx::Error> for Interruption {
 
 impl Applier {
     pub(crate) fn new(projection: &'static dyn Projection, connection: Lasting, keyring: Arc<dyn Keyring>) -> Self {
-        let log = Log::new(&[projection]);
-        Self { projection, connection, checkpoint: Checkpoint::default(), log, keyring, lag: None }
+        let fold = Fold { projection, log: Log::new(&[projection]), keyring };
+        Self { fold, connection, checkpoint: Checkpoint::default(), lag: None }
     }
 
     /// Also measures how long after it was recorded an event can be read.
@@ -72,7 +79,7 @@ impl Applier {
 
     /// Starts from where the tables stand.
     pub(crate) async fn load(&mut self) -> Result<(), sqlx::Error> {
-        self.checkpoint = checkpoint::load(self.projection.name(), self.connection.get().await?).await?;
+        self.checkpoint = checkpoint::load(self.fold.projection.name(), self.connection.get().await?).await?;
         Ok(())
     }
 
@@ -89,7 +96,7 @@ impl Applier {
     /// may be more.
     pub(crate) async fn read_on(&mut self, until: i64, limit: usize) -> Result<bool, Interruption> {
         let connection = self.connection.get().await?;
-        let batch = timeout(APPLY, self.log.between(self.checkpoint.position, until, limit, connection))
+        let batch = timeout(APPLY, self.fold.log.between(self.checkpoint.position, until, limit, connection))
             .await
             .map_err(|_| Interruption::Away(ApplyError::TimedOut))??;
         self.take(&batch).await?;
@@ -114,7 +121,7 @@ impl Applier {
             Err(Failure::Interruption(interruption)) => Err(interruption),
             Err(Failure::Refused(error)) => {
                 tracing::warn!(
-                    projection = self.projection.name(),
+                    projection = self.fold.projection.name(),
                     error = %describe(&error),
                     "a batch cannot be applied; trying its events one by one"
                 );
@@ -125,7 +132,7 @@ impl Applier {
 
     /// The same, event by event, to find the one that cannot be applied.
     async fn step_singly(&mut self, entries: &[&Entry], last: i64) -> Result<(), Interruption> {
-        for entry in entries.iter().filter(|entry| self.projection.wants(&entry.event_type)) {
+        for entry in entries.iter().filter(|entry| self.fold.projection.wants(&entry.event_type)) {
             let mut attempts = 0;
             let error = loop {
                 match self.attempt(&[entry], entry.position).await {
@@ -155,8 +162,8 @@ impl Applier {
 
     /// Keeps an event that cannot be applied, and passes it over if the projection may.
     async fn give_up(&mut self, entry: &Entry, error: String) -> Result<(), Interruption> {
-        let name = self.projection.name();
-        let is_skipped = self.projection.is_skippable(&entry.event_type);
+        let name = self.fold.projection.name();
+        let is_skipped = self.fold.projection.is_skippable(&entry.event_type);
         let from = self.checkpoint.position;
         let mut transaction = self.connection.get().await?.begin().await?;
         // Skipping moves the checkpoint, standing still does not; either way only the one at work may say so.
@@ -180,38 +187,25 @@ impl Applier {
         let result = outcome.unwrap_or(Err(Failure::Interruption(Interruption::Away(ApplyError::TimedOut))));
         match &result {
             Ok(()) => self.moved(last),
-            // What a lost, late or panicked conversation leaves behind is not to be used again.
-            Err(Failure::Interruption(Interruption::Away(_)) | Failure::Refused(ApplyError::Panicked(_))) => {
-                self.connection.discard();
-            }
-            Err(_) => {}
+            Err(Failure::Interruption(Interruption::Fenced | Interruption::Stuck { .. })) => {}
+            // What a lost, late or panicked conversation leaves behind is not to be used again, and a statement that was
+            // refused may have been prepared for tables of another shape.
+            Err(Failure::Interruption(Interruption::Away(_)) | Failure::Refused(_)) => self.connection.discard(),
         }
         result
     }
 
     async fn apply(&mut self, entries: &[&Entry], last: i64) -> Result<(), Failure> {
-        let (name, from) = (self.projection.name(), self.checkpoint.position);
-        let mut events: Vec<&RecordedEvent> = Vec::with_capacity(entries.len());
-        for entry in entries.iter().filter(|entry| self.projection.wants(&entry.event_type)) {
-            match &entry.content {
-                Content::Event(event) => events.push(event),
-                Content::Damaged(error) => return Err(ApplyError::Decode(error.clone()).into()),
-                Content::Unwanted => {}
-            }
-        }
+        let events = self.fold.wanted(entries)?;
+        let name = self.fold.projection.name();
         let is_resolved = self.checkpoint.failed_at.is_some_and(|failed_at| failed_at <= last);
         let connection = self.connection.get().await.map_err(Interruption::from)?;
         if events.is_empty() && !is_resolved {
-            let moved = checkpoint::advance(name, from, last, connection).await.map_err(Interruption::from)?;
-            return moved.map(|_| ()).ok_or(Interruption::Fenced.into());
+            let moved = checkpoint::advance(name, self.checkpoint.position, last, connection).await;
+            return moved.map_err(Interruption::from)?.map(|_| ()).ok_or(Interruption::Fenced.into());
         }
         let mut transaction = connection.begin().await.map_err(Interruption::from)?;
-        let moved = checkpoint::advance(name, from, last, &mut transaction).await.map_err(Interruption::from)?;
-        let clock = (moved.ok_or(Interruption::Fenced)?, Instant::now());
-        if !events.is_empty() {
-            let apply = self.projection.apply(&events, &mut transaction, &*self.keyring);
-            AssertUnwindSafe(apply).catch_unwind().await.map_err(|panic| ApplyError::Panicked(message(&*panic)))??;
-        }
+        let clock = self.fold.write(&events, (self.checkpoint.position, last), &mut transaction).await?;
         if is_resolved {
             checkpoint::resolve(name, last, &mut transaction).await.map_err(Interruption::from)?;
         }
@@ -229,8 +223,40 @@ impl Applier {
     }
 }
 
+impl Fold {
+    /// The events among these that the projection wants.
+    pub(crate) fn wanted<'a>(&self, entries: &[&'a Entry]) -> Result<Vec<&'a RecordedEvent>, ApplyError> {
+        let mut events = Vec::with_capacity(entries.len());
+        for entry in entries.iter().filter(|entry| self.projection.wants(&entry.event_type)) {
+            match &entry.content {
+                Content::Event(event) => events.push(event),
+                Content::Damaged(error) => return Err(ApplyError::Decode(error.clone())),
+                Content::Unwanted => {}
+            }
+        }
+        Ok(events)
+    }
+
+    /// Writes rows and checkpoint, from one position to another, in the connection's transaction; what time it was there.
+    pub(crate) async fn write(
+        &self,
+        events: &[&RecordedEvent],
+        (from, to): (i64, i64),
+        connection: &mut PgConnection,
+    ) -> Result<(OffsetDateTime, Instant), Failure> {
+        let moved = checkpoint::advance(self.projection.name(), from, to, connection).await;
+        let clock = (moved.map_err(Interruption::from)?.ok_or(Interruption::Fenced)?, Instant::now());
+        if !events.is_empty() {
+            let apply = self.projection.apply(events, connection, &*self.keyring);
+            AssertUnwindSafe(apply).catch_unwind().await.map_err(|panic| ApplyError::Panicked(message(&*panic)))??;
+        }
+        Ok(clock)
+    }
+}
+
 /// Why a batch was not applied.
-enum Failure {
+#[derive(Debug)]
+pub(crate) enum Failure {
     /// It has nothing to do with the events.
     Interruption(Interruption),
     /// One of them is at fault.

@@ -1,16 +1,23 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How often a lock that somebody holds is tried.
+const HELD_LOOK: Duration = Duration::from_millis(50);
+/// The SQLSTATE of a connection whose lock somebody else holds.
+const HELD: &str = "WR010";
 
 /// A connection of one's own, made when it is needed and again after it was lost. Workers do not draw from the pool, so that
 /// requests which wait for rows cannot keep from them the connection that would write these.
 pub(crate) struct Lasting {
     options: Arc<PgConnectOptions>,
     prepare: String,
+    /// How long it may take until the session of a connection that was given up has ended, and with it its lock.
+    patience: Duration,
     connection: Option<PgConnection>,
 }
 
@@ -19,9 +26,29 @@ impl Lasting {
     pub(crate) fn new(pool: &PgPool, name: &str, schema: &str) -> Self {
         // Rows and checkpoint are lost together or not at all, and the log has what is needed to write them again: no
         // commit has to wait for the disk.
-        let prepare =
-            format!("set application_name = 'weir {name}'; set synchronous_commit = off; set search_path = {schema}");
-        Self { options: pool.connect_options(), prepare, connection: None }
+        let prepare = format!(
+            "set application_name = 'weir {name}'; set synchronous_commit = off; set search_path = {schema}; \
+             set client_min_messages = warning"
+        );
+        Self { options: pool.connect_options(), prepare, patience: Duration::ZERO, connection: None }
+    }
+
+    /// Also holds the lock called `name` for as long as the connection lives: while another session has it, there is no
+    /// connection ([`is_held`]), after a few seconds: the session of a process that was killed takes a moment to end.
+    pub(crate) fn locked(mut self, name: &str) -> Self {
+        self.patience = CONNECT;
+        // A statement that goes on for nobody would keep the lock: Postgres looks now and then whether we live, where it
+        // can (14).
+        self.prepare.push_str(&format!(
+            "; select set_config('client_connection_check_interval', '1s', false)
+                 where current_setting('server_version_num')::int >= 140000; \
+             do $$ begin \
+                 if not pg_try_advisory_lock(hashtextextended('weir {name}', 0)) then \
+                     raise 'the lock {name} is held by another session' using errcode = '{HELD}'; \
+                 end if; \
+             end $$"
+        ));
+        self
     }
 
     /// The connection, as it was left or new.
@@ -29,12 +56,18 @@ impl Lasting {
         match &mut self.connection {
             Some(connection) => Ok(connection),
             none => {
-                let connect = async {
-                    let mut connection = PgConnection::connect_with(&self.options).await?;
-                    connection.execute(self.prepare.as_str()).await?;
-                    Ok::<_, sqlx::Error>(connection)
+                let began = Instant::now();
+                let connection = loop {
+                    let connect = async {
+                        let mut connection = PgConnection::connect_with(&self.options).await?;
+                        connection.execute(self.prepare.as_str()).await?;
+                        Ok::<_, sqlx::Error>(connection)
+                    };
+                    match timeout(CONNECT, connect).await.map_err(|_| sqlx::Error::PoolTimedOut)? {
+                        Err(error) if is_held(&error) && began.elapsed() < self.patience => sleep(HELD_LOOK).await,
+                        connected => break connected?,
+                    }
                 };
-                let connection = timeout(CONNECT, connect).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
                 Ok(none.insert(connection))
             }
         }
@@ -44,4 +77,9 @@ impl Lasting {
     pub(crate) fn discard(&mut self) {
         self.connection = None;
     }
+}
+
+/// Whether there is no connection because somebody else holds its lock.
+pub(crate) fn is_held(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == HELD)
 }

@@ -25,6 +25,7 @@ mod page;
 mod projection;
 mod projections;
 mod read_models;
+pub mod rebuild;
 mod schema;
 mod status;
 pub mod streams;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The log as projections meet it.
-async fn log(stage: &Stage) -> Vec<RecordedEvent> {
+pub(crate) async fn log(stage: &Stage) -> Vec<RecordedEvent> {
     let rows: Vec<(i64, i64, time::OffsetDateTime, String, String, String, String)> = sqlx::query_as(
         "select position, sequence, recorded_at, aggregate_type, event_type, event_version, payload::text
          from log.events order by position",
@@ -35,7 +35,7 @@ async fn log(stage: &Stage) -> Vec<RecordedEvent> {
 }
 
 /// Tables of one projection in a schema of their own, to fold into.
-struct Fresh<'a> {
+pub(crate) struct Fresh<'a> {
     stage: &'a Stage,
     projection: &'static dyn Projection,
     schema: String,
@@ -43,7 +43,7 @@ struct Fresh<'a> {
 }
 
 impl<'a> Fresh<'a> {
-    async fn new(stage: &'a Stage, projection: &'static dyn Projection, schema: &str) -> Self {
+    pub(crate) async fn new(stage: &'a Stage, projection: &'static dyn Projection, schema: &str) -> Self {
         let schema = format!("{schema}_{}", projection.name());
         let mut connection = PgConnection::connect(&stage.url).await.unwrap();
         let prepare =
@@ -56,18 +56,18 @@ impl<'a> Fresh<'a> {
         Self { stage, projection, schema, connection }
     }
 
-    async fn apply(&mut self, events: &[RecordedEvent]) {
+    pub(crate) async fn apply(&mut self, events: &[RecordedEvent]) {
         let wanted: Vec<_> =
             events.iter().filter(|recorded| self.projection.wants(recorded.event.event_type())).collect();
         self.projection.apply(&wanted, &mut self.connection, &*self.stage.keys).await.unwrap();
     }
 
-    async fn rows(&self) -> Vec<Vec<String>> {
+    pub(crate) async fn rows(&self) -> Vec<Vec<String>> {
         rows(self.stage, self.projection, &self.schema).await
     }
 }
 
-async fn rows(stage: &Stage, projection: &dyn Projection, schema: &str) -> Vec<Vec<String>> {
+pub(crate) async fn rows(stage: &Stage, projection: &dyn Projection, schema: &str) -> Vec<Vec<String>> {
     let mut tables = Vec::new();
     for table in projection.tables() {
         tables.push(stage.rows(&format!("{schema}.{table}")).await);

@@ -11,6 +11,7 @@ mod following;
 mod history;
 mod pages;
 mod rates;
+mod rebuild;
 mod stage;
 mod streams;
 mod wire;
