@@ -1,8 +1,18 @@
-//! How fast the log takes events: through `Commands::execute` with 1, 32, 256 and 2,048 tasks, beside COPY of the same
-//! rows into a table of the same shape, and one row a transaction, all on one durable Postgres in one run.
+//! How fast the log takes events: through `Commands::execute` with 1, 32, 256 and 2,048 tasks, beside COPY of the very rows
+//! that this wrote into an empty table of the same shape, and beside `pgbench` (Postgres's own, from the folder of the server)
+//! with one such row a transaction. All on one durable Postgres, in turns, round after round; what counts are the ratios
+//! within a round, and their medians.
 //!
-//! `WEIR_BENCH_SECONDS` (3) is how long each way is measured.
+//! `WEIR_BENCH_SECONDS` (3) is how long each way is measured in a round, `WEIR_BENCH_ROUNDS` (5) how often, `--quick` one
+//! round of one second. `WEIR_BENCH_TASKS` (1,32,256,2048) measures other numbers of tasks.
 #![expect(clippy::unwrap_used, reason = "a benchmark may fail where it stands")]
+
+#[path = "append/member.rs"]
+mod member;
+#[path = "append/peers.rs"]
+mod peers;
+#[path = "append/processes.rs"]
+mod processes;
 
 use std::{
     env,
@@ -15,119 +25,116 @@ use std::{
 };
 
 use commands::{Actor, Commands, CommandsOptions, MasterKeys, Metadata};
-use domain::{Aggregate, Claimed, Event};
 use embedded::{Postgres, PostgresOptions};
-use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
-use sqlx::{
-    PgPool,
-    postgres::{PgPoolCopyExt, PgPoolOptions},
-};
-use thiserror::Error;
-use time::OffsetDateTime;
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-const TASKS: [usize; 4] = [1, 32, 256, 2_048];
-const CLIENTS: usize = 32;
+use self::{
+    member::{Member, Say},
+    peers::Peers,
+    processes::Processes,
+};
+
 /// Streams are closed and continued under a new id after so many events.
 const STREAM_LEN: i64 = 1_000;
+/// How many clients the one-row transactions have, besides one alone.
+const CLIENTS: u32 = 32;
 
-/// A member in a chat, as it will be: what they say is an event, of about the size of a message.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Member {
-    said: i64,
-}
-
-#[derive(Debug, Clone)]
-struct Say(String);
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum MemberEvent {
-    Said {
-        text: String,
-        #[serde(with = "time::serde::rfc3339")]
-        said_at: OffsetDateTime,
-    },
-}
-
-#[derive(Debug, Error)]
-#[error("never")]
-struct Never;
-
-impl Event for MemberEvent {
-    fn event_type(&self) -> &'static str {
-        "member.said"
-    }
-}
-
-impl Aggregate for Member {
-    const TYPE: &'static str = "member";
-    type Command = Say;
-    type Event = MemberEvent;
-    type Refusal = Never;
-
-    fn decide(&self, Say(text): Say, now: OffsetDateTime) -> Result<Vec<MemberEvent>, Never> {
-        Ok(vec![MemberEvent::Said { text, said_at: now }])
-    }
-
-    fn apply(&mut self, _: &MemberEvent) {
-        self.said += 1;
-    }
-
-    fn claimed(_: Claimed) -> Never {
-        Never
-    }
+/// What one way to append did in one round.
+#[derive(Clone, Copy, Default)]
+struct Measured {
+    /// Events a second.
+    rate: f64,
+    /// The median and the 99th percentile of how long a command took.
+    latencies: [Duration; 2],
+    /// Processor time for each event, of this process and of the server's.
+    ours: Duration,
+    servers: Duration,
 }
 
 #[tokio::main]
 async fn main() {
-    let seconds = env::var("WEIR_BENCH_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
-    let measured = Duration::from_secs(seconds);
+    let number = |name: &str, default: u64| env::var(name).map_or(default, |number| number.parse().unwrap());
+    let is_quick = env::args().any(|argument| argument == "--quick");
+    let measured = Duration::from_secs(if is_quick { 1 } else { number("WEIR_BENCH_SECONDS", 3) });
+    let rounds = if is_quick { 1 } else { number("WEIR_BENCH_ROUNDS", 5) };
+    let tasks: Vec<usize> = env::var("WEIR_BENCH_TASKS")
+        .map_or(vec![1, 32, 256, 2_048], |tasks| tasks.split(',').map(|tasks| tasks.parse().unwrap()).collect());
+
     let folder = tempfile::tempdir().unwrap();
     // The server's own account must pass through.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     let postgres = Postgres::start(PostgresOptions::new(folder.path().join("data"))).await.unwrap();
     commands::migrate(&postgres.url()).await.unwrap();
-    let pool = PgPoolOptions::new()
-        .min_connections(CLIENTS as u32)
-        .max_connections(CLIENTS as u32 + 4)
-        .connect(&postgres.url())
-        .await
-        .unwrap();
-    let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
-    let commands = Commands::start(pool.clone(), keys, CommandsOptions::default()).await.unwrap();
-
-    append(&commands, 32, Duration::from_secs(1)).await;
-    let mut results = Vec::new();
-    for tasks in TASKS {
-        let (rate, latency) = append(&commands, tasks, measured).await;
-        results.push((format!("Commands::execute, {tasks} tasks"), rate, Some(latency)));
-    }
-    commands.shutdown().await;
-    let rows = i64::try_from((results[2].1 * measured.as_secs_f64()) as u64).unwrap();
-    let copied = copy(&pool, rows).await;
-    results.push((format!("COPY of {rows} of the same rows"), copied, None));
-    let single = one_row_a_transaction(&pool, measured).await;
-    results.push((format!("one row a transaction, {CLIENTS} clients"), single, None));
-
+    let pool = PgPoolOptions::new().max_connections(4).connect(&postgres.url()).await.unwrap();
+    let processes = Processes::find();
+    let peers = Peers::new(&pool, &postgres, &processes).await;
     let build = if cfg!(debug_assertions) { "debug build" } else { "release build" };
-    println!("append: Postgres {}, fsync on, {build}, {seconds} s each", postgres.major());
-    println!("{:<40} {:>10} {:>8}  p50 / p99", "way", "events/s", "of COPY");
-    for (way, rate, latency) in results {
-        let latency = latency.map_or(String::new(), |[p50, p99]| {
-            format!("{:.2} / {:.2} ms", p50.as_secs_f64() * 1e3, p99.as_secs_f64() * 1e3)
-        });
-        println!("{way:<40} {rate:>10.0} {:>8.2}  {latency}", rate / copied);
+    println!(
+        "append: Postgres {}, fsync on, {build}, {rounds} rounds of {} s each",
+        postgres.major(),
+        measured.as_secs()
+    );
+
+    // So that the first round finds the server's files as the others do.
+    append(&pool, &processes, 256, measured).await;
+    let mut runs = vec![Vec::new(); tasks.len()];
+    let (mut copies, mut singles) = (vec![Vec::new(); tasks.len()], [Vec::new(), Vec::new()]);
+    for _ in 0..rounds {
+        for (index, tasks) in tasks.iter().enumerate() {
+            runs[index].push(append(&pool, &processes, *tasks, measured).await);
+            copies[index].push(peers.copy().await);
+        }
+        for (clients, rates) in [1, CLIENTS].into_iter().zip(&mut singles) {
+            rates.push(peers.single(clients, measured));
+        }
+    }
+
+    println!(
+        "{:<28} {:>9} {:>8} {:>9}  {:<18} processor, ours + server's",
+        "way", "events/s", "of COPY", "of pgbench", "p50 / p99"
+    );
+    for (index, tasks) in tasks.iter().enumerate() {
+        let runs = &runs[index];
+        let of = |peer: &[f64]| median(runs.iter().zip(peer).map(|(run, peer)| run.rate / peer));
+        let single = if *tasks == 1 { &singles[0] } else { &singles[1] };
+        let millis = |at: usize| median(runs.iter().map(|run| run.latencies[at].as_secs_f64() * 1e3));
+        let micros = |of: fn(&Measured) -> Duration| median(runs.iter().map(|run| of(run).as_secs_f64() * 1e6));
+        println!(
+            "{:<28} {:>9.0} {:>8.2} {:>9.2}  {:<18} {:.1} + {:.1} µs",
+            format!("Commands::execute, {tasks} tasks"),
+            median(runs.iter().map(|run| run.rate)),
+            of(&copies[index]),
+            of(single),
+            format!("{:.2} / {:.2} ms", millis(0), millis(1)),
+            micros(|run| run.ours),
+            micros(|run| run.servers),
+        );
+    }
+    for (index, tasks) in tasks.iter().enumerate() {
+        println!("{:<28} {:>9.0}", format!("COPY of the rows of {tasks}"), median(copies[index].iter().copied()));
+    }
+    for (clients, rates) in [1, CLIENTS].into_iter().zip(&singles) {
+        println!("{:<28} {:>9.0}", format!("pgbench, {clients} clients"), median(rates.iter().copied()));
     }
     pool.close().await;
     postgres.shutdown().await;
 }
 
-/// Events a second, and the median and 99th percentile of how long a command takes.
-async fn append(commands: &Commands, tasks: usize, measured: Duration) -> (f64, [Duration; 2]) {
+/// Appends to an empty log with so many tasks, each of which gives the next command when the one before is answered.
+async fn append(pool: &PgPool, processes: &Processes, tasks: usize, measured: Duration) -> Measured {
+    sqlx::raw_sql(
+        "alter table log.events disable trigger events_are_kept; truncate log.events; \
+         alter table log.events enable trigger events_are_kept; update log.head set position = 0",
+    )
+    .execute(pool)
+    .await
+    .unwrap();
+    let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
+    let commands = Commands::start(pool.clone(), keys, CommandsOptions::default()).await.unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
-    let begin = Instant::now();
+    let (begin, begun) = (Instant::now(), processes.times());
     let running: Vec<_> = (0..tasks)
         .map(|_| {
             let (commands, is_over) = (commands.clone(), Arc::clone(&is_over));
@@ -154,63 +161,21 @@ async fn append(commands: &Commands, tasks: usize, measured: Duration) -> (f64, 
     for task in running {
         latencies.extend(task.await.unwrap());
     }
-    let rate = latencies.len() as f64 / begin.elapsed().as_secs_f64();
+    let (took, ended) = (begin.elapsed(), processes.times());
+    commands.shutdown().await;
     latencies.sort_unstable();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    (rate, [at(0.5), at(0.99)])
+    let total = latencies.len() as u32;
+    Measured {
+        rate: f64::from(total) / took.as_secs_f64(),
+        latencies: [at(0.5), at(0.99)],
+        ours: (ended.ours - begun.ours) / total,
+        servers: (ended.servers - begun.servers) / total,
+    }
 }
 
-/// Rows a second by COPY from memory, into a table with the same indexes.
-async fn copy(pool: &PgPool, rows: i64) -> f64 {
-    sqlx::raw_sql("create table log.copied (like log.events including all)").execute(pool).await.unwrap();
-    let select = format!("copy (select * from log.events order by position limit {rows}) to stdout");
-    let chunks: Vec<_> = pool.copy_out_raw(&select).await.unwrap().try_collect().await.unwrap();
-    let begin = Instant::now();
-    let mut copying = pool.copy_in_raw("copy log.copied from stdin").await.unwrap();
-    // In pieces of a size at which sending costs little.
-    for chunks in chunks.chunks(512) {
-        copying.send(chunks.concat()).await.unwrap();
-    }
-    let copied = copying.finish().await.unwrap();
-    copied as f64 / begin.elapsed().as_secs_f64()
-}
-
-/// Rows a second when each is a transaction of its own.
-async fn one_row_a_transaction(pool: &PgPool, measured: Duration) -> f64 {
-    sqlx::raw_sql("create table log.single (like log.events including all); create sequence log.single_position")
-        .execute(pool)
-        .await
-        .unwrap();
-    let begin = Instant::now();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let pool = pool.clone();
-            tokio::spawn(async move {
-                let mut connection = pool.acquire().await.unwrap();
-                let id = Uuid::now_v7().to_string();
-                let mut sequence = 0_i64;
-                while begin.elapsed() < measured {
-                    sequence += 1;
-                    sqlx::query(
-                        "insert into log.single (position, aggregate_type, aggregate_id, sequence, event_type, \
-                             event_version, payload, metadata) \
-                         values (nextval('log.single_position'), 'member', $1, $2, 'member.said', '1', $3::json, $4::json)",
-                    )
-                    .bind(&id)
-                    .bind(sequence)
-                    .bind(r#"{"Said":{"text":"What a goal, did you see how he went past all three of them?","said_at":"2026-11-21T10:00:00.123456Z"}}"#)
-                    .bind(r#"{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}"#)
-                    .execute(&mut *connection)
-                    .await
-                    .unwrap();
-                }
-                sequence
-            })
-        })
-        .collect();
-    let mut total = 0;
-    for client in clients {
-        total += client.await.unwrap();
-    }
-    total as f64 / begin.elapsed().as_secs_f64()
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<_> = numbers.collect();
+    numbers.sort_unstable_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }

@@ -1,0 +1,77 @@
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use embedded::Postgres;
+use futures::TryStreamExt;
+use sqlx::{PgPool, postgres::PgPoolCopyExt};
+
+use crate::processes::Processes;
+
+/// An event as in the log, with an aggregate for each client.
+const INSERT: &str = r#"insert into log.single (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+    values (nextval('log.single_position'), 'member', '018f3c5e-7a10-7c3d-9e1f-00000000000' || :client_id,
+        nextval('log.single_position'), 'member.said', '1',
+        '{"Said":{"text":"What a goal, did you see how he went past all three of them?","said_at":"2026-11-21T10:00:00.123456Z"}}',
+        '{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}');
+"#;
+
+/// Other ways to get rows into the same server.
+pub(crate) struct Peers {
+    pool: PgPool,
+    pgbench: PathBuf,
+    socket_folder: PathBuf,
+    script: tempfile::NamedTempFile,
+}
+
+impl Peers {
+    pub(crate) async fn new(pool: &PgPool, postgres: &Postgres, processes: &Processes) -> Self {
+        sqlx::raw_sql(
+            "create table log.copied (like log.events including all); \
+             create table log.single (like log.events including all); \
+             create sequence log.single_position",
+        )
+        .execute(pool)
+        .await
+        .unwrap();
+        let pgbench = processes.server_program().with_file_name("pgbench");
+        assert!(pgbench.is_file(), "{} is missing; Debian has it in the package postgresql-15", pgbench.display());
+        let script = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(script.path(), INSERT.replace("\n    ", " ")).unwrap();
+        Self { pool: pool.clone(), pgbench, socket_folder: postgres.socket_folder().to_owned(), script }
+    }
+
+    /// Rows a second by COPY of the whole log from memory, into an empty table with the same indexes.
+    pub(crate) async fn copy(&self) -> f64 {
+        sqlx::raw_sql("truncate log.copied").execute(&self.pool).await.unwrap();
+        let select = "copy (select * from log.events order by position) to stdout";
+        let chunks: Vec<_> = self.pool.copy_out_raw(select).await.unwrap().try_collect().await.unwrap();
+        // In pieces of a size at which sending costs little.
+        let pieces: Vec<_> = chunks.chunks(512).map(|chunks| chunks.concat()).collect();
+        let begin = Instant::now();
+        let mut copying = self.pool.copy_in_raw("copy log.copied from stdin").await.unwrap();
+        for piece in pieces {
+            copying.send(piece).await.unwrap();
+        }
+        let copied = copying.finish().await.unwrap();
+        copied as f64 / begin.elapsed().as_secs_f64()
+    }
+
+    /// Rows a second when each is a transaction of its own.
+    pub(crate) fn single(&self, clients: u32, measured: Duration) -> f64 {
+        let output = Command::new(&self.pgbench)
+            .args(["-M", "prepared", "-n", "-c", &clients.to_string(), "-j", &clients.min(2).to_string()])
+            .args(["-T", &measured.as_secs().to_string(), "-h"])
+            .arg(&self.socket_folder)
+            .args(["-U", "weir", "-f"])
+            .arg(self.script.path())
+            .arg("weir")
+            .output()
+            .unwrap();
+        let report = String::from_utf8_lossy(&output.stdout);
+        let rate = report.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        rate.unwrap_or_else(|| panic!("{report}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
