@@ -15,6 +15,7 @@ use commands::{Commands, CommandsOptions, MasterKeys};
 use domain::ids::NodeId;
 use futures::FutureExt;
 use ingest::{Ingest, IngestConfig};
+use processes::ExportsOptions;
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use storage::Storage;
@@ -142,6 +143,10 @@ impl Node {
         // Bound before anything else is started: an address in use is the most common mistake.
         let serves_http = roles.contains(&Role::Api) || roles.contains(&Role::Ingest);
         let listener = if serves_http { Some(listen(config.http).await?) } else { None };
+        let public_url = match &listener {
+            Some(listener) => config.public_url(listener.local_addr().context("the HTTP listener has no address")?),
+            None => config.public_url(config.http),
+        };
         let metrics_listener = metrics::listen(config.metrics).await?;
 
         migrate(&database_url).await?;
@@ -165,8 +170,15 @@ impl Node {
         let projections = roles.contains(&Role::Projections).then(|| {
             Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
         });
+        let storage =
+            Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened")?;
         if roles.contains(&Role::Processes) {
-            tasks.push(("processes", tokio::spawn(processes::run(commands.clone(), background.clone()))));
+            let exports = ExportsOptions {
+                storage: storage.clone(),
+                public_url: public_url.clone(),
+                at_once: EXPORTS_AT_ONCE,
+            };
+            tasks.push(("processes", tokio::spawn(processes::run(commands.clone(), exports, background.clone()))));
         }
 
         let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
@@ -186,8 +198,6 @@ impl Node {
             tasks.push(("the metrics server", tokio::spawn(serving)));
         }
 
-        let storage =
-            Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened")?;
         let ingest = match roles.contains(&Role::Ingest) {
             true => Some(Arc::new(start_ingest(&config, node_id, &commands, &storage).await?)),
             false => None,
@@ -229,7 +239,7 @@ impl Node {
                     publishers,
                     readiness,
                     access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
-                    public_url: config.public_url(http),
+                    public_url,
                     public_rtmp_url,
                 }));
             }
@@ -298,6 +308,9 @@ impl Node {
         self.commands.pool().close().await;
     }
 }
+
+/// How many exports a node writes at once.
+const EXPORTS_AT_ONCE: usize = 2;
 
 /// How long requests in flight may take once the process stops.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);

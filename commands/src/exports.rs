@@ -13,7 +13,10 @@ use domain::{
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{CommandError, Commands, Committed, Metadata};
+use crate::{
+    CommandError, Commands, Committed, Metadata,
+    events::{Filter, FilterError},
+};
 
 /// How long the file of an export is kept.
 pub const KEPT_FOR: time::Duration = time::Duration::days(7);
@@ -53,6 +56,38 @@ pub struct WrittenExport {
     pub expires_at: Option<OffsetDateTime>,
 }
 
+/// What an export of `filter` is recorded as, when the log ends at `head`.
+#[must_use]
+pub fn recorded(filter: &Filter, head: i64) -> ExportFilter {
+    ExportFilter {
+        types: filter.types.clone(),
+        subject: filter.subject.as_ref().map(ToString::to_string),
+        channel_id: filter.channel,
+        after: filter.after,
+        until: filter.until.unwrap_or(head),
+        from: filter.from,
+        to: filter.to,
+    }
+}
+
+/// Which events an export holds that is recorded so.
+///
+/// # Errors
+/// [`FilterError`] when nothing could ever match.
+pub fn filter(recorded: &ExportFilter) -> Result<Filter, FilterError> {
+    let filter = Filter {
+        after: recorded.after,
+        until: Some(recorded.until),
+        types: recorded.types.clone(),
+        subject: recorded.subject.as_deref().map(str::parse).transpose()?,
+        channel: recorded.channel_id,
+        from: recorded.from,
+        to: recorded.to,
+    };
+    filter.check()?;
+    Ok(filter)
+}
+
 /// Records that somebody asks for a copy of a part of the log. A job is then written by the processes; whoever asks in
 /// another way writes it and says [`complete`] or [`fail`].
 ///
@@ -81,7 +116,9 @@ pub async fn complete(
 ) -> Result<i64, CommandError<ExportRefusal>> {
     let WrittenExport { event_count, size_bytes, expires_at } = written;
     let command = ExportCommand::Complete { event_count, size_bytes, expires_at };
-    Ok(execute(commands, export_id, command, metadata).await?.position)
+    let position = execute(commands, export_id, command, metadata).await?.position;
+    metrics::counter!("weir_exports_total", "outcome" => "completed").increment(1);
+    Ok(position)
 }
 
 /// Records that an export could not be written; `reason` is read by whoever asked for it. Answers the position at which
@@ -95,7 +132,9 @@ pub async fn fail(
     reason: String,
     metadata: Metadata,
 ) -> Result<i64, CommandError<ExportRefusal>> {
-    Ok(execute(commands, export_id, ExportCommand::Fail { reason }, metadata).await?.position)
+    let position = execute(commands, export_id, ExportCommand::Fail { reason }, metadata).await?.position;
+    metrics::counter!("weir_exports_total", "outcome" => "failed").increment(1);
+    Ok(position)
 }
 
 /// Records that an export is not to be had any more; its file goes soon after, and a job that writes it stops. Answers

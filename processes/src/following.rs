@@ -12,15 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use commands::events::StoredEvent;
+use commands::{
+    Commands,
+    events::{self, Filter, StoredEvent},
+};
 use domain::{DecodeError, DomainEvent};
 use futures::FutureExt;
-use serde_json::value::RawValue;
-use sqlx::{
-    PgPool, Row,
-    postgres::{PgListener, PgPoolOptions},
-    types::Json,
-};
+use sqlx::PgPool;
 use thiserror::Error;
 use tokio::{
     sync::watch,
@@ -29,8 +27,6 @@ use tokio::{
 
 use crate::leadership::Leadership;
 
-/// What an append notifies.
-const NOTIFICATIONS: &str = "weir_log";
 /// How often the log is looked at when nothing wakes the process: notifications are lost with their connection.
 const POLLED_EVERY: Duration = Duration::from_secs(1);
 /// How often a node that does not lead tries to; each try is a new connection.
@@ -97,38 +93,25 @@ enum FollowError {
 }
 
 /// The log as the processes of one node follow it. They share one connection that listens.
-#[derive(Debug)]
 pub struct Following {
-    pool: PgPool,
+    commands: Commands,
     woken: watch::Sender<()>,
 }
 
 impl Following {
-    /// Of the log behind `pool`.
+    /// Of the log of `commands`.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, woken: watch::Sender::new(()) }
+    pub fn new(commands: &Commands) -> Self {
+        Self { commands: commands.clone(), woken: watch::Sender::new(()) }
     }
 
     /// Wakes all who follow when the log has grown, for ever. Without it they poll. Cancel safe.
     pub async fn listen(&self) {
-        // A pool of its own, since its one connection is held for as long as the process lives.
-        let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*self.pool.connect_options()).clone());
+        let mut growth = self.commands.growth();
         loop {
-            if let Err(error) = self.pass_on(&own).await {
-                tracing::debug!(error = &error as &dyn Error, "processes poll until they hear from the log again");
-            }
-            sleep(POLLED_EVERY).await;
-        }
-    }
-
-    async fn pass_on(&self, own: &PgPool) -> Result<(), sqlx::Error> {
-        let mut listener = PgListener::connect_with(own).await?;
-        listener.listen(NOTIFICATIONS).await?;
-        while listener.try_recv().await?.is_some() {
+            growth.wait().await;
             self.woken.send_replace(());
         }
-        Ok(())
     }
 
     /// Hands every event that `process` wants to `handler`, one at a time and in order, for ever, on one node among those
@@ -137,8 +120,8 @@ impl Following {
         let mut follower = Follower {
             process,
             handler,
-            pool: &self.pool,
-            leadership: Leadership::new(process.name, self.pool.clone()),
+            pool: self.commands.pool(),
+            leadership: Leadership::new(process.name, self.commands.pool().clone()),
             position: None,
             stored_position: 0,
         };
@@ -192,7 +175,7 @@ impl<H: Handler> Follower<'_, H> {
                 None => self.checkpoint().await?,
             };
             // Positions commit in order, so all that is at or before the head can be seen.
-            let head = commands::events::head(self.pool).await?;
+            let head = events::head(self.pool).await?;
             let events = self.wanted(position, head).await?;
             let is_whole = (events.len() as i64) < READ_LEN;
             for stored in events {
@@ -233,39 +216,16 @@ impl<H: Handler> Follower<'_, H> {
     }
 
     async fn wanted(&self, after: i64, until: i64) -> Result<Vec<StoredEvent>, sqlx::Error> {
-        let rows = sqlx::query(
-            "select position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-             recorded_at from log.events where position > $1 and position <= $2 and event_type = any($3) \
-             order by position limit $4",
-        )
-        .bind(after)
-        .bind(until)
-        .bind(self.process.types)
-        .bind(READ_LEN)
-        .fetch_all(self.pool)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(StoredEvent {
-                    position: row.try_get(0)?,
-                    aggregate_type: row.try_get(1)?,
-                    aggregate_id: row.try_get(2)?,
-                    sequence: row.try_get(3)?,
-                    event_type: row.try_get(4)?,
-                    event_version: row.try_get(5)?,
-                    payload: row.try_get::<Json<Box<RawValue>>, _>(6)?.0,
-                    metadata: row.try_get::<Json<Box<RawValue>>, _>(7)?.0,
-                    recorded_at: row.try_get(8)?,
-                })
-            })
-            .collect()
+        let types = self.process.types.iter().map(|name| (*name).to_owned()).collect();
+        let filter = Filter { after, until: Some(until), types, ..Filter::default() };
+        events::page(self.pool, &filter, READ_LEN).await
     }
 
     /// What the checkpoint says; a new process gets one.
     async fn checkpoint(&mut self) -> Result<i64, sqlx::Error> {
         let begin = match self.process.begin {
             Begin::Start => 0,
-            Begin::Head => commands::events::head(self.pool).await?,
+            Begin::Head => events::head(self.pool).await?,
         };
         sqlx::query("insert into log.processes (name, position) values ($1, $2) on conflict (name) do nothing")
             .bind(self.process.name)

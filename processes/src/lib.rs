@@ -4,6 +4,7 @@
 //! nodes may run it at once, so it does its work under a `Leadership`, or in a way that bears being done twice. What acts
 //! on events is a [`Handler`] that [`Following::follow`] calls.
 
+pub mod exports;
 pub mod following;
 pub mod housekeeping;
 mod leadership;
@@ -11,16 +12,22 @@ mod leadership;
 use commands::Commands;
 use tokio_util::sync::CancellationToken;
 
+pub use exports::ExportsOptions;
 pub use following::{Begin, Followed, Following, Handler, Process};
 
-/// Runs every process until `cancel` is cancelled; what is under way then is left, and done by the next.
+/// Runs every process until `cancel` is cancelled; what is under way then is left, and done by the next. `exports` says
+/// where and how exports are written.
 ///
 /// # Panics
 /// When a process does: it goes on for ever, and its bug must not be passed over in silence.
-pub async fn run(commands: Commands, cancel: CancellationToken) {
-    let following = Following::new(commands.pool().clone());
+pub async fn run(commands: Commands, exports: ExportsOptions, cancel: CancellationToken) {
+    let following = Following::new(&commands);
     let all = async {
-        tokio::join!(following.listen(), housekeeping::run(commands, housekeeping::EVERY));
+        tokio::join!(
+            following.listen(),
+            exports::run(&commands, &following, &exports),
+            housekeeping::run(commands.clone(), housekeeping::EVERY),
+        );
     };
     cancel.run_until_cancelled(all).await;
 }

@@ -8,7 +8,7 @@ use std::{
 
 use domain::DomainEvent;
 use processes::{Begin, Followed, Following, Handler, Process, following::BoxError};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
 use tokio::task::JoinHandle;
 
 use crate::stage::{self, Stage};
@@ -47,10 +47,10 @@ impl Handler for Notes {
 }
 
 /// A node that follows; it ends, as by a crash, when it is aborted.
-fn node(pool: &PgPool, process: Process, notes: &Notes) -> JoinHandle<()> {
-    let (pool, notes) = (pool.clone(), notes.clone());
+fn node(stage: &Stage, process: Process, notes: &Notes) -> JoinHandle<()> {
+    let (commands, notes) = (stage.commands.clone(), notes.clone());
     tokio::spawn(async move {
-        let following = Following::new(pool);
+        let following = Following::new(&commands);
         tokio::join!(following.listen(), following.follow(process, &notes));
     })
 }
@@ -69,14 +69,14 @@ async fn every_event_of_the_type_is_handed_on_in_order_and_a_restart_goes_on() {
     let stage = Stage::new().await;
     let notes = Notes::default();
     let mut expected = stage.channels(3).await;
-    let first = node(&stage.pool, CHANNELS, &notes);
+    let first = node(&stage, CHANNELS, &notes);
     until("what was there", || notes.positions() == expected).await;
     expected.extend(stage.channels(2).await);
     until("what came", || notes.positions() == expected).await;
     stage.until_checkpoint("test", *expected.last().unwrap()).await;
     crash(first).await;
     expected.extend(stage.channels(2).await);
-    let _second = node(&stage.pool, CHANNELS, &notes);
+    let _second = node(&stage, CHANNELS, &notes);
     until("what came meanwhile", || notes.positions() == expected).await;
 }
 
@@ -90,7 +90,7 @@ async fn a_crash_between_handler_and_checkpoint_calls_it_again() {
     let mut other = PgConnection::connect(&stage.url).await.unwrap();
     let mut lock = other.begin().await.unwrap();
     sqlx::query("select 1 from log.processes for update").execute(&mut *lock).await.unwrap();
-    let first = node(&stage.pool, CHANNELS, &notes);
+    let first = node(&stage, CHANNELS, &notes);
     until("the first event", || !notes.positions().is_empty()).await;
     stage.until_count("a checkpoint that waits", WAITING, 1).await;
     crash(first).await;
@@ -100,7 +100,7 @@ async fn a_crash_between_handler_and_checkpoint_calls_it_again() {
     stage.checkpoint("test", 0).await;
     assert_eq!(notes.positions(), expected[..1]);
     let second = Notes::default();
-    let _second = node(&stage.pool, CHANNELS, &second);
+    let _second = node(&stage, CHANNELS, &second);
     until("all of them", || second.positions() == expected).await;
 }
 
@@ -110,11 +110,11 @@ async fn a_crash_in_the_handler_calls_it_again() {
     let expected = stage.channels(2).await;
     let notes = Notes::default();
     notes.hangs.store(true, Ordering::SeqCst);
-    let first = node(&stage.pool, CHANNELS, &notes);
+    let first = node(&stage, CHANNELS, &notes);
     until("the first event", || notes.positions() == expected[..1]).await;
     crash(first).await;
     notes.hangs.store(false, Ordering::SeqCst);
-    let _second = node(&stage.pool, CHANNELS, &notes);
+    let _second = node(&stage, CHANNELS, &notes);
     until("it again and the next", || notes.positions() == [expected[0], expected[0], expected[1]]).await;
 }
 
@@ -122,10 +122,10 @@ async fn a_crash_in_the_handler_calls_it_again() {
 async fn of_two_nodes_one_works_and_the_other_takes_over() {
     let stage = Stage::new().await;
     let (one, two) = (Notes::default(), Notes::default());
-    let first = node(&stage.pool, CHANNELS, &one);
+    let first = node(&stage, CHANNELS, &one);
     let mut expected = stage.channels(1).await;
     until("a leader", || one.positions() == expected).await;
-    let _second = node(&stage.pool, CHANNELS, &two);
+    let _second = node(&stage, CHANNELS, &two);
     expected.extend(stage.channels(5).await);
     until("the leader's work", || one.positions() == expected).await;
     assert!(two.positions().is_empty());
@@ -141,9 +141,9 @@ async fn a_handler_that_fails_or_panics_is_called_again_and_holds_up_nobody_else
     let (bad, worse, good) = (Notes::default(), Notes::default(), Notes::default());
     bad.fails.store(true, Ordering::SeqCst);
     worse.panics.store(true, Ordering::SeqCst);
-    let (pool, handlers) = (stage.pool.clone(), (bad.clone(), worse.clone(), good.clone()));
+    let (commands, handlers) = (stage.commands.clone(), (bad.clone(), worse.clone(), good.clone()));
     let _node = tokio::spawn(async move {
-        let following = Following::new(pool);
+        let following = Following::new(&commands);
         let named = |name| Process { name, ..CHANNELS };
         tokio::join!(
             following.listen(),
@@ -167,13 +167,13 @@ async fn a_new_process_begins_where_it_says() {
     let old = stage.channels(2).await;
     let (all, new) = (Notes::default(), Notes::default());
     let head = Process { name: "from head", begin: Begin::Head, ..CHANNELS };
-    let _one = node(&stage.pool, Process { name: "from start", ..CHANNELS }, &all);
-    let first = node(&stage.pool, head, &new);
+    let _one = node(&stage, Process { name: "from start", ..CHANNELS }, &all);
+    let first = node(&stage, head, &new);
     stage.until_count("checkpoints", "select count(*) from log.processes", 2).await;
     crash(first).await;
     // It is new once only: what comes while it is away is its own.
     let young = stage.channels(2).await;
-    let _second = node(&stage.pool, head, &new);
+    let _second = node(&stage, head, &new);
     until("the new", || new.positions() == young).await;
     until("all", || all.positions() == [&old[..], &young].concat()).await;
 }
@@ -182,8 +182,8 @@ async fn a_new_process_begins_where_it_says() {
 async fn it_polls_when_notifications_do_not_come() {
     let stage = Stage::new().await;
     let notes = Notes::default();
-    let (pool, handler) = (stage.pool.clone(), notes.clone());
-    let _node = tokio::spawn(async move { Following::new(pool).follow(CHANNELS, &handler).await });
+    let (commands, handler) = (stage.commands.clone(), notes.clone());
+    let _node = tokio::spawn(async move { Following::new(&commands).follow(CHANNELS, &handler).await });
     stage.until_count("the process", "select count(*) from log.processes", 1).await;
     let expected = stage.channels(1).await;
     until("the event", || notes.positions() == expected).await;
