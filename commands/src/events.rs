@@ -11,6 +11,7 @@ mod lent;
 mod position;
 mod pseudonyms;
 mod reader;
+mod row;
 
 use std::time::Duration;
 
@@ -27,6 +28,11 @@ pub use self::{
     position::{head, position_at},
     pseudonyms::Pseudonyms,
     reader::ReadError,
+};
+pub(crate) use self::{
+    lent::{Lent, within},
+    reader::rows_after,
+    row::EventRow,
 };
 
 /// An event as the log keeps it, and as it travels over NATS (as JSON).
@@ -51,36 +57,6 @@ pub struct StoredEvent {
     /// When the log took it.
     #[serde(with = "time::serde::rfc3339")]
     pub recorded_at: OffsetDateTime,
-}
-
-impl StoredEvent {
-    fn row(&self) -> EventRow<'_> {
-        EventRow {
-            position: self.position,
-            aggregate_type: &self.aggregate_type,
-            aggregate_id: &self.aggregate_id,
-            sequence: self.sequence,
-            event_type: &self.event_type,
-            event_version: &self.event_version,
-            payload: self.payload.get(),
-            metadata: self.metadata.get(),
-            recorded_at: self.recorded_at,
-        }
-    }
-}
-
-/// As [`StoredEvent`], of somebody else's memory.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EventRow<'a> {
-    pub(crate) position: i64,
-    pub(crate) aggregate_type: &'a str,
-    pub(crate) aggregate_id: &'a str,
-    pub(crate) sequence: i64,
-    pub(crate) event_type: &'a str,
-    pub(crate) event_version: &'a str,
-    pub(crate) payload: &'a str,
-    pub(crate) metadata: &'a str,
-    pub(crate) recorded_at: OffsetDateTime,
 }
 
 /// Some events in the order of their positions, and how far the log was looked through for them.
@@ -111,8 +87,4 @@ pub async fn page(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Stor
 pub async fn page_within(pool: &PgPool, filter: &Filter, limit: usize, budget: Duration) -> Result<Batch, ReadError> {
     filter.check()?;
     Ok(reader::first(pool, filter, limit, Instant::now().checked_add(budget)).await?)
-}
-
-pub(crate) async fn read(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<StoredEvent>, sqlx::Error> {
-    reader::after(pool, after, limit).await
 }

@@ -8,12 +8,14 @@
 //! JetStream may lose everything: an empty stream begins where the slowest projection stands.
 
 mod lease;
+mod messages;
 mod stream;
 
 use std::{future, sync::Arc, time::Duration};
 
+use metrics::gauge;
 use sqlx::{
-    PgPool,
+    Executor, PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{
@@ -24,9 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     lease::Lease,
+    messages::Messages,
     stream::{RelayError, Stream},
 };
-use crate::events;
+use crate::events::within;
 
 /// The JetStream stream that the log is published to.
 pub const STREAM: &str = "WEIR_EVENTS";
@@ -37,8 +40,12 @@ pub const POSITION_HEADER: &str = "Weir-Position";
 
 /// What an append notifies.
 const NOTIFICATIONS: &str = "weir_log";
-/// How many events are read at once.
-const READ_LEN: i64 = 1_000;
+/// For the lease, for reading, and for listening.
+const CONNECTIONS: u32 = 3;
+/// After how long without a notification it is asked whether the connection they come by is still there.
+const HEARD_EVERY: Duration = Duration::from_secs(30);
+/// How long Postgres may take to say so.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// How often the log is looked at when nothing wakes the relay: notifications are lost with their connection.
 const POLLED_EVERY: Duration = Duration::from_millis(100);
 /// How often a relay that does not lead tries to.
@@ -61,6 +68,12 @@ pub async fn run_with_hint(
     hint: watch::Receiver<i64>,
     cancel: CancellationToken,
 ) {
+    // Its own, so that others' work keeps it from none. A connection is not asked before it is used, since each
+    // answer is waited for a bounded time only.
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .connect_lazy_with((*pool.connect_options()).clone());
     let notified = Arc::new(Notify::new());
     let mut relay = Relay { lease: Lease::new(pool.clone(), &node), pool, nats, hint: Some(hint), notified };
     tokio::select! {
@@ -94,6 +107,7 @@ impl Relay {
                     tracing::debug!(error = &error as &dyn std::error::Error, "the relay's lease cannot be taken");
                 }
             }
+            gauge!("weir_relay_is_leader").set(f64::from(u8::from(is_leading)));
             match (was_leading, is_leading) {
                 (false, true) => tracing::info!("this process relays the log to NATS"),
                 (true, false) => tracing::info!("this process no longer relays the log to NATS"),
@@ -122,22 +136,21 @@ impl Relay {
     /// Publishes what there is and what comes, until the lease is lost.
     async fn lead(&mut self, has_published: &mut bool) -> Result<(), RelayError> {
         let mut stream = Stream::open(self.nats.clone(), &self.pool).await?;
+        let mut messages = Messages::new(self.pool.clone());
         loop {
-            let mut events = events::read(&self.pool, stream.position, READ_LEN).await?;
-            while let Some(last) = events.last().map(|event| event.position) {
+            let (mut read, mut are_all) = messages.after(stream.position).await?;
+            while let Some(last) = read.last().map(|message| message.position) {
                 if !self.lease.hold().await? {
                     return Ok(());
                 }
                 // What follows is read while this is on its way.
-                let is_more_likely = events.len() as i64 == READ_LEN;
-                let next = async {
-                    if is_more_likely { events::read(&self.pool, last, READ_LEN).await } else { Ok(Vec::new()) }
-                };
-                let (published, next) = tokio::join!(stream.publish(&events), next);
+                let next = async { if are_all { Ok((Vec::new(), true)) } else { messages.after(last).await } };
+                let (published, next) = tokio::join!(stream.publish(read), next);
                 published?;
                 *has_published = true;
-                events = next?;
+                (read, are_all) = next?;
             }
+            stream.settle().await?;
             self.woken().await;
             if !self.lease.hold().await? {
                 return Ok(());
@@ -167,10 +180,8 @@ impl Relay {
 
 /// Passes the log's notifications on, for ever.
 async fn listen(pool: PgPool, notified: Arc<Notify>) {
-    // A connection of its own, since it is held for as long as the process lives.
-    let own = PgPoolOptions::new().max_connections(1).connect_lazy_with((*pool.connect_options()).clone());
     loop {
-        if let Err(error) = pass_on(&own, &notified).await {
+        if let Err(error) = pass_on(&pool, &notified).await {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "the relay polls until it hears from the log again"
@@ -181,10 +192,19 @@ async fn listen(pool: PgPool, notified: Arc<Notify>) {
 }
 
 async fn pass_on(pool: &PgPool, notified: &Notify) -> Result<(), sqlx::Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(NOTIFICATIONS).await?;
-    while listener.try_recv().await?.is_some() {
-        notified.notify_one();
+    let mut listener = within(ANSWERED_WITHIN, async {
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(NOTIFICATIONS).await?;
+        Ok(listener)
+    })
+    .await?;
+    loop {
+        match timeout(HEARD_EVERY, listener.try_recv()).await {
+            Ok(Ok(Some(_))) => notified.notify_one(),
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            // A server that vanished without a word says as much as one that has nothing to say.
+            Err(_) => drop(within(ANSWERED_WITHIN, listener.execute("select 1")).await?),
+        }
     }
-    Ok(())
 }

@@ -50,7 +50,7 @@ impl Envelope {
     /// `openapi::events::Event`. `data` is the fact without the tag that `type` repeats; a payload that is not tagged so
     /// is passed on as it is.
     pub fn write(&mut self, event: &StoredEvent, out: &mut Vec<u8>) {
-        self.write_row(&event.row(), out);
+        self.write_row(&EventRow::from(event), out);
     }
 
     pub(crate) fn write_row(&mut self, event: &EventRow<'_>, out: &mut Vec<u8>) {

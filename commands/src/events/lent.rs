@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// How long Postgres may take over one answer. What is asked is bounded, so one that takes longer has vanished without a
 /// word: its process is stopped, or its machine is gone.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection of the pool that goes back only when its answer was read to the end. One that was left in the middle is
 /// closed: the pool would wait for the rest of the answer, perhaps for ever.
@@ -18,7 +18,7 @@ pub(crate) struct Lent(Option<PoolConnection<Postgres>>);
 
 impl Lent {
     pub(crate) async fn take(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        in_time(pool.acquire()).await.map(|connection| Self(Some(connection)))
+        pool.acquire().await.map(|connection| Self(Some(connection)))
     }
 
     pub(crate) fn give_back(mut self) {
@@ -48,11 +48,7 @@ impl Drop for Lent {
     }
 }
 
-/// What `answer` becomes, or an error when it takes too long.
-pub(crate) async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    within(ANSWERED_WITHIN, answer).await
-}
-
+/// What `answer` becomes, or an error when it takes longer than `limit`.
 pub(crate) async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,

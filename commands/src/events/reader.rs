@@ -1,16 +1,16 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use futures::TryStreamExt;
-use serde_json::value::RawValue;
-use sqlx::{PgPool, Row, postgres::PgRow, types::Json};
+use sqlx::PgPool;
 use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{
-    Batch, Filter, FilterError, StoredEvent,
+    Batch, Filter, FilterError, StoredEvent, Subject,
     filter::Types,
-    lent::{self, Lent},
+    lent::{ANSWERED_WITHIN, Lent, within},
     position,
+    row::{COLUMNS, EventRow},
 };
 
 /// How many rows a batch has at most.
@@ -19,15 +19,10 @@ const ROWS: usize = 4_000;
 const FIRST_ROWS: usize = 500;
 /// How large a batch gets, but for its last event.
 const BYTES: usize = 2 * 1024 * 1024;
-/// What an event takes beside its payload and metadata.
-const EVENT_BYTES: usize = 300;
 /// How many positions one statement looks through when few may match.
 const WINDOW: i64 = 50_000;
 /// How many positions are found at a time where an index knows them.
-const LISTED: i64 = 50_000;
-
-const COLUMNS: &str = "position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, \
-                       recorded_at";
+const LISTED: usize = 50_000;
 
 /// Which channel the first event of an aggregate names; the index `events_of_channels` has the same words.
 const CHANNEL_OF: &str = r#"substring(payload::text from '^\{"[A-Za-z]+":\{[^{}]*"channel_id": *"([0-9a-f-]{36})"')"#;
@@ -60,9 +55,10 @@ enum Way {
     Listed { of: Of, positions: VecDeque<i64>, listed: i64 },
 }
 
-enum Of {
-    Subject(super::Subject),
-    Channel(String),
+/// Either or both.
+struct Of {
+    subject: Option<Subject>,
+    channel: Option<String>,
 }
 
 impl Reader {
@@ -76,11 +72,11 @@ impl Reader {
         if let Some(to) = filter.to {
             end = end.min(position::position_before(&pool, to).await?);
         }
-        let listed = |of| Way::Listed { of, positions: VecDeque::new(), listed: reached };
-        let way = match (&filter.subject, filter.channel) {
-            (Some(subject), _) => listed(Of::Subject(subject.clone())),
-            (None, Some(channel)) => listed(Of::Channel(channel.to_string())),
-            (None, None) => Way::Log,
+        let way = if filter.subject.is_none() && filter.channel.is_none() {
+            Way::Log
+        } else {
+            let of = Of { subject: filter.subject.clone(), channel: filter.channel.map(|channel| channel.to_string()) };
+            Way::Listed { of, positions: VecDeque::new(), listed: reached }
         };
         Ok(Self { pool, types: Types::new(&filter.types), way, reached, end, rows: FIRST_ROWS })
     }
@@ -91,31 +87,33 @@ impl Reader {
             return Ok(None);
         }
         let limit = limit.min(self.rows);
-        let events = match &mut self.way {
+        let mut events = Vec::new();
+        match &mut self.way {
             Way::Log => {
                 let to = if self.types.are_all() { self.end } else { self.end.min(self.reached + WINDOW) };
-                let (events, is_cut) = along(&self.pool, &self.types, self.reached, to, limit).await?;
+                let is_whole = along(&self.pool, &self.types, self.reached, to, limit, &mut events).await?;
+                let is_cut = events.len() == limit || !is_whole;
                 self.reached = events.last().filter(|_| is_cut).map_or(to, |last| last.position);
-                events
             }
             Way::Listed { of, positions, listed } => {
                 if positions.is_empty() {
-                    *positions = list(&self.pool, of, &self.types, *listed, self.end, LISTED).await?.into();
-                    *listed =
-                        positions.back().copied().filter(|_| positions.len() == LISTED as usize).unwrap_or(self.end);
+                    *positions = list(&self.pool, of, &self.types, *listed, self.end).await?.into();
+                    let is_more = positions.len() == LISTED;
+                    *listed = positions.back().copied().filter(|_| is_more).unwrap_or(self.end);
                 }
                 let wanted: Vec<i64> = positions.iter().copied().take(limit).collect();
-                let events = if wanted.is_empty() { Vec::new() } else { at(&self.pool, &wanted).await? };
+                if !wanted.is_empty() {
+                    at(&self.pool, &wanted, &mut events).await?;
+                }
                 positions.drain(..events.len());
-                self.reached = match (events.last(), positions.is_empty()) {
-                    (Some(last), false) => last.position,
-                    _ => *listed,
-                };
-                events
+                let last = events.last().filter(|_| !positions.is_empty());
+                self.reached = last.map_or(*listed, |last| last.position);
             }
-        };
-        // What was cut for its size is not read in vain again.
-        self.rows = if events.len() < limit && size(&events) >= BYTES { events.len() } else { ROWS.min(self.rows * 2) };
+        }
+        // Half of what would be too large, so that seldom anything is read in vain.
+        let size_bytes: usize = events.iter().map(|event| EventRow::from(event).size()).sum();
+        let fitting = (BYTES / 2 * events.len()).checked_div(size_bytes).unwrap_or(ROWS);
+        self.rows = fitting.clamp(1, ROWS.min(self.rows * 2));
         Ok(Some(Batch { events, reached: self.reached }))
     }
 }
@@ -137,123 +135,120 @@ pub(super) async fn first(
     Ok(found)
 }
 
-/// Up to `limit` events after `after`, fewer only at the end of the log.
-pub(super) async fn after(pool: &PgPool, after: i64, limit: i64) -> Result<Vec<StoredEvent>, sqlx::Error> {
+/// Shows `limit` events after position `after`, or as many as there are. Whether it was all there are.
+pub(crate) async fn rows_after(
+    pool: &PgPool,
+    after: i64,
+    limit: usize,
+    answered_within: Duration,
+    mut show: impl FnMut(EventRow<'_>),
+) -> Result<bool, sqlx::Error> {
     let sql = format!("select {COLUMNS} from log.events where position > $1 order by position limit $2");
-    collect(pool, sqlx::query(&sql).bind(after).bind(limit)).await
+    let mut total = 0;
+    let show = |row: EventRow<'_>| {
+        total += 1;
+        show(row);
+        Ok(())
+    };
+    let query = sqlx::query(&sql).bind(after).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let is_whole = rows(pool, query, answered_within, show).await?;
+    Ok(is_whole && total < limit)
 }
 
-/// The next events of the wanted types after `after` and not after `to`, and whether there may be more of them.
+/// The next events of the wanted types after `after` and not after `to`. Whether they are `limit`, or all.
 async fn along(
     pool: &PgPool,
     types: &Types,
     after: i64,
     to: i64,
     limit: usize,
-) -> Result<(Vec<StoredEvent>, bool), sqlx::Error> {
-    let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
-    let events = if types.are_all() {
-        let sql = format!(
-            "select {COLUMNS} from log.events where position > $1 and position <= $2 order by position limit $3"
-        );
-        let rows = sqlx::query(&sql).bind(after).bind(to).bind(limit_rows);
-        collect(pool, rows).await?
-    } else {
-        let sql = format!(
-            "select {COLUMNS} from log.events where position > $1 and position <= $2 \
-             and (event_type = any ($4) or event_type ^@ any ($5)) order by position limit $3"
-        );
-        let rows = sqlx::query(&sql).bind(after).bind(to).bind(limit_rows).bind(&types.exact).bind(&types.prefixes);
-        collect(pool, rows).await?
-    };
-    let is_cut = events.len() == limit || size(&events) >= BYTES;
-    Ok((events, is_cut))
+    events: &mut Vec<StoredEvent>,
+) -> Result<bool, sqlx::Error> {
+    let of_types = if types.are_all() { "" } else { "and (event_type = any ($4) or event_type ^@ any ($5))" };
+    let sql = format!(
+        "select {COLUMNS} from log.events where position > $1 and position <= $2 {of_types} order by position limit $3"
+    );
+    let query = sqlx::query(&sql).bind(after).bind(to).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let query = if types.are_all() { query } else { query.bind(&types.exact).bind(&types.prefixes) };
+    collect(pool, query, events).await
 }
 
-/// The events at these positions, as many of the first as a batch may have.
-async fn at(pool: &PgPool, positions: &[i64]) -> Result<Vec<StoredEvent>, sqlx::Error> {
+/// The events at these positions, as many of the first as are large enough together. Whether they are all.
+async fn at(pool: &PgPool, positions: &[i64], events: &mut Vec<StoredEvent>) -> Result<bool, sqlx::Error> {
     let sql = format!("select {COLUMNS} from log.events where position = any ($1) order by position");
-    collect(pool, sqlx::query(&sql).bind(positions)).await
+    collect(pool, sqlx::query(&sql).bind(positions), events).await
 }
 
 /// Where the wanted events are. The sums keep Postgres from looking along the positions for the few that match.
-async fn list(pool: &PgPool, of: &Of, types: &Types, after: i64, to: i64, limit: i64) -> Result<Vec<i64>, sqlx::Error> {
-    let of_types = "($4 or event_type = any ($5) or event_type ^@ any ($6))";
-    let sql = match of {
-        Of::Subject(_) => format!(
-            "select position from log.events where aggregate_type = $7 and aggregate_id = $8 \
-             and position + 0 > $1 and position + 0 <= $2 and {of_types} order by position + 0 limit $3"
+async fn list(pool: &PgPool, of: &Of, types: &Types, after: i64, to: i64) -> Result<Vec<i64>, sqlx::Error> {
+    let member = match of.channel {
+        Some(_) => format!(
+            "select 'channel' as aggregate_type, $9::text as aggregate_id \
+             union all \
+             select aggregate_type, aggregate_id from log.events \
+                 where sequence = 1 and aggregate_type <> 'channel' and {CHANNEL_OF} = $9"
         ),
-        Of::Channel(_) => format!(
-            "with member as materialized ( \
-                 select 'channel' as aggregate_type, $7 as aggregate_id \
-                 union all \
-                 select aggregate_type, aggregate_id from log.events \
-                     where sequence = 1 and aggregate_type <> 'channel' and {CHANNEL_OF} = $7 \
-             ) \
-             select position from member join log.events using (aggregate_type, aggregate_id) \
-             where position + 0 > $1 and position + 0 <= $2 and {of_types} order by position + 0 limit $3"
-        ),
+        None => "select $7::text as aggregate_type, $8::text as aggregate_id where $9::text is null".to_owned(),
     };
+    let sql = format!(
+        "with member as materialized ({member}) \
+         select position from member join log.events using (aggregate_type, aggregate_id) \
+         where ($7::text is null or (aggregate_type = $7 and aggregate_id = $8)) \
+             and position + 0 > $1 and position + 0 <= $2 \
+             and ($4 or event_type = any ($5) or event_type ^@ any ($6)) \
+         order by position + 0 limit $3"
+    );
+    let subject = of.subject.as_ref();
     let query = sqlx::query_scalar(&sql)
         .bind(after)
         .bind(to)
-        .bind(limit)
+        .bind(i64::try_from(LISTED).expect("it is small"))
         .bind(types.are_all())
         .bind(&types.exact)
-        .bind(&types.prefixes);
-    let query = match of {
-        Of::Subject(subject) => query.bind(&subject.aggregate_type).bind(&subject.aggregate_id),
-        Of::Channel(channel) => query.bind(channel),
-    };
+        .bind(&types.prefixes)
+        .bind(subject.map(|subject| subject.aggregate_type.as_str()))
+        .bind(subject.map(|subject| subject.aggregate_id.as_str()))
+        .bind(of.channel.as_deref());
     let mut lent = Lent::take(pool).await?;
-    let positions = lent::in_time(query.fetch_all(&mut *lent)).await?;
+    let positions = within(ANSWERED_WITHIN, query.fetch_all(&mut *lent)).await?;
     lent.give_back();
     Ok(positions)
 }
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-async fn collect(pool: &PgPool, query: Query<'_>) -> Result<Vec<StoredEvent>, sqlx::Error> {
-    let mut lent = Lent::take(pool).await?;
-    let mut events = Vec::new();
-    let mut size_bytes = 0;
-    let all = async {
-        let mut rows = query.fetch(&mut *lent);
-        while let Some(row) = rows.try_next().await? {
-            let event = event(&row)?;
-            size_bytes += size_of(&event);
-            events.push(event);
-            if size_bytes >= BYTES {
-                return Ok(false);
+async fn collect(pool: &PgPool, query: Query<'_>, events: &mut Vec<StoredEvent>) -> Result<bool, sqlx::Error> {
+    rows(pool, query, ANSWERED_WITHIN, |row| {
+        events.push(row.to_stored()?);
+        Ok(())
+    })
+    .await
+}
+
+/// Shows the rows of the answer, as many of the first as are large enough together. Whether they are all.
+async fn rows(
+    pool: &PgPool,
+    query: Query<'_>,
+    answered_within: Duration,
+    mut show: impl FnMut(EventRow<'_>) -> Result<(), sqlx::Error>,
+) -> Result<bool, sqlx::Error> {
+    within(answered_within, async {
+        let mut lent = Lent::take(pool).await?;
+        let mut size_bytes = 0;
+        {
+            let mut rows = query.fetch(&mut *lent);
+            while let Some(row) = rows.try_next().await? {
+                if size_bytes >= BYTES {
+                    // The rest is not waited for: its connection goes with it.
+                    return Ok(false);
+                }
+                let row = EventRow::new(&row)?;
+                size_bytes += row.size();
+                show(row)?;
             }
         }
-        Ok(true)
-    };
-    if lent::in_time(all).await? {
         lent.give_back();
-    }
-    Ok(events)
-}
-
-fn size(events: &[StoredEvent]) -> usize {
-    events.iter().map(size_of).sum()
-}
-
-fn size_of(event: &StoredEvent) -> usize {
-    EVENT_BYTES + event.payload.get().len() + event.metadata.get().len()
-}
-
-fn event(row: &PgRow) -> Result<StoredEvent, sqlx::Error> {
-    Ok(StoredEvent {
-        position: row.try_get(0)?,
-        aggregate_type: row.try_get(1)?,
-        aggregate_id: row.try_get(2)?,
-        sequence: row.try_get(3)?,
-        event_type: row.try_get(4)?,
-        event_version: row.try_get(5)?,
-        payload: row.try_get::<Json<Box<RawValue>>, _>(6)?.0,
-        metadata: row.try_get::<Json<Box<RawValue>>, _>(7)?.0,
-        recorded_at: row.try_get(8)?,
+        Ok(true)
     })
+    .await
 }

@@ -4,9 +4,13 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::events::{Lent, within};
+
 /// How long the lease lasts after each renewal; `log.lease` says the same.
 const LASTS: Duration = Duration::from_secs(3);
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
+/// How long Postgres may take over it, so that the lease is given up before it has run out.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 const NAME: &str = "relay";
 
 /// The right to be the one relay. It only saves work: what keeps two relays harmless is the fence of the stream.
@@ -28,18 +32,13 @@ impl Lease {
         if self.renewed_at.is_some_and(|renewed_at| now - renewed_at < RENEWED_EVERY) {
             return Ok(true);
         }
-        let held = sqlx::query(
+        let held = self.ask(
             "insert into log.lease (name, holder, expires_at) values ($1, $2, now() + interval '3 seconds') \
              on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
              where lease.holder = excluded.holder or lease.expires_at < now()",
-        )
-        .bind(NAME)
-        .bind(&self.holder)
-        .execute(&self.pool)
-        .await;
-        match held {
-            Ok(result) => {
-                let is_held = result.rows_affected() == 1;
+        );
+        match held.await {
+            Ok(is_held) => {
                 self.renewed_at = is_held.then_some(now);
                 Ok(is_held)
             }
@@ -57,13 +56,19 @@ impl Lease {
         if self.renewed_at.take().is_none() {
             return;
         }
-        let deleted = sqlx::query("delete from log.lease where name = $1 and holder = $2")
-            .bind(NAME)
-            .bind(&self.holder)
-            .execute(&self.pool)
-            .await;
-        if let Err(error) = deleted {
+        if let Err(error) = self.ask("delete from log.lease where name = $1 and holder = $2").await {
             tracing::debug!(error = &error as &dyn std::error::Error, "the relay's lease runs out by itself");
         }
+    }
+
+    /// Whether the statement changed anything.
+    async fn ask(&self, sql: &str) -> Result<bool, sqlx::Error> {
+        within(ANSWERED_WITHIN, async {
+            let mut lent = Lent::take(&self.pool).await?;
+            let done = sqlx::query(sql).bind(NAME).bind(&self.holder).execute(&mut *lent).await?;
+            lent.give_back();
+            Ok(done.rows_affected() == 1)
+        })
+        .await
     }
 }

@@ -6,6 +6,7 @@ mod batches;
 mod channels;
 mod compatibility;
 mod conflicts;
+mod events;
 mod faults;
 mod races;
 mod relay;
