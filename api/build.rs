@@ -9,4 +9,6 @@ fn main() {
         println!("cargo::warning=the folder {} could not be made: {error}", dist.display());
     }
     println!("cargo::rerun-if-changed={}", dist.display());
+    // A new event is a new file there.
+    println!("cargo::rerun-if-changed=../domain/tests/events");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
-use api::{AccessTokenKey, Api, LiveStreams, Publishers, Readiness};
+use api::{AccessTokenKey, Api, FeedOptions, LiveStreams, Publishers, Readiness};
 use clap::ValueEnum;
 use commands::{Commands, CommandsOptions, MasterKeys};
 use domain::ids::NodeId;
@@ -241,6 +241,8 @@ impl Node {
                     access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
                     public_url,
                     public_rtmp_url,
+                    feed: FeedOptions::default(),
+                    stopping: stopping.clone(),
                 }));
             }
             let limits = HttpLimits::of_this_process();

@@ -20,7 +20,6 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Authenticated {
     pub(crate) account_id: AccountId,
-    #[expect(dead_code, reason = "the list of one's sessions marks the one in use")]
     pub(crate) session_id: SessionId,
     context: RequestContext,
 }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use commands::{
-    CommandError,
+    CommandError, Done,
     channels::{self, ChannelsError},
 };
 use domain::{
@@ -33,7 +33,8 @@ use crate::{
     authentication::Authenticated,
     conditional,
     error::{ApiError, ApiResult},
-    extract::{IdempotencyKey, IfMatch, Json, Path, Query},
+    extract::{IfMatch, Json, Path, Query},
+    idempotency::{Answer, Key, KeyedJson, once},
     operation::{accepted, cursor, page},
     server::Server,
 };
@@ -105,41 +106,48 @@ fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
 /// An account may own several.
 #[utoipa::path(
     post, path = "/api/v1/channels", operation_id = "create_channel", tag = "channels",
-    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
     request_body = CreateChannelRequest, security(("access_token" = [])),
     responses(
         (status = 201, description = "Created.", body = Channel, headers(("Location" = String, description = "Where the channel is."))),
         (status = 202, description = "Created, but it cannot be read yet.", body = Accepted, headers(("Location" = String, description = "Where the channel will be."))),
-        (status = 409, description = "`handle_taken`: another channel has this handle.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`handle_taken`: another channel has this handle; `idempotency_in_flight`: the same request is being carried out.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`: a field is wrong, missing or unknown; `idempotency_key_reused`: the key came with another request.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn create_channel(
     State(server): State<Arc<Server>>,
     authenticated: Authenticated,
-    _: IdempotencyKey,
-    Json(request): Json<CreateChannelRequest>,
+    KeyedJson(request, key): KeyedJson<CreateChannelRequest>,
 ) -> ApiResult<Response> {
-    let location = address(&request.handle.to_ascii_lowercase());
-    let created = channels::create(
-        &server.commands,
-        channels::CreateChannel {
-            owner_id: authenticated.account_id,
-            handle: request.handle,
-            title: request.title,
-            description: request.description.unwrap_or_default(),
-            metadata: authenticated.metadata(),
-        },
-    )
-    .await
-    .map_err(not_changed)?;
-    // It is done: a read that fails is one that has to wait.
-    if server.has_read(created.position).await
-        && let Ok(Some(row)) = server.read.channels().by_id(created.channel_id).await
-    {
-        let location = [(header::LOCATION, location)];
-        return Ok((StatusCode::CREATED, location, JsonBody(channel(&server, row))).into_response());
-    }
-    Ok(accepted(created.position, location))
+    let owner_id = authenticated.account_id;
+    let carry_out = async |metadata| {
+        let location = address(&request.handle.to_ascii_lowercase());
+        let CreateChannelRequest { handle, title, description } = request;
+        let description = description.unwrap_or_default();
+        let create = channels::CreateChannel { owner_id, handle, title, description, metadata };
+        let created = channels::create(&server.commands, create).await.map_err(not_changed)?;
+        // It is done: a read that fails is one that has to wait.
+        if server.has_read(created.position).await
+            && let Ok(Some(row)) = server.read.channels().by_id(created.channel_id).await
+        {
+            return Ok(new_channel(&server, row));
+        }
+        Ok(accepted(created.position, location))
+    };
+    let recalled = async |done: Done| {
+        let channel_id = done.aggregate_id.parse().map_err(ApiError::internal)?;
+        server.has_read(done.position).await;
+        let row = server.read.channels().by_id(channel_id).await?;
+        let row = row.ok_or_else(|| ApiError::not_found("The channel was created, and is there no more."))?;
+        Ok(new_channel(&server, row))
+    };
+    once(&server, &authenticated, key, Answer::Kept, carry_out, recalled).await
+}
+
+fn new_channel(server: &Server, row: ChannelRow) -> Response {
+    let location = [(header::LOCATION, address(&row.handle))];
+    (StatusCode::CREATED, location, JsonBody(channel(server, row))).into_response()
 }
 
 /// Get a channel
@@ -234,41 +242,39 @@ async fn get_stream_key(
     let channel_id = by_handle(&server, &handle).await?.id;
     let stream_key =
         channels::stream_key(&server.commands, authenticated.account_id, channel_id).await.map_err(refused)?;
-    Ok(JsonBody(StreamKey {
-        stream_key: stream_key.expose().to_owned(),
-        rtmp_url: server.addresses.rtmp_url().to_owned(),
-    }))
+    Ok(JsonBody(shown(&server, &stream_key)))
 }
 
 /// Rotate the stream key
 ///
-/// Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut.
+/// Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut. A repeat with the same
+/// `Idempotency-Key` rotates nothing, and answers the key of that moment.
 #[utoipa::path(
     post, path = "/api/v1/channels/{handle}/stream-key/rotate", operation_id = "rotate_stream_key", tag = "channels",
     params(
         ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
-        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00"),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00"),
     ),
     security(("access_token" = [])),
     responses(
         (status = 200, description = "The new key.", body = StreamKey),
         (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`conflict`: others are changing it at this moment; `idempotency_in_flight`: the same request is being carried out.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`idempotency_key_reused`: the key came with another request.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn rotate_stream_key(
     State(server): State<Arc<Server>>,
     authenticated: Authenticated,
-    _: IdempotencyKey,
+    Key(key): Key,
     Path(handle): Path<String>,
-) -> ApiResult<JsonBody<StreamKey>> {
-    let channel_id = by_handle(&server, &handle).await?.id;
+) -> ApiResult<Response> {
+    let by = authenticated.account_id;
     // A task of its own, so that a caller who hangs up does not keep the encoder from being cut.
-    let rotation = tokio::spawn({
-        let server = Arc::clone(&server);
-        async move {
-            let (by, metadata) = (authenticated.account_id, authenticated.metadata());
+    let answering = tokio::spawn(async move {
+        let carry_out = async |metadata| {
+            let channel_id = by_handle(&server, &handle).await?.id;
             let rotated = channels::rotate_stream_key(&server.commands, by, channel_id, metadata).await;
             if matches!(rotated, Ok(_) | Err(CommandError::OutcomeUnknown(_)))
                 && server.publishers.cut(channel_id).await.is_err()
@@ -276,16 +282,23 @@ async fn rotate_stream_key(
                 // With the old key it is refused when it connects again.
                 warn!(channel.id = %channel_id, "the encoder of a channel whose key was rotated could not be cut");
             }
-            rotated
-        }
+            let (stream_key, position) = rotated.map_err(refused)?;
+            // The answer comes from the write side; the wait is for the channel's version, which is read next.
+            server.has_read(position).await;
+            Ok(JsonBody(shown(&server, &stream_key)).into_response())
+        };
+        let recalled = async |done: Done| {
+            let channel_id = done.aggregate_id.parse().map_err(ApiError::internal)?;
+            let stream_key = channels::stream_key(&server.commands, by, channel_id).await.map_err(refused)?;
+            Ok(JsonBody(shown(&server, &stream_key)).into_response())
+        };
+        once(&server, &authenticated, key, Answer::Secret, carry_out, recalled).await
     });
-    let (stream_key, position) = rotation.await.map_err(ApiError::internal)?.map_err(refused)?;
-    // The answer comes from the write side; the wait is for the channel's version, which is read next.
-    server.has_read(position).await;
-    Ok(JsonBody(StreamKey {
-        stream_key: stream_key.expose().to_owned(),
-        rtmp_url: server.addresses.rtmp_url().to_owned(),
-    }))
+    answering.await.map_err(ApiError::internal)?
+}
+
+fn shown(server: &Server, stream_key: &channels::StreamKey) -> StreamKey {
+    StreamKey { stream_key: stream_key.expose().to_owned(), rtmp_url: server.addresses.rtmp_url().to_owned() }
 }
 
 /// The channel of a handle as it stands in an address.

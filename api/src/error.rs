@@ -174,17 +174,20 @@ impl ApiError {
         Self::from(generic(StatusCode::INTERNAL_SERVER_ERROR)).source(source)
     }
 
+    /// 409: the same request is under way.
+    pub(crate) fn idempotency_in_flight() -> Self {
+        Self::new(StatusCode::CONFLICT, "idempotency_in_flight", "The same request is being carried out")
+            .detail("Send it again in a moment for its answer.")
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+    }
+
     /// A command's failure, and its refusal as `refused` says.
     pub(crate) fn command<R>(error: CommandError<R>, refused: impl FnOnce(R) -> Self) -> Self {
         match error {
             CommandError::Refused(refusal) => refused(refusal),
             CommandError::Conflict => Self::new(StatusCode::CONFLICT, "conflict", "Others are changing the same thing")
                 .detail("Nothing was changed; look at how it is now and try again."),
-            CommandError::Repeated => {
-                Self::new(StatusCode::CONFLICT, "idempotency_in_flight", "The same request is being carried out")
-                    .detail("Send it again in a moment for its answer.")
-                    .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-            }
+            CommandError::Repeated => Self::idempotency_in_flight(),
             CommandError::Overloaded => Self::overloaded(),
             CommandError::Unavailable(source) => Self::unavailable(source),
             CommandError::OutcomeUnknown(source) => Self::outcome_unknown().source(source),

@@ -27,27 +27,32 @@ pub(crate) struct Json<T>(pub(crate) T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
-        if !is_json(request.headers()) {
-            return Err(generic(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
-        }
-        // What is announced need not be waited for.
-        if request.body().size_hint().lower() > BODY_LIMIT_BYTES as u64 {
+    async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
+        json_body(request).await.map(|(value, _)| Self(value))
+    }
+}
+
+/// A body of JSON: what it says, and as it came.
+pub(crate) async fn json_body<T: DeserializeOwned>(request: Request) -> ApiResult<(T, Bytes)> {
+    if !is_json(request.headers()) {
+        return Err(generic(StatusCode::UNSUPPORTED_MEDIA_TYPE).into());
+    }
+    // What is announced need not be waited for.
+    if request.body().size_hint().lower() > BODY_LIMIT_BYTES as u64 {
+        return Err(generic(StatusCode::PAYLOAD_TOO_LARGE).into());
+    }
+    let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Err(_) => return Err(generic(StatusCode::REQUEST_TIMEOUT).into()),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             return Err(generic(StatusCode::PAYLOAD_TOO_LARGE).into());
         }
-        let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await {
-            Err(_) => return Err(generic(StatusCode::REQUEST_TIMEOUT).into()),
-            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                return Err(generic(StatusCode::PAYLOAD_TOO_LARGE).into());
-            }
-            Ok(Err(_)) => {
-                return Err(ApiError::new(StatusCode::BAD_REQUEST, "body_broken", "The body could not be read")
-                    .detail("The body broke off before its end. Send it again."));
-            }
-            Ok(Ok(body)) => body,
-        };
-        parse_json(&body).map(Self)
-    }
+        Ok(Err(_)) => {
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, "body_broken", "The body could not be read")
+                .detail("The body broke off before its end. Send it again."));
+        }
+        Ok(Ok(body)) => body,
+    };
+    Ok((parse_json(&body)?, body))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -184,28 +189,6 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             None => Err(ApiError::new(StatusCode::BAD_REQUEST, "if_match_invalid", "The header If-Match is not valid")
                 .detail("Send the resource's `version` in quotes, `If-Match: \"3\"` for example.")),
         }
-    }
-}
-
-/// The header `Idempotency-Key`, if it is there: 1 to 255 printable characters.
-pub(crate) struct IdempotencyKey;
-
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> ApiResult<Self> {
-        let is_valid = parts.headers.get("idempotency-key").is_none_or(|key| {
-            (1..=255).contains(&key.len()) && key.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte))
-        });
-        if is_valid {
-            return Ok(Self);
-        }
-        Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "idempotency_key_invalid",
-            "The header Idempotency-Key is not valid",
-        )
-        .detail("Send a UUID, or 1 to 255 printable characters."))
     }
 }
 

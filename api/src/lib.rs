@@ -21,6 +21,7 @@ mod error;
 mod events;
 mod extract;
 mod frame;
+mod idempotency;
 mod ingest;
 mod operation;
 mod ports;
@@ -35,6 +36,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{Extensions, HeaderMap, StatusCode, Version, header},
     middleware,
+    routing::get,
 };
 use tower_http::compression::{
     CompressionLayer,
@@ -43,6 +45,7 @@ use tower_http::compression::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use access_token::AccessTokenKey;
+pub use events::{FeedOptions, asyncapi};
 pub use ports::{
     Advice, BoxFuture, Check, IngestRefusal, IngestState, IngestStatus, LiveStreams, PortUnavailable, Publishers,
     Readiness,
@@ -71,6 +74,7 @@ pub fn router_with(api: Api, web_app: WebApp) -> Router {
     let compression = CompressionLayer::new().compress_when(SizeAbove::new(1024).and(is_json));
     routes
         .layer(compression)
+        .route(events::PAGE, get(events::get_page))
         .merge(openapi::swagger::router("/docs", document::PATH))
         .fallback(web_app::serve)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))

@@ -3,16 +3,22 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use commands::Commands;
 use projections::ReadModels;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     access_token::{AccessTokenKey, AccessTokens},
     addresses::Addresses,
+    events::{Catalogue, FeedOptions, Follower, Places},
     ports::{LiveStreams, Publishers, Readiness},
     web_app::WebApp,
 };
 
 /// How long a command's answer waits for the read models.
 const READ_YOUR_WRITES: Duration = Duration::from_secs(2);
+
+/// How many subscribers may read what is past at once: each takes a connection of the database while it reads.
+const READING_PAST: usize = 4;
 
 /// What the API is made from.
 #[derive(Clone)]
@@ -34,6 +40,10 @@ pub struct Api {
     pub public_url: String,
     /// The address that encoders use, `rtmp://weir.example.org:1935` for example.
     pub public_rtmp_url: String,
+    /// What readers of the event feed may take.
+    pub feed: FeedOptions,
+    /// When the process stops, long answers end.
+    pub stopping: CancellationToken,
 }
 
 /// What handlers share.
@@ -48,12 +58,28 @@ pub(crate) struct Server {
     pub(crate) web_app: WebApp,
     /// The OpenAPI document, as it is sent.
     pub(crate) document: Bytes,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) feed: FeedOptions,
+    /// For long answers of the feed.
+    pub(crate) transfers: Arc<Places>,
+    pub(crate) subscriptions: Arc<Places>,
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) reading_past: Semaphore,
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Server {
     pub(crate) fn new(api: Api, web_app: WebApp) -> Self {
         let addresses = Addresses::new(&api.public_url, &api.public_rtmp_url);
+        let feed = api.feed;
         Self {
+            catalogue: Catalogue::new(&addresses),
+            transfers: Places::new(feed.transfers_per_account, feed.transfers),
+            subscriptions: Places::new(feed.subscriptions_per_account, feed.subscriptions),
+            follower: Follower::new(api.commands.clone(), api.stopping.clone()),
+            reading_past: Semaphore::new(READING_PAST),
+            stopping: api.stopping,
+            feed,
             commands: api.commands,
             read: api.read,
             live: api.live,

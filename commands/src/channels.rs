@@ -1,5 +1,7 @@
 //! Channels: creating and editing them, and their stream keys.
 
+pub mod as_of;
+
 use std::fmt;
 
 use domain::{
@@ -14,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     CommandError, Commands, Metadata, random_text,
-    vault::{self, Kind},
+    vault::{self, Kind, VaultError},
 };
 
 /// A channel to be.
@@ -222,7 +224,7 @@ async fn stream_key_id(
     channel.stream_key(by).map_err(CommandError::Refused)
 }
 
-async fn keep_new_key(commands: &Commands, channel_id: ChannelId) -> Result<(SecretId, StreamKey), sqlx::Error> {
+async fn keep_new_key(commands: &Commands, channel_id: ChannelId) -> Result<(SecretId, StreamKey), VaultError> {
     let key = Zeroizing::new(format!("live_{}", random_text::new().as_str()));
     let channel = channel_id.to_string();
     let lookup = Some(lookup(&key));

@@ -5,6 +5,7 @@
 //! Requests refuse unknown fields, answers never leave a field out: what is not known is `null`.
 
 pub mod accounts;
+pub mod asyncapi;
 pub mod channels;
 pub mod document;
 pub mod events;
@@ -14,6 +15,8 @@ mod page;
 mod problem;
 pub mod streams;
 pub mod swagger;
+mod yaml;
 
 pub use page::{Limit, Page};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
+pub use yaml::to_yaml;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::{
-    AccessTokenKey, Api, BoxFuture, Check, IngestStatus, LiveStreams, PortUnavailable, Publishers, Readiness, WebApp,
+    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PortUnavailable, Publishers, Readiness, WebApp,
 };
 use bytes::Bytes;
 use commands::{
@@ -38,11 +38,18 @@ pub(crate) const PASSWORD: &str = "a river runs uphill";
 pub(crate) struct Options {
     pub(crate) public_url: &'static str,
     pub(crate) web_app: Vec<(&'static str, &'static str)>,
+    pub(crate) feed: FeedOptions,
+    pub(crate) commands: CommandsOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { public_url: "http://weir.test", web_app: Vec::new() }
+        Self {
+            public_url: "http://weir.test",
+            web_app: Vec::new(),
+            feed: FeedOptions::default(),
+            commands: CommandsOptions::default(),
+        }
     }
 }
 
@@ -81,7 +88,7 @@ impl Site {
             .await
             .unwrap();
         let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
-        let commands = Commands::start(pool.clone(), keys, CommandsOptions::default()).await.unwrap();
+        let commands = Commands::start(pool.clone(), keys, options.commands).await.unwrap();
         let stop = CancellationToken::new();
         let projecting = stop.child_token();
         let projections = Projections::start(pool.clone(), None, commands.keyring(), projecting.clone());
@@ -96,6 +103,8 @@ impl Site {
             access_token_key: AccessTokenKey::from_seed([3; 32]),
             public_url: options.public_url.to_owned(),
             public_rtmp_url: "rtmp://weir.test:1935".to_owned(),
+            feed: options.feed,
+            stopping: stop.clone(),
         };
         let web_app = WebApp::from_files(
             options.web_app.into_iter().map(|(path, text)| (path.to_owned(), text.as_bytes().into())),

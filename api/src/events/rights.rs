@@ -1,0 +1,125 @@
+//! Who may read which events, decided here and nowhere else: administrators all, a channel's owner that channel's.
+
+use commands::{accounts, events::StoredEvent};
+use domain::{
+    channels::{Channel, Handle},
+    ids::{AccountId, ChannelId, SessionId},
+};
+use openapi::events::ActorNames;
+
+use crate::{
+    authentication::Authenticated,
+    error::{ApiError, ApiResult},
+    server::Server,
+};
+
+/// Somebody who may read some events, as far as was looked.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    pub(crate) account_id: AccountId,
+    session_id: SessionId,
+    /// The channel whose owner it is; `None` for an administrator.
+    owned: Option<ChannelId>,
+}
+
+impl Reader {
+    /// Somebody who may read the events of `channel`, or all of them, with accounts named as `actors` says.
+    ///
+    /// # Errors
+    /// `forbidden`, or `not_found` for a channel that is closed.
+    pub(crate) async fn new(
+        server: &Server,
+        by: &Authenticated,
+        channel: Option<&FoundChannel>,
+        actors: ActorNames,
+    ) -> ApiResult<Self> {
+        let Authenticated { account_id, session_id, .. } = *by;
+        if accounts::is_administrator(&server.commands, account_id).await? {
+            return Ok(Self { account_id, session_id, owned: None });
+        }
+        let Some(channel) = channel else {
+            return Err(ApiError::forbidden(
+                "Only administrators may read all events. Give `channel` with the handle of a channel of yours.",
+            ));
+        };
+        match channel.owner_id {
+            None => return Err(no_channel()),
+            Some(owner_id) if owner_id == account_id => {}
+            Some(_) => {
+                return Err(ApiError::forbidden("Only administrators and the channel's owner may read its events."));
+            }
+        }
+        if actors == ActorNames::Plain {
+            return Err(ApiError::forbidden("Only administrators may read who acted. Leave `actors` out."));
+        }
+        Ok(Self { account_id, session_id, owned: Some(channel.id) })
+    }
+
+    /// Whether it may still: the session may have ended, the channel may have been closed.
+    ///
+    /// # Errors
+    /// When that cannot be said at the moment.
+    pub(crate) async fn still_may(&self, server: &Server) -> ApiResult<bool> {
+        let is_open = accounts::sessions::is_open(&server.commands, self.session_id);
+        if !is_open.await.map_err(ApiError::unavailable)? {
+            return Ok(false);
+        }
+        match self.owned {
+            None => Ok(accounts::is_administrator(&server.commands, self.account_id).await?),
+            Some(channel_id) => {
+                let channel = server.commands.load::<Channel>(&channel_id.to_string()).await?;
+                Ok(channel.and_then(|(channel, _)| channel.owner_id()) == Some(self.account_id))
+            }
+        }
+    }
+
+    /// Whether it may no more from this event on.
+    pub(crate) fn is_ended_by(&self, event: &StoredEvent) -> bool {
+        match event.event_type.as_str() {
+            "session.ended" => is(&event.aggregate_id, self.session_id),
+            "account.erased" => is(&event.aggregate_id, self.account_id),
+            "channel.closed" => self.owned.is_some_and(|channel_id| is(&event.aggregate_id, channel_id)),
+            _ => false,
+        }
+    }
+}
+
+fn is(aggregate_id: &str, id: impl ToString) -> bool {
+    aggregate_id == id.to_string()
+}
+
+/// A channel as far as rights need it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FoundChannel {
+    pub(crate) id: ChannelId,
+    /// `None` when it is closed.
+    owner_id: Option<AccountId>,
+}
+
+impl FoundChannel {
+    /// The channel of a handle or an id, closed or not.
+    ///
+    /// # Errors
+    /// `not_found` when there never was one.
+    pub(crate) async fn named(server: &Server, name: &str) -> ApiResult<Self> {
+        let id = match name.parse() {
+            Ok(id) => id,
+            Err(_) => {
+                let handle = Handle::parse(name).map_err(|_| no_channel())?;
+                let held = commands::channels::find(&server.commands, handle.as_str()).await;
+                held.map_err(ApiError::unavailable)?.ok_or_else(no_channel)?
+            }
+        };
+        let (channel, _) = server.commands.load::<Channel>(&id.to_string()).await?.ok_or_else(no_channel)?;
+        Ok(Self { id, owner_id: channel.owner_id() })
+    }
+
+    /// Whether `account_id` owns it now.
+    pub(crate) fn is_owned_by(&self, account_id: AccountId) -> bool {
+        self.owner_id == Some(account_id)
+    }
+}
+
+fn no_channel() -> ApiError {
+    ApiError::not_found("There is no channel with this handle or id.")
+}
