@@ -49,7 +49,9 @@ pub enum StartError {
     #[error("the log could not be read")]
     Log(#[source] sqlx::Error),
     /// What is sealed in this database would not open, and its people could not sign in.
-    #[error("this database was begun with other keys; put back the secrets file that belongs to it")]
+    #[error(
+        "this database was begun with other keys, or its keys were rotated since; put back the secrets file that belongs to it"
+    )]
     OtherKeys,
 }
 
@@ -99,7 +101,7 @@ impl Commands {
     /// [`StartError`] when the log does not answer, or was begun with other keys.
     pub async fn start(pool: PgPool, keys: MasterKeys, options: CommandsOptions) -> Result<Self, StartError> {
         let head = events::head(&pool).await.map_err(StartError::Log)?;
-        if !are_keys_of(&pool, &keys).await.map_err(StartError::Log)? {
+        if !keys.belong_to(&pool).await.map_err(StartError::Log)? {
             return Err(StartError::OtherKeys);
         }
         let (sender, committed) = watch::channel(head);
@@ -111,7 +113,7 @@ impl Commands {
         let (store, appender_ended) = starting.await.map_err(StartError::Log)?;
         let keys = Arc::new(keys);
         let inner = Inner {
-            account_keys: Arc::new(AccountKeys::new(pool.clone(), Arc::clone(&keys))),
+            account_keys: AccountKeys::start(pool.clone(), Arc::clone(&keys)),
             pool,
             keys,
             passwords: Passwords::default(),
@@ -267,18 +269,4 @@ impl Commands {
             let _ = ended.await;
         }
     }
-}
-
-/// Whether these are the keys that the database was begun with; a new one takes them.
-async fn are_keys_of(pool: &PgPool, keys: &MasterKeys) -> Result<bool, sqlx::Error> {
-    const NAME: &str = "keys_fingerprint";
-    let fingerprint = keys.fingerprint();
-    sqlx::query("insert into log.settings (name, value) values ($1, $2) on conflict (name) do nothing")
-        .bind(NAME)
-        .bind(&fingerprint)
-        .execute(pool)
-        .await?;
-    let begun_with: String =
-        sqlx::query_scalar("select value from log.settings where name = $1").bind(NAME).fetch_one(pool).await?;
-    Ok(begun_with == fingerprint)
 }

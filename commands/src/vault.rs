@@ -7,10 +7,15 @@ use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{CommandError, Commands, LoadError, MasterKeys};
+use crate::{
+    CommandError, Commands, LoadError, MasterKeys,
+    master_keys::{OpenError, SEALING_KEY},
+};
 
 /// How many secrets a sweep looks at between two statements.
 const SWEEP_LEN: i64 = 500;
+/// How often a secret is sealed again because all nodes were told to seal under another master key meanwhile.
+const ATTEMPTS: usize = 5;
 
 /// What a secret is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +44,16 @@ pub(crate) enum VaultError {
     Corrupt(SecretId),
     #[error("secret {0} is not in the vault")]
     Missing(SecretId),
+    #[error("a secret cannot be opened or sealed")]
+    KeyUnknown(#[source] OpenError),
 }
 
 impl<R> From<VaultError> for CommandError<R> {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Unavailable(source) => Self::Unavailable(source.into()),
+            // Until the secrets file is the right one.
+            VaultError::KeyUnknown(_) => Self::Unavailable(error.into()),
             VaultError::Corrupt(_) | VaultError::Missing(_) => Self::Unexpected(error.into()),
         }
     }
@@ -58,22 +67,36 @@ pub(crate) async fn put(
     aggregate_id: &str,
     secret: &[u8],
     lookup: Option<[u8; 32]>,
-) -> Result<SecretId, sqlx::Error> {
+) -> Result<SecretId, VaultError> {
     let id = SecretId::from(Uuid::now_v7());
-    // The aggregate's other secrets of the kind are likely to be replaced now, so the sweep looks at them again.
-    sqlx::query(
-        "with others as ( \
-             update log.vault set is_settled = false where aggregate_id = $3 and kind = $2 and is_settled \
-         ) insert into log.vault (id, kind, aggregate_id, sealed, lookup) values ($1, $2, $3, $4, $5)",
-    )
-    .bind(id.uuid())
-    .bind(kind.as_str())
-    .bind(aggregate_id)
-    .bind(keys.wrapping().seal(secret, &context(kind, id)))
-    .bind(lookup)
-    .execute(pool)
-    .await?;
-    Ok(id)
+    for _ in 0..ATTEMPTS {
+        let wrapping = keys.wrapping();
+        // Under the key that all nodes seal under, or not at all: a rotation waits for this row, or this row for it. The
+        // aggregate's other secrets of the kind are likely to be replaced now, so the sweep looks at them again.
+        let put = sqlx::query(
+            "with sealing as (select value from log.settings where name = $7 and value = $6 for share), \
+             others as ( \
+                 update log.vault set is_settled = false where aggregate_id = $3 and kind = $2 and is_settled \
+             ) insert into log.vault (id, kind, aggregate_id, sealed, lookup, sealed_under) \
+             select $1, $2, $3, $4, $5, value from sealing",
+        )
+        .bind(id.uuid())
+        .bind(kind.as_str())
+        .bind(aggregate_id)
+        .bind(wrapping.seal(secret, &context(kind.as_str(), id.uuid())))
+        .bind(lookup)
+        .bind(wrapping.sealing_id())
+        .bind(SEALING_KEY)
+        .execute(pool)
+        .await?;
+        if put.rows_affected() == 1 {
+            return Ok(id);
+        }
+        if !keys.learn_sealing(pool).await? {
+            break;
+        }
+    }
+    Err(VaultError::KeyUnknown(OpenError::KeyUnknown))
 }
 
 /// The secret `id`.
@@ -83,13 +106,17 @@ pub(crate) async fn get(
     kind: Kind,
     id: SecretId,
 ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let sealed: Vec<u8> = sqlx::query_scalar("select sealed from log.vault where id = $1 and kind = $2")
-        .bind(id.uuid())
-        .bind(kind.as_str())
-        .fetch_optional(pool)
-        .await?
-        .ok_or(VaultError::Missing(id))?;
-    keys.wrapping().open(&sealed, &context(kind, id)).ok_or(VaultError::Corrupt(id))
+    let (sealed, sealed_under): (Vec<u8>, Option<String>) =
+        sqlx::query_as("select sealed, sealed_under from log.vault where id = $1 and kind = $2")
+            .bind(id.uuid())
+            .bind(kind.as_str())
+            .fetch_optional(pool)
+            .await?
+            .ok_or(VaultError::Missing(id))?;
+    keys.open(sealed_under.as_deref(), &sealed, &context(kind.as_str(), id.uuid())).await.map_err(|error| match error {
+        OpenError::Corrupt => VaultError::Corrupt(id),
+        OpenError::KeyUnknown => VaultError::KeyUnknown(error),
+    })
 }
 
 /// The secret with this `lookup`, and the aggregate that it was kept for.
@@ -113,8 +140,15 @@ pub(crate) async fn destroy(pool: &PgPool, id: SecretId) -> Result<(), sqlx::Err
     Ok(())
 }
 
-fn context(kind: Kind, id: SecretId) -> Vec<u8> {
-    [b"weir ", kind.as_str().as_bytes(), b" ", id.uuid().as_bytes()].concat()
+/// Destroys all secrets of an aggregate that is gone.
+pub(crate) async fn destroy_all(pool: &PgPool, aggregate_id: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from log.vault where aggregate_id = $1").bind(aggregate_id).execute(pool).await?;
+    Ok(())
+}
+
+/// What a secret is bound to, so that nobody can put one in another's place.
+pub(crate) fn context(kind: &str, id: Uuid) -> Vec<u8> {
+    [b"weir ", kind.as_bytes(), b" ", id.as_bytes()].concat()
 }
 
 /// What a sweep removed.
