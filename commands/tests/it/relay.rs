@@ -10,7 +10,10 @@ use std::{
 use async_nats::jetstream;
 use commands::relay::{self, POSITION_HEADER, STREAM};
 use sqlx::PgPool;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::stage::{Stage, account_id, bare_channel};
@@ -19,12 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Appends `total` small events without a write side.
 async fn fill(pool: &PgPool, total: i32) {
+    fill_with(pool, total, "channel.created", r#"{"Created":{}}"#).await;
+}
+
+async fn fill_with(pool: &PgPool, total: i32, event_type: &str, payload: &str) {
     sqlx::query(
-        "select log.append(array_agg(n), array_agg('channel'::text), array_agg(gen_random_uuid()::text), array_agg(1::bigint), \
-             array_agg('channel.created'::text), array_agg('1'::text), array_agg('{\"Created\":{}}'::text), \
-             array_agg('{}'::text), '{}', '{}', '{}', '{}', '{}') from generate_series(1, $1) n",
+        "with head as (update log.head set position = position + $1 returning position - $1 as position), \
+         event as (insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+                 payload, metadata) \
+             select position + n, 'channel', gen_random_uuid()::text, 1, $2, '1', $3::json, '{}' \
+                 from head, generate_series(1, $1) n) \
+         select pg_notify('weir_log', position::text) from head",
     )
     .bind(total)
+    .bind(event_type)
+    .bind(payload)
     .execute(pool)
     .await
     .unwrap();
@@ -162,6 +174,16 @@ async fn two_relays_at_once_and_killed_in_between_repeat_nothing() {
     }
 }
 
+/// How long the lease still lasts.
+async fn held_for(stage: &Stage) -> Duration {
+    let seconds: f64 =
+        sqlx::query_scalar("select extract(epoch from expires_at - clock_timestamp())::float8 from log.lease")
+            .fetch_one(&stage.pool)
+            .await
+            .unwrap();
+    Duration::from_secs_f64(seconds.max(0.0))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_waits_takes_over_when_the_other_is_killed() {
     let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
@@ -171,9 +193,83 @@ async fn a_relay_that_waits_takes_over_when_the_other_is_killed() {
     positions_until(&context, 10).await;
     let second = Running::start(&stage, &nats).await;
     first.kill().await;
+    // With the half second in which a relay tries again, that is well below five.
+    assert!(held_for(&stage).await <= Duration::from_secs(3));
+    let killed_at = Instant::now();
     fill(&stage.pool, 10).await;
     assert_each_once(&positions_until(&context, 20).await, 20);
+    println!("the next relay took over after {:.1} s", killed_at.elapsed().as_secs_f64());
     second.stop().await;
+}
+
+/// A relay in a process of its own, which can be stopped and continued.
+struct Process(Child);
+
+impl Process {
+    fn start(stage: &Stage, nats: &str) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "relay::in_another_process", "--ignored", "--nocapture"])
+            .env("WEIR_TEST_POSTGRES", &stage.url)
+            .env("WEIR_TEST_NATS", nats)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    fn signal(&self, signal: &str) {
+        signal_process(i32::try_from(self.0.id()).unwrap(), signal);
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn signal_process(id: i32, signal: &str) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &id.to_string()]).status().unwrap();
+    assert!(status.success(), "{signal} {id}");
+}
+
+#[tokio::test]
+#[ignore = "is started by the test below, in a process that it can stop"]
+async fn in_another_process() {
+    let pool = PgPool::connect(&std::env::var("WEIR_TEST_POSTGRES").unwrap()).await.unwrap();
+    let client = async_nats::connect(std::env::var("WEIR_TEST_NATS").unwrap()).await.unwrap();
+    relay::run(pool, client, "other".to_owned(), CancellationToken::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_stopped_loses_the_lead_and_does_no_harm_when_it_is_continued() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    let context = context(&nats).await;
+    let mut total = 0;
+    let mut append = async || {
+        fill(&stage.pool, 700).await;
+        total += 700;
+        total
+    };
+    let processes = [Process::start(&stage, &nats), Process::start(&stage, &nats)];
+    positions_until(&context, append().await).await;
+    for round in 0..4 {
+        // Whoever leads is one of them: the other publishes while the one is stopped.
+        let stopped = &processes[round % 2];
+        // In the middle of its work, as far as that can be had.
+        append().await;
+        stopped.signal("STOP");
+        let stopped_at = Instant::now();
+        let last = append().await;
+        assert_each_once(&positions_until(&context, last).await, last);
+        println!("all was published {:.1} s after the stop", stopped_at.elapsed().as_secs_f64());
+        append().await;
+        stopped.signal("CONT");
+        let last = append().await;
+        assert_each_once(&positions_until(&context, last).await, last);
+    }
 }
 
 /// A nats-server that can be ended and started again on the same port and folder.
@@ -209,6 +305,12 @@ impl Server {
     fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// As if the disk had been replaced.
+    fn lose_everything(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.folder.path().join("jetstream")).unwrap();
     }
 
     fn restart(&mut self) {
@@ -284,6 +386,103 @@ async fn a_stream_that_was_deleted_begins_where_the_slowest_projection_stands() 
     fill(&stage.pool, 5).await;
     let relay = Running::start(&stage, &nats).await;
     assert!(positions_until(&context, 125).await.into_iter().eq(43..=125));
+    relay.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jetstream_may_lose_everything_while_it_is_in_use() {
+    let stage = Stage::new().await;
+    sqlx::raw_sql(
+        "create schema read; create table read.checkpoints (projection text, position bigint); \
+         insert into read.checkpoints values ('fast', 0), ('slow', 0)",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    let mut server = Server::start();
+    let url = server.url().await;
+    let relay = Running::start(&stage, &url).await;
+    let context = context(&url).await;
+    fill(&stage.pool, 2_000).await;
+    positions_until(&context, 2_000).await;
+    let mut last = 2_000;
+    for _ in 0..3 {
+        let slowest = last - 500;
+        sqlx::query("update read.checkpoints set position = case projection when 'slow' then $1 else $2 end")
+            .bind(slowest)
+            .bind(last)
+            .execute(&stage.pool)
+            .await
+            .unwrap();
+        // Some of it is on its way when the server is killed.
+        fill(&stage.pool, 1_000).await;
+        server.lose_everything();
+        fill(&stage.pool, 1_000).await;
+        server.restart();
+        last += 2_000;
+        assert!(positions_until(&context, last).await.into_iter().eq(slowest + 1..=last));
+    }
+    relay.stop().await;
+}
+
+/// Its backends say nothing more, and nobody closes their connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_may_vanish_without_a_word() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    let relay = Running::start(&stage, &nats).await;
+    fill(&stage.pool, 100).await;
+    let context = context(&nats).await;
+    positions_until(&context, 100).await;
+    let mut connection = stage.pool.acquire().await.unwrap();
+    // Idle ones: one that is stopped within a statement may hold a lock for ever.
+    let backends: Vec<i32> = sqlx::query_scalar(
+        "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
+         and backend_type = 'client backend' and state = 'idle'",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    assert!(backends.len() >= 2);
+    for backend in &backends {
+        signal_process(*backend, "STOP");
+    }
+    let last = {
+        let other = PgPool::connect(&stage.url).await.unwrap();
+        fill(&other, 100).await;
+        positions_until(&context, 200).await
+    };
+    for backend in &backends {
+        signal_process(*backend, "CONT");
+    }
+    assert_each_once(&last, 200);
+    relay.stop().await;
+}
+
+/// Damage and what a later build may write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_stops_what_comes_after_it() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    let large = format!(r#"{{"Said":{{"text":"{}"}}}}"#, "x".repeat(1_200_000));
+    for (event_type, payload) in [
+        ("not a subject", "{}"),
+        ("", "{}"),
+        ("weir.>", "null"),
+        ("two\r\nlines", "\"Unit\""),
+        (".", "[ 1 ]"),
+        ("member.said", &large),
+        ("channel.created", r#"{"Created":{}}"#),
+    ] {
+        fill_with(&stage.pool, 1, event_type, payload).await;
+    }
+    let relay = Running::start(&stage, &nats).await;
+    let context = context(&nats).await;
+    assert_each_once(&positions_until(&context, 7).await, 7);
+    let stream = context.get_stream(STREAM).await.unwrap();
+    let first = stream.get_raw_message(1).await.unwrap();
+    assert_eq!(first.subject.as_str(), "weir.events.unnamed");
+    let body: serde_json::Value = serde_json::from_slice(&first.payload).unwrap();
+    assert_eq!(body["event_type"], "not a subject");
+    assert!(stream.get_raw_message(6).await.unwrap().payload.is_empty());
     relay.stop().await;
 }
 
