@@ -1,4 +1,5 @@
-//! What has to be tidied now and then: sessions that ran out, secrets and keys that nothing refers to.
+//! What has to be tidied now and then: sessions that ran out, secrets and keys that nothing refers to,
+//! requests whose keys are no longer kept.
 
 use std::{error::Error, time::Duration};
 
@@ -31,6 +32,13 @@ async fn tidy(commands: &Commands) {
         Ok(0) => {}
         Ok(ended) => tracing::info!(ended, "sessions that ran out were ended"),
         Err(error) => tracing::warn!(error = &error as &dyn Error, "sessions that ran out could not be ended"),
+    }
+    match commands.forget_expired_requests().await {
+        Ok(0) => {}
+        Ok(forgotten) => tracing::debug!(forgotten, "requests that were long ago can be made again"),
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn Error, "requests that were long ago could not be forgotten");
+        }
     }
     match commands::sweep(commands).await {
         Ok(swept) if swept == Swept::default() => {}
