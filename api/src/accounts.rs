@@ -266,7 +266,10 @@ fn not_registered(error: AccountsError) -> ApiError {
 }
 
 fn session_failed(error: CommandError<SessionRefusal>) -> ApiError {
-    ApiError::command(error, ApiError::internal)
+    ApiError::command(error, |refusal| match refusal {
+        SessionRefusal::NoAccount => ApiError::unauthenticated("The account no longer exists."),
+        refusal => ApiError::internal(refusal),
+    })
 }
 
 fn session_ended(detail: &'static str) -> ApiError {

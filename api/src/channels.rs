@@ -333,6 +333,7 @@ fn refused(error: CommandError<ChannelRefusal>) -> ApiError {
             .detail("Another channel has this handle. Choose another."),
         ChannelRefusal::Unknown => ApiError::not_found("There is no such channel."),
         ChannelRefusal::NotOwner => not_owner(),
+        ChannelRefusal::NoAccount => ApiError::unauthenticated("The account no longer exists."),
         ChannelRefusal::VersionStale { current } => {
             ApiError::new(StatusCode::PRECONDITION_FAILED, "version_stale", "The channel was changed in between")
                 .detail(format!("The channel is at version {current}. Look at how it is now and edit that."))

@@ -1,5 +1,6 @@
 //! Accounts: registering, and checking who signs in.
 
+mod erasure;
 mod passwords;
 pub mod sessions;
 
@@ -13,6 +14,7 @@ use thiserror::Error;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub use self::erasure::{Erase, by_username, erase, exports_of, finish as finish_erasure, is_erased, verify_password};
 pub(crate) use self::passwords::Passwords;
 use crate::{
     CommandError, Commands, LoadError, Metadata, setup,
@@ -129,8 +131,7 @@ pub async fn verify(
         Some(account_id) => hash_of(commands, account_id).await?,
         None => None,
     };
-    // Longer than any password that was ever accepted; not worth hashing megabytes.
-    let password = if password.len() <= 4 * 128 { password } else { "" };
+    let password = checkable(password);
     let is_right = commands.passwords().verify(Zeroizing::new(password.to_owned()), hash).await?;
     account_id.filter(|_| is_right).ok_or(CommandError::Refused(CredentialsWrong))
 }
@@ -142,6 +143,11 @@ pub async fn verify(
 pub async fn is_administrator(commands: &Commands, account_id: AccountId) -> Result<bool, LoadError> {
     let account = commands.load::<Account>(&account_id.to_string()).await?;
     Ok(account.is_some_and(|(account, _)| account.is_administrator()))
+}
+
+/// Nothing, for what is longer than any password that was ever accepted: it is not worth hashing megabytes.
+fn checkable(password: &str) -> &str {
+    if password.len() <= 4 * 128 { password } else { "" }
 }
 
 /// The digest by which a username is unique: keyed, since it outlives the erasure of the name itself.

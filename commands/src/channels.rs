@@ -6,7 +6,7 @@ use std::fmt;
 
 use domain::{
     Claimed, Invalid,
-    channels::{Channel, ChannelCommand, ChannelRefusal, Description, Handle, Title},
+    channels::{Channel, ChannelClosedReason, ChannelCommand, ChannelRefusal, Description, Handle, Title},
     ids::{AccountId, ChannelId, SecretId},
 };
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    CommandError, Commands, Metadata, random_text,
+    CommandError, Commands, Metadata, accounts, random_text,
     vault::{self, Kind, VaultError},
 };
 
@@ -113,6 +113,10 @@ pub async fn create(commands: &Commands, create: CreateChannel) -> Result<Create
                 ));
             }
         };
+    // One that is erased in this moment may still get a channel, which the process that follows the erasure closes.
+    if accounts::is_erased(commands, owner_id).await.map_err(CommandError::from)? {
+        return Err(CommandError::Refused(ChannelRefusal::NoAccount).into());
+    }
     let channel_id = ChannelId::from(Uuid::now_v7());
     let (stream_key, _) = keep_new_key(commands, channel_id).await.map_err(CommandError::from)?;
     let command = ChannelCommand::Create { channel_id, owner_id, handle, title, description, stream_key };
@@ -152,6 +156,51 @@ pub async fn change_details(commands: &Commands, change: ChangeDetails) -> Resul
     let command = ChannelCommand::ChangeDetails { by, expected_version, title, description };
     let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
     Ok(committed.position)
+}
+
+/// Closes a channel for good; the same again is fine. Its stream key is gone with it, its handle stays taken. `by` is
+/// `None` when Weir itself does it. Answers a position at which the log shows it.
+///
+/// # Errors
+/// [`CommandError::Refused`] to anybody but the owner, and when there is no such channel.
+pub async fn close(
+    commands: &Commands,
+    channel_id: ChannelId,
+    by: Option<AccountId>,
+    reason: ChannelClosedReason,
+    metadata: Metadata,
+) -> Result<i64, CommandError<ChannelRefusal>> {
+    let command = ChannelCommand::Close { by, reason };
+    let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
+    if let Err(error) = finish_closing(commands, channel_id).await {
+        // It opens nothing any more, and the process that follows the event takes it.
+        tracing::debug!(error = &error as &dyn std::error::Error, "a closed channel's stream key stays for now");
+    }
+    Ok(committed.position)
+}
+
+/// Destroys the secrets of a channel that was closed.
+///
+/// # Errors
+/// When the log does not answer; to be called again then.
+pub async fn finish_closing(commands: &Commands, channel_id: ChannelId) -> Result<(), sqlx::Error> {
+    vault::destroy_all(commands.pool(), &channel_id.to_string()).await
+}
+
+/// The channels that an account has created, closed or not, in the order in which it did.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn of_owner(commands: &Commands, owner_id: AccountId) -> Result<Vec<ChannelId>, sqlx::Error> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "select aggregate_id from log.events where event_type = 'channel.created' and aggregate_type = $2 \
+         and substring(payload::text from '\"owner_id\": *\"([0-9a-f-]{36})\"') = $1 order by position",
+    )
+    .bind(owner_id.to_string())
+    .bind(<Channel as domain::Aggregate>::TYPE)
+    .fetch_all(commands.pool())
+    .await?;
+    ids.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// The channel's stream key, for its owner.

@@ -56,6 +56,16 @@ pub async fn replace_token(commands: &Commands) -> Result<Option<Zeroizing<Strin
     Ok(Some(token))
 }
 
+/// Makes the token of this digest worth nothing; what was used stays used.
+pub(crate) async fn forget_token(commands: &Commands, digest: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from log.settings where name = $1 and value = $2")
+        .bind(DIGEST)
+        .bind(digest)
+        .execute(commands.pool())
+        .await?;
+    Ok(())
+}
+
 /// Whether nobody administers the install yet.
 ///
 /// # Errors

@@ -289,6 +289,9 @@ pub enum ChannelRefusal {
     /// Only its owner may.
     #[error("only the channel's owner may do this")]
     NotOwner,
+    /// Who would own it was erased.
+    #[error("the account no longer exists")]
+    NoAccount,
     /// Someone changed the channel in between.
     #[error("the channel was changed in the meantime: it is at version {current}")]
     VersionStale {

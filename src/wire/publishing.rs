@@ -27,7 +27,7 @@ impl WriteSide {
     async fn start(&self, stream: StartedStream) -> Result<(), PublishError> {
         let channel = self.commands.load::<Channel>(&stream.channel_id.to_string()).await;
         let channel = channel.map_err(|error| refusal("a channel", error.into(), |never: Never| match never {}))?;
-        // A channel is not deleted, so one whose key was just accepted has a title.
+        // A channel that was closed since its key was accepted has no title.
         let title = channel.and_then(|(channel, _)| channel.title().map(|title| title.as_str().to_owned()));
         let start = StartStream {
             stream_id: stream.stream_id,

@@ -43,7 +43,7 @@ pub struct SessionEnded;
 /// Opens a session for an account whose credentials were checked.
 ///
 /// # Errors
-/// [`CommandError`]; never refused.
+/// [`CommandError`]; refused only as `SessionRefusal::NoAccount`, when the account was erased meanwhile.
 pub async fn open(
     commands: &Commands,
     account_id: AccountId,
@@ -66,6 +66,11 @@ pub async fn open(
     .await?;
     let command = SessionCommand::Open { session_id, account_id, user_agent, address };
     commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(Actor::Account(account_id))).await?;
+    // Whoever erases looks for sessions after the event that is looked for here, so one of the two finds the other.
+    if super::is_erased(commands, account_id).await? {
+        finish(commands, session_id, SessionEndReason::AccountErased, Actor::System).await?;
+        return Err(CommandError::Refused(SessionRefusal::NoAccount));
+    }
     let refresh_token = Token { session_id, generation: 0 }.sign(commands, &salt);
     Ok(OpenedSession { session_id, account_id, refresh_token, expires_at })
 }
@@ -165,6 +170,36 @@ pub async fn end_expired(commands: &Commands) -> Result<u64, CommandError<Sessio
             let reason = reason.as_deref().map_or(SessionEndReason::Expired, reason_from);
             finish(commands, session_id.into(), reason, Actor::System).await?;
             total += 1;
+        }
+    }
+}
+
+/// Ends all sessions of an account.
+///
+/// # Errors
+/// [`CommandError`] of the first that could not be ended; those before it are.
+pub(crate) async fn end_all(
+    commands: &Commands,
+    account_id: AccountId,
+    reason: SessionEndReason,
+) -> Result<(), CommandError<SessionRefusal>> {
+    loop {
+        let open: Vec<Uuid> = sqlx::query_scalar("select session_id from log.sessions where account_id = $1 limit $2")
+            .bind(account_id.uuid())
+            .bind(SWEEP_LEN)
+            .fetch_all(commands.pool())
+            .await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        // All at once: what follows is an event for each.
+        sqlx::query("update log.sessions set end_reason = $2 where account_id = $1 and end_reason is null")
+            .bind(account_id.uuid())
+            .bind(reason_text(reason))
+            .execute(commands.pool())
+            .await?;
+        for session_id in open {
+            finish(commands, session_id.into(), reason, Actor::System).await?;
         }
     }
 }

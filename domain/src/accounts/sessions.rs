@@ -104,6 +104,9 @@ pub enum SessionRefusal {
     /// It is over.
     #[error("the session has already ended")]
     AlreadyEnded,
+    /// Its account was erased.
+    #[error("the account no longer exists")]
+    NoAccount,
 }
 
 /// A session as far as its rules need it.
