@@ -241,6 +241,7 @@ impl Node {
                     access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
                     public_url,
                     public_rtmp_url,
+                    storage,
                     feed: FeedOptions::default(),
                     stopping: stopping.clone(),
                 }));

@@ -143,6 +143,22 @@ impl ApiError {
         error
     }
 
+    /// This refusal of a parameter, of a field of the same name in a body.
+    pub(crate) fn of_body(self) -> Self {
+        let problem = &self.0.problem;
+        if problem.status != 400 || problem.errors.is_empty() {
+            return self;
+        }
+        let mut error = Self::no_field_wrong();
+        error.0.problem.errors = self.0.problem.errors;
+        for field in &mut error.0.problem.errors {
+            if let Some(name) = field.pointer.strip_prefix('?') {
+                field.pointer = format!("/{name}");
+            }
+        }
+        error
+    }
+
     /// 503: something that the server needs does not answer; nothing was done.
     pub(crate) fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::passing("unavailable", "Weir cannot do this at the moment")

@@ -26,14 +26,13 @@ use openapi::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use self::selection::Selection;
 pub use self::{catalogue::asyncapi, limits::FeedOptions};
 pub(crate) use self::{
     catalogue::{Catalogue, PAGE, get_page},
     follower::Follower,
     limits::Places,
     rights::FoundChannel,
-    selection::{parsed_time, position},
+    selection::{Parameters, Selection, parsed_time, position},
 };
 use crate::{
     authentication::Authenticated,

@@ -19,6 +19,7 @@ mod conditional;
 mod document;
 mod error;
 mod events;
+mod exports;
 mod extract;
 mod frame;
 mod idempotency;
@@ -97,6 +98,7 @@ fn routes() -> OpenApiRouter<Arc<Server>> {
         .merge(streams::routes())
         .merge(ingest::routes())
         .merge(events::routes())
+        .merge(exports::routes())
         .merge(operation::routes())
         .routes(routes!(document::get_document))
 }

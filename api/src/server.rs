@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use commands::Commands;
 use projections::ReadModels;
+use storage::Storage;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ pub struct Api {
     pub public_url: String,
     /// The address that encoders use, `rtmp://weir.example.org:1935` for example.
     pub public_rtmp_url: String,
+    /// Where the files of exports are.
+    pub storage: Storage,
     /// What readers of the event feed may take.
     pub feed: FeedOptions,
     /// When the process stops, long answers end.
@@ -56,6 +59,7 @@ pub(crate) struct Server {
     pub(crate) tokens: AccessTokens,
     pub(crate) addresses: Addresses,
     pub(crate) web_app: WebApp,
+    pub(crate) storage: Storage,
     /// The OpenAPI document, as it is sent.
     pub(crate) document: Bytes,
     pub(crate) catalogue: Catalogue,
@@ -80,6 +84,7 @@ impl Server {
             reading_past: Semaphore::new(READING_PAST),
             stopping: api.stopping,
             feed,
+            storage: api.storage,
             commands: api.commands,
             read: api.read,
             live: api.live,

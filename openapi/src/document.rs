@@ -68,6 +68,7 @@ pub fn frame() -> OpenApi {
             tag("streams", "Broadcasts of channels, running and past."),
             tag("ingest", "What the server sees of an encoder."),
             tag("events", "The log of everything that happened, for administrators."),
+            tag("exports", "Parts of the log as files, made in the background."),
             tag("operation", "Whether the server lives and can serve; this document."),
         ]))
         .components(Some(

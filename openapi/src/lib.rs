@@ -9,6 +9,7 @@ pub mod asyncapi;
 pub mod channels;
 pub mod document;
 pub mod events;
+pub mod exports;
 pub mod ingest;
 pub mod operation;
 mod page;

@@ -25,13 +25,13 @@ pub(crate) struct Selection {
 /// The parameters that all ways of reading share, as they came.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Parameters<'a> {
-    after: Option<&'a str>,
-    types: Option<&'a str>,
-    subject: Option<&'a str>,
-    channel: Option<&'a str>,
-    from: Option<&'a str>,
-    to: Option<&'a str>,
-    actors: ActorNames,
+    pub(crate) after: Option<&'a str>,
+    pub(crate) types: Option<&'a str>,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) channel: Option<&'a str>,
+    pub(crate) from: Option<&'a str>,
+    pub(crate) to: Option<&'a str>,
+    pub(crate) actors: ActorNames,
 }
 
 impl<'a> From<&'a EventsQuery> for Parameters<'a> {

@@ -26,6 +26,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
+use storage::Storage;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -60,7 +61,9 @@ pub(crate) struct Site {
     pub(crate) commands: Commands,
     pub(crate) read: ReadModels,
     pub(crate) media: Arc<Media>,
+    pub(crate) storage: Storage,
     pub(crate) http: reqwest::Client,
+    _objects: tempfile::TempDir,
     projections: Projections,
     projecting: CancellationToken,
     stop: CancellationToken,
@@ -94,6 +97,8 @@ impl Site {
         let projections = Projections::start(pool.clone(), None, commands.keyring(), projecting.clone());
         let read = projections.read_models();
         let media = Arc::new(Media::default());
+        let objects = tempfile::tempdir_in(embedded::testing::temporary_folder()).unwrap();
+        let storage = Storage::open_disk(objects.path()).await.unwrap();
         let api = Api {
             commands: commands.clone(),
             read: read.clone(),
@@ -103,6 +108,7 @@ impl Site {
             access_token_key: AccessTokenKey::from_seed([3; 32]),
             public_url: options.public_url.to_owned(),
             public_rtmp_url: "rtmp://weir.test:1935".to_owned(),
+            storage: storage.clone(),
             feed: options.feed,
             stopping: stop.clone(),
         };
@@ -115,7 +121,7 @@ impl Site {
         let serve = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
         tokio::spawn(serve.with_graceful_shutdown(stop.clone().cancelled_owned()).into_future());
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { url, pool, commands, read, media, http, projections, projecting, stop }
+        Self { url, pool, commands, read, media, storage, http, _objects: objects, projections, projecting, stop }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
