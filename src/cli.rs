@@ -1,9 +1,14 @@
 //! The command line: one file per subcommand that does more than print.
 
+mod projections;
 mod serve;
 mod up;
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -33,12 +38,16 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database of --database-url to this version
     Migrate,
+    /// Show the read models, and make them anew
+    Projections(projections::Projections),
     /// Make and print a set-up token, whose bearer may register as the administrator; the one before is worth nothing then
     SetupToken,
     /// Print the effective settings, secrets masked
     Config,
     /// Print the OpenAPI document
     Openapi,
+    /// Print the AsyncAPI document: what goes over NATS and over the event feed
+    Asyncapi,
     /// Push a test picture into a channel
     Demo {
         /// The server as the dashboard shows it
@@ -67,16 +76,20 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Up(up) => {
             telemetry::start(&config)?;
-            runtime()?.block_on(up.run(config))
+            until_ended(up.run(config))
         }
         Command::Serve(serve) => {
             telemetry::start(&config)?;
-            runtime()?.block_on(serve.run(config))
+            until_ended(serve.run(config))
         }
         Command::Migrate => {
             telemetry::start(&config)?;
             let url = config.database_url.as_ref().context("say which database with --database-url")?;
             runtime()?.block_on(crate::node::migrate(url.expose()))
+        }
+        Command::Projections(projections) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(projections.run(&config))
         }
         Command::SetupToken => {
             telemetry::start(&config)?;
@@ -84,6 +97,10 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
         }
         Command::Config => {
             print!("{}", toml::to_string(&config).context("the settings cannot be written as text")?);
+            Ok(())
+        }
+        Command::Asyncapi => {
+            print!("{}", api::asyncapi());
             Ok(())
         }
         Command::Openapi => {
@@ -123,11 +140,25 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot be started")
 }
 
+/// Runs what runs until it is stopped. What still occupies a thread then does not keep the process from ending.
+fn until_ended(running: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(running);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+/// Signals that come together are one: `timeout`, for one, signals a process and its group.
+const TOGETHER: Duration = Duration::from_millis(500);
+
 /// SIGTERM and Ctrl-C, heard from when this is made: one that comes while the process starts is not lost, and does not end
 /// it at once.
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    /// When the last one came.
+    told_at: Option<Instant>,
+    has_no_patience: bool,
 }
 
 impl StopSignals {
@@ -137,14 +168,54 @@ impl StopSignals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be watched")?,
             interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be watched")?,
+            told_at: None,
+            has_no_patience: false,
         })
+    }
+
+    /// Whether there was one.
+    fn is_told(&self) -> bool {
+        self.told_at.is_some()
+    }
+
+    /// Whether there was another while it stopped.
+    fn has_no_patience(&self) -> bool {
+        self.has_no_patience
     }
 
     /// Waits for the next one. Cancel safe.
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
+        let name = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        };
+        self.told_at = Some(Instant::now());
+        name
+    }
+
+    /// Waits until somebody who was heard before has lost patience. Cancel safe.
+    async fn again(&mut self) -> &'static str {
+        loop {
+            let before = self.told_at;
+            let name = self.next().await;
+            if before.is_some_and(|before| before.elapsed() > TOGETHER) {
+                return name;
+            }
+        }
+    }
+
+    /// Waits for `stopping`, but not for somebody who has lost patience.
+    ///
+    /// # Errors
+    /// When told to stop again.
+    async fn unless_again<T>(&mut self, stopping: impl Future<Output = T>) -> anyhow::Result<T> {
+        tokio::select! {
+            done = stopping => Ok(done),
+            signal = self.again() => {
+                self.has_no_patience = true;
+                tracing::warn!(signal, "told to stop again: ending at once, what is under way is cut");
+                anyhow::bail!("told to stop twice; it ended without waiting for what was under way")
+            }
         }
     }
 }

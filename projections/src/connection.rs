@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Connection, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a connection may take to come about.
@@ -37,6 +37,8 @@ impl Lasting {
     /// connection ([`is_held`]), after a few seconds: the session of a process that was killed takes a moment to end.
     pub(crate) fn locked(mut self, name: &str) -> Self {
         self.patience = CONNECT;
+        // What is made under a lock may well take long.
+        self.options = Arc::new((*self.options).clone().disable_statement_logging());
         // A statement that goes on for nobody would keep the lock: Postgres looks now and then whether we live, where it
         // can (14).
         self.prepare.push_str(&format!(

@@ -19,6 +19,7 @@ mod connection;
 mod error;
 pub mod exports;
 mod feed;
+mod listing;
 mod log;
 mod measures;
 mod page;
@@ -32,6 +33,7 @@ pub mod streams;
 mod worker;
 
 pub use error::{MigrateError, QueryError};
+pub use listing::{Listed, Standing, list, retry};
 pub use page::{Cursor, CursorInvalid, MAX_LIMIT, Page};
 pub use projection::{ALL, ApplyError, Projection};
 pub use projections::Projections;
