@@ -55,7 +55,7 @@ impl Serve {
             info!("nobody administers this install yet; `weir setup-token` makes a token for whoever shall");
         }
         let failed = super::until_stopped(&mut node, &mut signals).await;
-        node.shutdown().await;
+        signals.unless_again(node.shutdown()).await?;
         failed
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -24,6 +24,9 @@ use crate::{
     wire::Servers,
 };
 
+/// How long somebody without patience waits for the servers, so that they usually are gone before us.
+const HURRIED: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Also make a demo account and channel, and push a test picture into it
@@ -37,12 +40,21 @@ impl Up {
         // From here on a signal no longer ends the process on the spot, which would leave the children behind.
         let mut signals = StopSignals::watch()?;
         let lock = DataDirLock::acquire(&config.data_dir)?;
-        let children = Children::start(&config).await?;
+        let children = signals.unless_again(Children::start(&config)).await??;
         // Whatever goes wrong from here on, the children are stopped.
-        let outcome = self.run_with(&config, &children, &mut signals, began).await;
-        children.shutdown().await;
+        let outcome = if signals.is_told() {
+            info!("told to stop while starting");
+            Ok(())
+        } else {
+            self.run_with(&config, &children, &mut signals, began).await
+        };
+        let limit = if signals.has_no_patience() { HURRIED } else { Duration::MAX };
+        let stopped = signals.unless_again(tokio::time::timeout(limit, children.shutdown())).await;
+        if !matches!(stopped, Ok(Ok(()))) {
+            warn!("Postgres or NATS were told to stop and are not done; they end by themselves");
+        }
         drop(lock);
-        outcome
+        outcome.and(stopped.map(drop))
     }
 
     async fn run_with(
@@ -69,7 +81,7 @@ impl Up {
         };
         let outcome = self.run_node(config, &mut node, signals, began).await;
         info!("stopping: streams first, then requests, then the servers");
-        node.shutdown().await;
+        signals.unless_again(node.shutdown()).await?;
         outcome
     }
 
@@ -94,7 +106,7 @@ impl Up {
         let outcome = super::until_stopped(node, signals).await;
         cancel.cancel();
         if let Some(publishing) = publishing {
-            publishing.await.context("the demo encoder failed")?;
+            signals.unless_again(publishing).await?.context("the demo encoder failed")?;
         }
         outcome
     }

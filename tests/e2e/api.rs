@@ -1,6 +1,6 @@
 //! The REST API as a client meets it.
 
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 /// Someone who talks to a Weir; signed in or not.
@@ -53,16 +53,39 @@ impl Caller {
         path: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Value), reqwest::Error> {
-        let mut request = self.client.request(method, format!("{}/{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(&body);
         }
         let answer = request.send().await?;
-        let status = answer.status();
-        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+        let (status, may_retry) = (answer.status(), answer.headers().contains_key("retry-after"));
+        let body = answer.json().await.unwrap_or(Value::Null);
+        assert!(may_retry || status != StatusCode::SERVICE_UNAVAILABLE, "503 says when to try again: {body}");
+        Ok((status, body))
+    }
+
+    /// As this caller, for what the other functions do not do.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}/{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// The same, signed in as before, at another node.
+    pub fn at(&self, http: &str) -> Self {
+        Self { base: format!("{http}/api/v1"), ..self.clone() }
+    }
+
+    /// Gives a channel a title, if it still is at that version.
+    pub async fn edit(&self, handle: &str, title: &str, version: Option<i64>) -> (StatusCode, Value) {
+        let mut request = self.request(Method::PATCH, &format!("channels/{handle}")).json(&json!({ "title": title }));
+        if let Some(version) = version {
+            request = request.header("if-match", format!("\"{version}\""));
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status(), answer.json().await.unwrap())
     }
 
     pub async fn get(&self, path: &str) -> Value {

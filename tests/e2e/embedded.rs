@@ -49,6 +49,27 @@ async fn ctrl_c_ends_live_streams_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_ctrl_c_does_not_wait() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    // Stopping in order takes as long as Postgres takes, which now is for ever.
+    let stopped = folder.suspend("postgres");
+    weir.press_ctrl_c();
+    eventually("it stops", async || weir.log().contains("told to stop").then_some(())).await;
+    eventually("it is told again", async || {
+        weir.press_ctrl_c();
+        weir.log().contains("told to stop again: ending at once").then_some(())
+    })
+    .await;
+    let status = weir.wait();
+    assert!(!status.success(), "{status}");
+    assert!(weir.log().contains("told to stop twice"), "{}", weir.log());
+    // What could not be waited for was told all the same.
+    drop(stopped);
+    eventually("nothing is left running", async || folder.processes().is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_while_starting_leaves_nothing_behind() {
     let folder = DataDir::new();
     for name in ["nats-server", "postgres"] {
@@ -91,9 +112,7 @@ async fn the_database_has_room_for_the_connections_that_are_asked_for() {
     let folder = DataDir::new();
     let arguments = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--database-connections", "200"];
     let _weir = Weir::up_with(&folder, &arguments);
-    let socket = folder.path().join("data/postgres/run");
-    let url = format!("postgres://weir@localhost/weir?host={}", socket.display());
-    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(&folder.database_url()).await.unwrap();
     let room: String = sqlx::query_scalar("show max_connections").fetch_one(&mut connection).await.unwrap();
     assert!(room.parse::<u32>().unwrap() > 200, "{room}");
 }

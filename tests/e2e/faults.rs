@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// Someone who creates one channel after the other until told to stop, and keeps the handles that were acknowledged.
-struct Load {
+pub struct Load {
     acknowledged: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Load {
-    fn start(caller: Caller) -> Self {
+    pub fn start(caller: Caller) -> Self {
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&acknowledged);
         let task = tokio::spawn(async move {
@@ -45,7 +45,7 @@ impl Load {
     }
 
     /// Waits until so many more are acknowledged.
-    async fn goes_on(&self, more: usize) {
+    pub async fn goes_on(&self, more: usize) {
         let before = self.acknowledged.lock().unwrap().len();
         eventually("commands are acknowledged", async || {
             assert!(!self.task.is_finished(), "the load failed; why is above");
@@ -54,7 +54,7 @@ impl Load {
         .await;
     }
 
-    async fn stop(self) -> Vec<String> {
+    pub async fn stop(self) -> Vec<String> {
         self.task.abort();
         let ended = self.task.await;
         assert!(ended.is_err_and(|error| error.is_cancelled()), "the load failed; why is above");
@@ -63,7 +63,7 @@ impl Load {
 }
 
 /// Every acknowledged channel is in the log exactly once and readable.
-async fn check_channels(administrator: &Caller, acknowledged: &[String]) {
+pub async fn check_channels(administrator: &Caller, acknowledged: &[String]) {
     let events = administrator.events().await;
     check_events(&events);
     for handle in acknowledged {

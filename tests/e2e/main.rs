@@ -4,9 +4,13 @@
 
 mod api;
 mod browser;
+mod clocks;
 mod embedded;
 mod encoder;
 mod faults;
+mod jetstream;
+mod nodes;
+mod outages;
 mod playlist;
 mod roles;
 mod thread;

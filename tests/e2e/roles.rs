@@ -1,101 +1,29 @@
-//! `weir serve`: one process per role, on servers that exist, as `compose.yaml` runs it and finer.
-
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Child, Stdio},
-};
+//! One process per role, on servers that exist, as `compose.yaml` runs it and finer.
 
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
 
 use crate::{
     api::{Caller, check_events},
     encoder::Encoder,
+    nodes::{Node, Servers},
     thread::channel_when,
-    weir::{DataDir, command, eventually},
 };
-
-/// A process with some roles, in a folder of its own, with secrets that it shares with the others.
-struct Role {
-    child: Child,
-    log: PathBuf,
-    _folder: DataDir,
-}
-
-impl Role {
-    fn serve(roles: &str, servers: &Servers) -> Self {
-        let folder = DataDir::new();
-        let log = folder.path().join("log");
-        let child = command(&folder)
-            .args(["serve", "--role", roles, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--log-format", "json"])
-            .args(servers.arguments())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        Self { child, log, _folder: folder }
-    }
-
-    /// What its log says of where it serves, once it does.
-    async fn serves(&self, field: &str) -> String {
-        eventually(&format!("{field} is served"), async || {
-            let log = fs::read_to_string(&self.log).unwrap();
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let line = lines.into_iter().find(|line| line["message"] == "weir serves")?;
-            Some(line[field].as_str().unwrap_or_else(|| panic!("no {field}: {line}")).to_owned())
-        })
-        .await
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-        if std::thread::panicking() {
-            eprintln!("---- a role's log ----\n{}", fs::read_to_string(&self.log).unwrap_or_default());
-        }
-    }
-}
-
-struct Servers {
-    database: String,
-    nats: String,
-    secrets: DataDir,
-}
-
-impl Servers {
-    fn arguments(&self) -> [String; 6] {
-        let secrets = self.secrets.path().join("secrets.toml").to_str().unwrap().to_owned();
-        ["--database-url", &self.database, "--nats-url", &self.nats, "--secrets-file", &secrets].map(str::to_owned)
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_per_role_is_one_weir() {
-    let servers = Servers {
-        database: ::embedded::testing::database().await.url,
-        nats: ::embedded::testing::nats().await,
-        secrets: DataDir::new(),
-    };
-    let folder = DataDir::new();
-    let migrated = command(&folder).arg("migrate").args(servers.arguments()).output().unwrap();
+    let servers = Servers::new().await;
+    let migrated = servers.operate(&["migrate"]);
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
-    let api = Role::serve("api", &servers);
-    let ingest = Role::serve("ingest", &servers);
-    let workers = Role::serve("relay,projections,processes", &servers);
+    let api = Node::serve("api", &servers);
+    let ingest = Node::serve("ingest", &servers);
+    let workers = Node::serve("relay,projections,processes", &servers);
     let http = format!("http://{}", api.serves("http").await);
     let origin = format!("http://{}", ingest.serves("http").await);
     let rtmp = format!("rtmp://{}/live", ingest.serves("rtmp").await);
     workers.serves("roles").await;
 
-    let token = command(&folder).arg("setup-token").args(servers.arguments()).output().unwrap();
-    assert!(token.status.success(), "{}", String::from_utf8_lossy(&token.stderr));
-    let token = String::from_utf8(token.stdout).unwrap();
-    let keeper = Caller::register(&http, "keeper", Some(token.trim())).await;
-    let again = command(&folder).arg("setup-token").args(servers.arguments()).output().unwrap();
-    assert!(!again.status.success(), "there is an administrator");
+    let keeper = Caller::register(&http, "keeper", Some(&servers.setup_token())).await;
+    assert!(!servers.operate(&["setup-token"]).status.success(), "there is an administrator");
 
     let key = keeper.channel("river").await;
     let encoder = Encoder::publish(&rtmp, &key);
@@ -110,4 +38,37 @@ async fn a_process_per_role_is_one_weir() {
     encoder.refused();
     assert_eq!(keeper.get("channels/river/ingest").await["state"], "waiting");
     check_events(&keeper.events().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_edits_of_one_version_at_two_nodes_one_wins() {
+    const ROUNDS: i64 = 15;
+    let servers = Servers::new().await;
+    let nodes = [Node::serve("api,projections", &servers), Node::serve("api,relay", &servers)];
+    let here = format!("http://{}", nodes[0].serves("http").await);
+    let there = format!("http://{}", nodes[1].serves("http").await);
+    let keeper = Caller::register(&here, "keeper", Some(&servers.setup_token())).await;
+    let handles = ["brook", "river", "delta"];
+    for handle in handles {
+        keeper.channel(handle).await;
+    }
+    for version in 1..=ROUNDS {
+        let edits = handles.iter().flat_map(|handle| [(handle, &here), (handle, &there)]).map(|(handle, node)| {
+            let (keeper, title) = (keeper.at(node), format!("{version} from {node}"));
+            async move { (keeper.edit(handle, &title, Some(version)).await, title) }
+        });
+        let answers = futures::future::join_all(edits).await;
+        for (handle, pair) in handles.iter().zip(answers.chunks(2)) {
+            let won: Vec<_> = pair.iter().filter(|((status, _), _)| *status == StatusCode::OK).collect();
+            let refused: Vec<_> = pair.iter().filter(|((_, answer), _)| answer["code"] == "version_stale").collect();
+            assert_eq!((won.len(), refused.len()), (1, 1), "one wins, one is told why not: {pair:?}");
+            let ((_, channel), title) = won[0];
+            assert_eq!((&channel["title"], &channel["version"]), (&title.as_str().into(), &(version + 1).into()));
+            assert_eq!(keeper.at(&there).get(&format!("channels/{handle}")).await["title"], title.as_str());
+        }
+    }
+    let events = keeper.events().await;
+    check_events(&events);
+    let edited = events.iter().filter(|event| event["type"] == "channel.details_changed").count();
+    assert_eq!(edited as i64, ROUNDS * handles.len() as i64);
 }

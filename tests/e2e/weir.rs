@@ -64,12 +64,47 @@ impl DataDir {
         self.child_if_any(name).unwrap_or_else(|| panic!("no {name} runs: {:?}", self.processes()))
     }
 
+    /// Stops all processes of a child, of Postgres its sessions too, until what this gives is dropped.
+    pub fn suspend(&self, name: &str) -> Suspended {
+        let is_called = |line: &str| {
+            let program = line.split(' ').next().unwrap_or_default().trim_end_matches(':');
+            Path::new(program).ends_with(name)
+        };
+        // The one that makes the others first.
+        let first = Pid::from_raw(self.child(name)).unwrap();
+        kill_process(first, Signal::STOP).unwrap();
+        let others = self.processes().into_iter().filter(|(_, line)| is_called(line));
+        let all =
+            others.filter_map(|(pid, _)| Pid::from_raw(pid)).filter(|pid| kill_process(*pid, Signal::STOP).is_ok());
+        Suspended(all.collect())
+    }
+
+    /// Where its own Postgres is.
+    pub fn database_url(&self) -> String {
+        format!("postgres://weir@localhost/weir?host={}", self.path().join("data/postgres/run").display())
+    }
+
     pub fn child_if_any(&self, name: &str) -> Option<i32> {
         let is_called = |line: &str| Path::new(line.split(' ').next().unwrap_or_default()).ends_with(name);
         let found: Vec<i32> =
             self.processes().into_iter().filter(|(_, line)| is_called(line)).map(|(pid, _)| pid).collect();
+        // A child of it that was made just now still has its name.
+        let is_child = |pid: &i32| parent(*pid).is_some_and(|parent| found.contains(&parent));
+        let found: Vec<i32> = found.iter().copied().filter(|pid| !is_child(pid)).collect();
         assert!(found.len() <= 1, "one {name} runs: {:?}", self.processes());
         found.first().copied()
+    }
+}
+
+/// Processes that are stopped, and go on when this is dropped.
+pub struct Suspended(Vec<Pid>);
+
+impl Drop for Suspended {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            // It may have been killed meanwhile.
+            let _ = kill_process(*process, Signal::CONT);
+        }
     }
 }
 
@@ -87,7 +122,7 @@ pub struct Weir {
 impl Weir {
     /// Starts `weir up` on `folder` and waits until it says that it is up.
     pub fn up(folder: &DataDir) -> Self {
-        Self::up_with(folder, &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0"])
+        Self::up_with(folder, &Self::ANYWHERE)
     }
 
     /// Starts again on the ports of before, as an operator's Weir would.
@@ -96,10 +131,18 @@ impl Weir {
         Self::up_with(folder, &["--http", before.http.trim_start_matches("http://"), "--rtmp", rtmp])
     }
 
+    /// Arguments for ports that the system chooses.
+    pub const ANYWHERE: [&str; 6] = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
+
     pub fn up_with(folder: &DataDir, arguments: &[&str]) -> Self {
+        Self::up_from(&mut command(folder), folder, arguments)
+    }
+
+    /// By a command that is set up already.
+    pub fn up_from(command: &mut Command, folder: &DataDir, arguments: &[&str]) -> Self {
         let log = folder.path().with_extension("log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let mut child = command(folder)
+        let mut child = command
             .arg("up")
             .args(arguments)
             .stdout(Stdio::piped())
@@ -147,8 +190,13 @@ impl Weir {
 
     /// Ctrl-C in its terminal: SIGINT to the whole foreground group.
     pub fn interrupt(&mut self) -> ExitStatus {
-        kill_process_group(self.pid(), Signal::INT).unwrap();
+        self.press_ctrl_c();
         self.wait()
+    }
+
+    /// Ctrl-C, without waiting for what comes of it.
+    pub fn press_ctrl_c(&self) {
+        kill_process_group(self.pid(), Signal::INT).unwrap();
     }
 
     /// kill -9: no chance to tidy up.
@@ -157,7 +205,7 @@ impl Weir {
         self.child.wait().unwrap();
     }
 
-    fn wait(&mut self) -> ExitStatus {
+    pub fn wait(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -170,6 +218,18 @@ impl Weir {
 
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The value of a metric, of the sample whose labels hold `label`.
+    pub async fn metric(&self, name: &str, label: &str) -> Option<f64> {
+        let log = self.log();
+        let line = log.lines().rev().find(|line| line.contains("metrics are served")).expect("metrics are served");
+        let (_, address) = line.split_once("address=").unwrap();
+        let address = address.split_whitespace().next().unwrap();
+        let text = reqwest::get(format!("http://{address}/metrics")).await.ok()?.text().await.ok()?;
+        let is_wanted = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let sample = text.lines().filter(is_wanted).find(|line| line.contains(label))?;
+        sample.rsplit(' ').next()?.parse().ok()
     }
 
     /// The set-up token that it printed.
@@ -207,6 +267,11 @@ pub fn command(folder: &DataDir) -> Command {
     }
     command.arg("--data-dir").arg(folder.path().join("data")).current_dir("/tmp");
     command
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok())
 }
 
 fn read_lines(stdout: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
