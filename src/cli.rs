@@ -1,5 +1,8 @@
 //! The command line: one file per subcommand that does more than print.
 
+mod accounts;
+mod keys;
+mod events;
 mod projections;
 mod serve;
 mod up;
@@ -38,8 +41,14 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database of --database-url to this version
     Migrate,
+    /// Forget a person
+    Accounts(accounts::Accounts),
+    /// Rotate the master key
+    Keys(keys::Keys),
     /// Show the read models, and make them anew
     Projections(projections::Projections),
+    /// Write the event log into files for analysts, and watch it grow
+    Events(events::Events),
     /// Make and print a set-up token, whose bearer may register as the administrator; the one before is worth nothing then
     SetupToken,
     /// Print the effective settings, secrets masked
@@ -87,9 +96,21 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             let url = config.database_url.as_ref().context("say which database with --database-url")?;
             runtime()?.block_on(crate::node::migrate(url.expose()))
         }
+        Command::Accounts(accounts) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(accounts.run(&config))
+        }
+        Command::Keys(keys) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(keys.run(&config))
+        }
         Command::Projections(projections) => {
             telemetry::start(&config)?;
             runtime()?.block_on(projections.run(&config))
+        }
+        Command::Events(events) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(events.run(&config))
         }
         Command::SetupToken => {
             telemetry::start(&config)?;
