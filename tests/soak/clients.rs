@@ -195,26 +195,52 @@ impl Client {
         }
     }
 
-    /// Gives a command, as often as it takes to learn what became of it, and books it. The answer when it was done.
+    /// Gives a command and books what became of it. With a key it is given again, by the same key, until that is known.
+    /// The answer when it was done.
     async fn give(&mut self, wish: Wish, method: Method, path: &str, body: Option<Value>) -> Option<Value> {
-        let expected_version = match wish {
-            Wish::EditChannel { expected_version, .. } => expected_version,
-            _ => None,
+        let (expected_version, key) = match wish {
+            Wish::EditChannel { expected_version, .. } => (expected_version, None),
+            Wish::CreateChannel { .. } | Wish::RotateKey { .. } => (None, Some(Uuid::now_v7())),
+            Wish::Register { .. } => (None, None),
         };
+        let began = Instant::now();
         let mut requests = Vec::new();
+        // Once an answer was lost, only the answer to a repeat says what became of it.
+        let mut lost: Option<String> = None;
         let (outcome, answer) = loop {
             let id = Uuid::now_v7();
             requests.push(id);
-            let request = Request { method: method.clone(), path, body: body.clone(), expected_version, key: None };
-            match self.send(request, id).await {
-                Answer::Done(answer) => break (Outcome::Acknowledged, Some(answer)),
-                Answer::Refused(why) | Answer::NotNow(why) => break (Outcome::Refused(why), None),
-                Answer::Unknown(why) => break (Outcome::Unknown(why), None),
-                Answer::SignInAgain => self.sign_in().await,
+            let request = Request { method: method.clone(), path, body: body.clone(), expected_version, key };
+            match (self.send(request, id).await, &lost) {
+                (Answer::Done(answer), _) => break (Outcome::Acknowledged, Some(answer)),
+                (Answer::SignInAgain, _) => self.sign_in().await,
+                (Answer::Refused(why) | Answer::NotNow(why), None) => break (Outcome::Refused(why), None),
+                (Answer::Refused(why), Some(_)) => {
+                    if why == "handle_taken" {
+                        self.stage.ledger.complain(format!("{wish:?} ({requests:?}): its repeat was told {why}"));
+                    }
+                    // Whether the first one is still under way somewhere, nobody knows.
+                    break (Outcome::Unknown(format!("a repeat was refused: {why}")), None);
+                }
+                (Answer::Unknown(why), _) if key.is_none() => break (Outcome::Unknown(why), None),
+                (Answer::Unknown(why) | Answer::NotNow(why), _) => lost = Some(why),
+            }
+            if began.elapsed() > PATIENCE {
+                let why = lost.clone().unwrap_or_default();
+                self.stage
+                    .ledger
+                    .complain(format!("{wish:?} ({requests:?}): not to be learnt what became of it: {why}"));
+                break (Outcome::Unknown(why), None);
+            }
+            if lost.is_some() {
+                sleep(Duration::from_millis(self.dice.between(20, 400))).await;
             }
         };
         if !matches!(outcome, Outcome::Acknowledged) {
             sleep(Duration::from_millis(self.dice.between(20, 200))).await;
+        }
+        if lost.is_some() {
+            self.stage.ledger.repeated();
         }
         self.stage.ledger.record(wish, requests, outcome);
         answer
@@ -267,6 +293,8 @@ impl Client {
                 }
                 if code == "outcome_unknown" { Answer::Unknown(code) } else { Answer::NotNow(code) }
             }
+            // The first one is still under way, or was when its node died.
+            StatusCode::CONFLICT if code == "idempotency_in_flight" => Answer::Unknown(code),
             status if status.is_client_error() => {
                 let is_known = ["conflict", "version_stale", "not_found", "handle_taken"].contains(&code.as_str());
                 if !is_known {

@@ -59,6 +59,7 @@ struct Book {
     records: Vec<Record>,
     complaints: Vec<String>,
     slowest: Duration,
+    repeated: usize,
 }
 
 impl Ledger {
@@ -81,6 +82,11 @@ impl Ledger {
         book.slowest = book.slowest.max(time);
     }
 
+    /// A command was given again, since its answer was lost.
+    pub fn repeated(&self) {
+        self.book().repeated += 1;
+    }
+
     pub fn slowest(&self) -> Duration {
         self.book().slowest
     }
@@ -100,8 +106,10 @@ impl Ledger {
 
     /// How many of each outcome there are, by reason.
     pub fn summary(&self) -> String {
+        let book = self.book();
         let mut counts = BTreeMap::<String, usize>::new();
-        for record in &self.book().records {
+        counts.insert("repeated until known".to_owned(), book.repeated);
+        for record in &book.records {
             let kind = match &record.outcome {
                 Outcome::Acknowledged => "acknowledged".to_owned(),
                 Outcome::Refused(why) => format!("refused ({why})"),

@@ -51,23 +51,51 @@ impl Drop for Subscriber {
     }
 }
 
+/// A comment comes every 15 seconds at the latest.
+const SILENT: Duration = Duration::from_secs(20);
+
 async fn follow(http: Vec<String>, account: Arc<Account>, mut dice: Dice, told: Arc<Mutex<Vec<Told>>>) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("it needs nothing");
+    let client = reqwest::Client::builder().connect_timeout(SILENT).read_timeout(SILENT).build();
+    let client = client.expect("an HTTP client needs nothing");
     loop {
-        let after = told.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |told| told.position);
-        let url = format!("{}/api/v1/events?after={after}&limit=100", dice.pick(&http));
-        let page = async {
-            let response = client.get(url).bearer_auth(account.token()).send().await?.error_for_status()?;
-            response.json::<Value>().await
-        };
-        let Ok(page) = page.await else {
-            sleep(Duration::from_millis(100)).await;
-            continue;
-        };
-        let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        told.lock().unwrap_or_else(PoisonError::into_inner).extend(items.iter().map(event));
-        if items.is_empty() {
-            sleep(Duration::from_millis(100)).await;
+        let node = dice.pick(&http);
+        let last = told.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |told| told.position);
+        let request = client
+            .get(format!("{node}/api/v1/events/subscribe"))
+            .bearer_auth(account.token())
+            .header("last-event-id", last.to_string());
+        // It ends when its node ends, and then another node goes on from there.
+        if let Ok(answer) = request.send().await
+            && answer.status().is_success()
+        {
+            listen(answer, &told).await;
+        }
+        sleep(Duration::from_millis(dice.between(20, 200))).await;
+    }
+}
+
+/// Takes what comes, until it ends (HTML Standard, section 9.2.6; lines end by a line feed here).
+async fn listen(mut answer: reqwest::Response, told: &Mutex<Vec<Told>>) {
+    let (mut unread, mut kind, mut data) = (Vec::new(), String::new(), String::new());
+    while let Ok(Some(chunk)) = answer.chunk().await {
+        unread.extend_from_slice(&chunk);
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line[..end]);
+            match line.split_once(": ") {
+                Some(("event", value)) => value.clone_into(&mut kind),
+                Some(("data", value)) => data.push_str(value),
+                // Only a whole event counts.
+                None if line.is_empty() => {
+                    if !data.is_empty() && kind != "caught_up" {
+                        let data: Value = serde_json::from_str(&data).unwrap_or_default();
+                        told.lock().unwrap_or_else(PoisonError::into_inner).push(event(&data));
+                    }
+                    data.clear();
+                    kind.clear();
+                }
+                _ => {}
+            }
         }
     }
 }
