@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use api::{AccessTokenKey, Api, FeedOptions, LiveStreams, Publishers, Readiness};
 use clap::ValueEnum;
-use commands::{Commands, CommandsOptions, MasterKeys};
+use commands::{Commands, CommandsOptions};
 use domain::ids::NodeId;
 use futures::FutureExt;
 use ingest::{Ingest, IngestConfig};
@@ -110,8 +110,9 @@ pub async fn open_commands(config: &Config) -> anyhow::Result<Commands> {
 }
 
 async fn start_commands(pool: &PgPool, secrets: &Secrets) -> anyhow::Result<Commands> {
-    let keys = MasterKeys::new(secrets.master_key.0.into(), secrets.digest_key.0.into());
-    Commands::start(pool.clone(), keys, CommandsOptions::default()).await.context("the write side cannot be started")
+    Commands::start(pool.clone(), secrets.master_keys(), CommandsOptions::default())
+        .await
+        .context("the write side cannot be started")
 }
 
 /// What a process is started with.
@@ -172,14 +173,6 @@ impl Node {
         });
         let storage =
             Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened")?;
-        if roles.contains(&Role::Processes) {
-            let exports = ExportsOptions {
-                storage: storage.clone(),
-                public_url: public_url.clone(),
-                at_once: EXPORTS_AT_ONCE,
-            };
-            tasks.push(("processes", tokio::spawn(processes::run(commands.clone(), exports, background.clone()))));
-        }
 
         let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
             pool: pool.clone(),
@@ -203,8 +196,19 @@ impl Node {
             false => None,
         };
         if let (Some(ingest), false) = (&ingest, is_alone) {
-            let answering = wire::answer_remote(Arc::clone(ingest), nats.clone(), background.clone());
+            let answering = wire::answer_remote(Arc::clone(ingest), storage.clone(), nats.clone(), background.clone());
             tasks.push(("answers to other nodes", tokio::spawn(answering)));
+        }
+        if roles.contains(&Role::Processes) {
+            let exports =
+                ExportsOptions { storage: storage.clone(), public_url: public_url.clone(), at_once: EXPORTS_AT_ONCE };
+            let media = Arc::new(wire::ErasedMedia {
+                local: ingest.clone(),
+                storage: storage.clone(),
+                nats: (!is_alone).then(|| nats.clone()),
+            });
+            let running = processes::run(commands.clone(), exports, media, background.clone());
+            tasks.push(("processes", tokio::spawn(running)));
         }
 
         let mut node = Self {

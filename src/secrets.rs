@@ -1,13 +1,14 @@
 //! The keys that tokens and sealed data are made with: a file of mode 600, made on first run.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
+use commands::MasterKeys;
 use rand::{TryRngCore, rngs::OsRng};
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +22,16 @@ pub struct Key(pub [u8; 32]);
 pub struct Secrets {
     /// Wraps the keys of accounts and seals the vault.
     pub master_key: Key,
+    /// What did so before, the newest first, until nothing is sealed under them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_master_keys: Vec<Key>,
     /// Makes the digests by which personal names are unique.
     pub digest_key: Key,
     /// The Ed25519 seed that signs access tokens.
     pub access_token_key: Key,
+    /// Where they were read.
+    #[serde(skip)]
+    path: PathBuf,
 }
 
 impl Secrets {
@@ -36,14 +43,72 @@ impl Secrets {
         if let Some(found) = Self::load(path)? {
             return Ok(found);
         }
-        let made = Self { master_key: Key::random()?, digest_key: Key::random()?, access_token_key: Key::random()? };
-        let text = toml::to_string(&made).context("the secrets cannot be written as text")?;
-        let text = format!("# The keys of this Weir. Keep a copy apart from the database; show it to nobody.\n{text}");
-        if write_new(path, &text)? {
+        let made = Self {
+            master_key: Key::random()?,
+            former_master_keys: Vec::new(),
+            digest_key: Key::random()?,
+            access_token_key: Key::random()?,
+            path: path.to_owned(),
+        };
+        if write_new(path, &made.text()?)? {
             return Ok(made);
         }
         // Another node of the same start made it first.
         Self::load(path)?.with_context(|| format!("the secrets file {} vanished", path.display()))
+    }
+
+    /// Reads the file that must be there.
+    ///
+    /// # Errors
+    /// When there is none, it is open to others, or damaged.
+    pub fn load_existing(path: &Path) -> anyhow::Result<Self> {
+        Self::load(path)?
+            .with_context(|| format!("there is no secrets file {}; name it with --secrets-file", path.display()))
+    }
+
+    /// For the write side. It reads the file again when it meets a key that is not known yet.
+    pub fn master_keys(&self) -> MasterKeys {
+        let path = self.path.clone();
+        MasterKeys::new(self.master_key.0.into(), self.digest_key.0.into())
+            .with_former(self.former_master_keys.iter().map(|key| key.0.into()))
+            .reread_by(move || {
+                let read = Self::load_existing(&path);
+                let read = read.inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "no key was learnt"));
+                let Self { master_key, former_master_keys, .. } = read.ok()?;
+                Some(std::iter::once(master_key).chain(former_master_keys).map(|key| key.0.into()).collect())
+            })
+    }
+
+    /// Puts a new master key beside the one that there is, in the file, too. When that was done before and the rotation not
+    /// ended, nothing is changed. Says whether there is a new one.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced; then it is as it was.
+    pub fn add_master_key(&mut self) -> anyhow::Result<bool> {
+        if !self.former_master_keys.is_empty() {
+            return Ok(false);
+        }
+        let mut with_new = self.clone();
+        with_new.former_master_keys.insert(0, std::mem::replace(&mut with_new.master_key, Key::random()?));
+        replace(&self.path, &with_new.text()?)?;
+        *self = with_new;
+        Ok(true)
+    }
+
+    /// Takes the former master keys out of the file, once nothing is sealed under them any more.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced; then it is as it was.
+    pub fn forget_former_master_keys(&mut self) -> anyhow::Result<()> {
+        let without = Self { former_master_keys: Vec::new(), ..self.clone() };
+        replace(&self.path, &without.text()?)?;
+        *self = without;
+        Ok(())
+    }
+
+    fn text(&self) -> anyhow::Result<String> {
+        let text = toml::to_string(self).context("the secrets cannot be written as text")?;
+        Ok(format!("# The keys of this Weir. Keep a copy apart from the database; show it to nobody.\n{text}"))
     }
 
     fn load(path: &Path) -> anyhow::Result<Option<Self>> {
@@ -57,9 +122,9 @@ impl Secrets {
             bail!("the secrets file {shown} is open to others; run: chmod 600 {shown}");
         }
         let text = fs::read_to_string(path).with_context(|| format!("the secrets file {shown} cannot be read"))?;
-        let secrets = toml::from_str(&text)
+        let secrets: Self = toml::from_str(&text)
             .map_err(|_| anyhow::anyhow!("the secrets file {shown} is damaged; put back a copy of it"))?;
-        Ok(Some(secrets))
+        Ok(Some(Self { path: path.to_owned(), ..secrets }))
     }
 }
 
@@ -88,6 +153,32 @@ pub fn write_new(path: &Path, text: &str) -> anyhow::Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error).with_context(failed),
     }
+}
+
+/// Replaces a file by one of mode 600 and the same owner, whole or not at all.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    let failed = || format!("{} cannot be replaced; it is as it was", path.display());
+    // The file itself, where a link stands in its place.
+    let path = fs::canonicalize(path).with_context(failed)?;
+    let unfinished = path.with_extension(format!("{:016x}.new", rand::random::<u64>()));
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(text.as_bytes())?;
+        let (old, new) = (fs::metadata(&path)?, file.metadata()?);
+        if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+            // Root rotates, and the service runs as somebody else.
+            std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        // Until then a power cut may bring the old one back.
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    let written = write();
+    if written.is_err() {
+        drop(fs::remove_file(&unfinished));
+    }
+    written.with_context(failed)
 }
 
 impl Key {
@@ -145,6 +236,36 @@ mod tests {
             let kept = Secrets::load_or_make(&path).unwrap().master_key.0;
             assert!(made.iter().all(|key| *key == kept), "round {round}");
         }
+    }
+
+    #[test]
+    fn a_new_master_key_stands_beside_the_old_one_until_that_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        let made = Secrets::load_or_make(&path).unwrap();
+        let mut secrets = Secrets::load_existing(&path).unwrap();
+        assert!(secrets.add_master_key().unwrap());
+        let mut both = Secrets::load_existing(&path).unwrap();
+        assert_ne!(both.master_key.0, made.master_key.0);
+        assert_eq!(both.former_master_keys.iter().map(|key| key.0).collect::<Vec<_>>(), [made.master_key.0]);
+        assert_eq!((both.digest_key.0, both.access_token_key.0), (made.digest_key.0, made.access_token_key.0));
+        assert!(!both.add_master_key().unwrap(), "an interrupted rotation goes on to the same key");
+        both.forget_former_master_keys().unwrap();
+        let new = Secrets::load_existing(&path).unwrap();
+        assert_eq!((new.master_key.0, new.former_master_keys.len()), (both.master_key.0, 0));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_link_to_the_file_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("kept.toml"), folder.path().join("secrets.toml"));
+        Secrets::load_or_make(&file).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(Secrets::load_existing(&link).unwrap().add_master_key().unwrap());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(Secrets::load_existing(&file).unwrap().former_master_keys.len(), 1);
     }
 
     #[test]

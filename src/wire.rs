@@ -4,6 +4,6 @@ mod media;
 mod publishing;
 mod readiness;
 
-pub use media::{LocalMedia, RemoteMedia, answer_remote};
+pub use media::{ErasedMedia, LocalMedia, RemoteMedia, answer_remote};
 pub use publishing::WriteSide;
 pub use readiness::{NodeReadiness, Servers};

@@ -75,6 +75,21 @@ impl Rotation {
         if is_ours { Ok(Self { connection }) } else { Err(RotateError::Busy) }
     }
 
+    /// Refuses keys that are not this database's.
+    ///
+    /// # Errors
+    /// [`RotateError::OtherKeys`]
+    pub async fn check(&mut self, keys: &MasterKeys) -> Result<(), RotateError> {
+        let begun_with: Option<String> = sqlx::query_scalar("select value from log.settings where name = $1")
+            .bind(FINGERPRINT)
+            .fetch_optional(&mut self.connection)
+            .await?;
+        match begun_with {
+            Some(fingerprint) if !keys.has_fingerprint(&fingerprint) => Err(RotateError::OtherKeys),
+            _ => Ok(()),
+        }
+    }
+
     /// Seals everything again under the newest of `keys`, which know the former one, too. `progress` is told after each
     /// batch. To be done again after an error or a crash; when all was done before, nothing happens.
     ///
@@ -85,8 +100,8 @@ impl Rotation {
         keys: &MasterKeys,
         mut progress: impl FnMut(Rotated),
     ) -> Result<Rotated, RotateError> {
+        self.check(keys).await?;
         let connection = &mut self.connection;
-        belongs(connection, keys).await?;
         let wrapping = keys.wrapping();
         let newest = wrapping.newest_id();
         // Waits for what is being sealed under the key of before.
@@ -128,18 +143,6 @@ impl Rotation {
             }
             // A Weir from before rotations has sealed something meanwhile.
         }
-    }
-}
-
-/// Refuses keys that are not this database's.
-async fn belongs(connection: &mut PgConnection, keys: &MasterKeys) -> Result<(), RotateError> {
-    let begun_with: Option<String> = sqlx::query_scalar("select value from log.settings where name = $1")
-        .bind(FINGERPRINT)
-        .fetch_optional(connection)
-        .await?;
-    match begun_with {
-        Some(fingerprint) if !keys.has_fingerprint(&fingerprint) => Err(RotateError::OtherKeys),
-        _ => Ok(()),
     }
 }
 

@@ -99,11 +99,8 @@ pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<Op
     .await?;
     let mut open = Vec::new();
     for (aggregate_id, event_type, event_version, payload) in rows {
-        let event = domain::decode(&event_type, &event_version, payload.0.get()).map_err(|error| LoadError::Unreadable {
-            aggregate_type: Stream::TYPE,
-            aggregate_id,
-            sequence: 1,
-            source: error.into(),
+        let event = domain::decode(&event_type, &event_version, payload.0.get()).map_err(|error| {
+            LoadError::Unreadable { aggregate_type: Stream::TYPE, aggregate_id, sequence: 1, source: error.into() }
         })?;
         if let StreamEvent::Started { stream_id, channel_id, node_id: of, started_at, .. } = event
             && of == node_id
@@ -112,4 +109,35 @@ pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<Op
         }
     }
     Ok(open)
+}
+
+/// Whether the log has a stream of the channel that has not ended.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn is_live(commands: &Commands, channel_id: ChannelId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from log.reservations where kind = $1 and name = $2)")
+        .bind(Claimed::LiveStream.as_str())
+        .bind(channel_id.to_string())
+        .fetch_one(commands.pool())
+        .await
+}
+
+/// All streams that a channel has ever had, in the order in which they started.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn of_channel(commands: &Commands, channel_id: ChannelId) -> Result<Vec<StreamId>, sqlx::Error> {
+    // By the index on the channels of aggregates.
+    let ids: Vec<String> = sqlx::query_scalar(
+        r#"select aggregate_id from log.events
+           where substring(payload::text from '^\{"[A-Za-z]+":\{[^{}]*"channel_id": *"([0-9a-f-]{36})"') = $1
+               and sequence = 1 and aggregate_type <> 'channel' and aggregate_type = $2
+           order by position"#,
+    )
+    .bind(channel_id.to_string())
+    .bind(Stream::TYPE)
+    .fetch_all(commands.pool())
+    .await?;
+    ids.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }

@@ -4,27 +4,32 @@
 //! nodes may run it at once, so it does its work under a `Leadership`, or in a way that bears being done twice. What acts
 //! on events is a [`Handler`] that [`Following::follow`] calls.
 
+pub mod erasure;
 pub mod exports;
 pub mod following;
 pub mod housekeeping;
 mod leadership;
 
+use std::sync::Arc;
+
 use commands::Commands;
 use tokio_util::sync::CancellationToken;
 
+pub use erasure::Media;
 pub use exports::ExportsOptions;
 pub use following::{Begin, Followed, Following, Handler, Process};
 
 /// Runs every process until `cancel` is cancelled; what is under way then is left, and done by the next. `exports` says
-/// where and how exports are written.
+/// where and how exports are written, `media` is how encoders are sent away.
 ///
 /// # Panics
 /// When a process does: it goes on for ever, and its bug must not be passed over in silence.
-pub async fn run(commands: Commands, exports: ExportsOptions, cancel: CancellationToken) {
+pub async fn run(commands: Commands, exports: ExportsOptions, media: Arc<dyn Media>, cancel: CancellationToken) {
     let following = Following::new(&commands);
     let all = async {
         tokio::join!(
             following.listen(),
+            erasure::run(&commands, &following, &media),
             exports::run(&commands, &following, &exports),
             housekeeping::run(commands.clone(), housekeeping::EVERY),
         );

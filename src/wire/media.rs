@@ -1,16 +1,27 @@
-//! What the API needs of the media plane: in the same process, or on whichever node has the channel's encoder.
+//! What the API and the processes need of the media plane: in the same process, or on whichever node has the channel's
+//! encoder.
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::Context;
 use api::{Advice, BoxFuture, IngestRefusal, IngestState, IngestStatus, LiveStreams, PortUnavailable, Publishers};
-use domain::{ids::ChannelId, streams::EndReason};
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::EndReason,
+};
 use futures::{FutureExt, StreamExt};
 use ingest::Ingest;
+use processes::{Media, following::BoxError};
+use storage::Storage;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 const STATUS_SUBJECT: &str = "weir.ingest.status";
 const CUT_SUBJECT: &str = "weir.ingest.cut";
+const CLOSED_SUBJECT: &str = "weir.ingest.closed";
+const PICTURES_SUBJECT: &str = "weir.ingest.delete_pictures";
+/// How many streams are named in one message.
+const STREAMS_AT_ONCE: usize = 1_000;
 /// How long other nodes have to say that an encoder is theirs; those that have none say nothing.
 const REMOTE_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -34,6 +45,56 @@ impl Publishers for LocalMedia {
 pub struct RemoteMedia {
     pub local: Option<Arc<Ingest>>,
     pub nats: async_nats::Client,
+}
+
+/// The media planes as erasure needs them.
+pub struct ErasedMedia {
+    pub local: Option<Arc<Ingest>>,
+    pub storage: Storage,
+    /// How other nodes are reached, where there may be some.
+    pub nats: Option<async_nats::Client>,
+}
+
+impl ErasedMedia {
+    async fn cut_everywhere(&self, channel_id: ChannelId) -> Result<(), BoxError> {
+        if let Some(ingest) = &self.local {
+            ingest.cut(channel_id, EndReason::ChannelClosed);
+        }
+        match &self.nats {
+            Some(nats) => say(nats, CLOSED_SUBJECT, channel_id.to_string()).await.map_err(BoxError::from),
+            None => Ok(()),
+        }
+    }
+
+    async fn delete_everywhere(&self, streams: Vec<StreamId>) -> Result<(), BoxError> {
+        for stream_id in &streams {
+            self.storage.delete(&ingest::thumbnails::key(*stream_id)?).await?;
+        }
+        let Some(nats) = &self.nats else { return Ok(()) };
+        for some in streams.chunks(STREAMS_AT_ONCE) {
+            say(nats, PICTURES_SUBJECT, serde_json::to_string(some)?).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Media for ErasedMedia {
+    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), BoxError>> {
+        self.cut_everywhere(channel_id).boxed()
+    }
+
+    fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
+        self.delete_everywhere(streams).boxed()
+    }
+}
+
+async fn say(nats: &async_nats::Client, subject: &'static str, payload: String) -> anyhow::Result<()> {
+    let said = async {
+        nats.publish(subject, payload.into()).await?;
+        nats.flush().await?;
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(REMOTE_PATIENCE, said).await.context("the other nodes cannot be told; is NATS away?")?
 }
 
 impl RemoteMedia {
@@ -64,11 +125,7 @@ impl RemoteMedia {
         if let Some(ingest) = &self.local {
             ingest.cut(channel_id, EndReason::KeyRotated);
         }
-        let told = async {
-            self.nats.publish(CUT_SUBJECT, channel_id.to_string().into()).await.map_err(|_| PortUnavailable)?;
-            self.nats.flush().await.map_err(|_| PortUnavailable)
-        };
-        tokio::time::timeout(REMOTE_PATIENCE, told).await.map_err(|_| PortUnavailable)?
+        say(&self.nats, CUT_SUBJECT, channel_id.to_string()).await.map_err(|_| PortUnavailable)
     }
 }
 
@@ -84,16 +141,19 @@ impl Publishers for RemoteMedia {
     }
 }
 
-/// Answers other nodes about the encoders of this one, and cuts those that they name, until `cancel`.
-pub async fn answer_remote(ingest: Arc<Ingest>, nats: async_nats::Client, cancel: CancellationToken) {
+/// Answers other nodes about the encoders of this one, cuts those that they name, and deletes the pictures of streams whose
+/// channel is closed, until `cancel`.
+pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_nats::Client, cancel: CancellationToken) {
     loop {
         let subscribed = async {
             Ok::<_, async_nats::SubscribeError>((
                 nats.subscribe(STATUS_SUBJECT).await?,
                 nats.subscribe(CUT_SUBJECT).await?,
+                nats.subscribe(CLOSED_SUBJECT).await?,
+                nats.subscribe(PICTURES_SUBJECT).await?,
             ))
         };
-        let (mut asked, mut cuts) = match subscribed.await {
+        let (mut asked, mut cuts, mut closed, mut pictures) = match subscribed.await {
             Ok(subscriptions) => subscriptions,
             Err(error) => {
                 debug!(%error, "other nodes cannot be listened to yet");
@@ -124,8 +184,28 @@ pub async fn answer_remote(ingest: Arc<Ingest>, nats: async_nats::Client, cancel
                         ingest.cut(channel_id, EndReason::KeyRotated);
                     }
                 }
+                message = closed.next() => {
+                    let Some(message) = message else { break };
+                    if let Some(channel_id) = channel_id(&message.payload) {
+                        ingest.cut(channel_id, EndReason::ChannelClosed);
+                    }
+                }
+                message = pictures.next() => {
+                    let Some(message) = message else { break };
+                    delete_pictures(&storage, &message.payload).await;
+                }
                 () = cancel.cancelled() => return,
             }
+        }
+    }
+}
+
+async fn delete_pictures(storage: &Storage, payload: &[u8]) {
+    let Ok(streams) = serde_json::from_slice::<Vec<StreamId>>(payload) else { return };
+    for stream_id in streams {
+        let Ok(key) = ingest::thumbnails::key(stream_id) else { continue };
+        if let Err(error) = storage.delete(&key).await {
+            tracing::warn!(%error, stream.id = %stream_id, "the picture of a closed channel's stream could not be deleted");
         }
     }
 }

@@ -1,0 +1,146 @@
+//! Erasure: whatever an erased person leaves behind goes.
+//!
+//! The write side forgets the person as soon as it has stored `account.erased`. What that leaves is done here, and so is what
+//! a crash has left undone: the account's channels are closed, the exports that it asked for are deleted, and of a channel
+//! that was closed the encoder is sent away and the pictures go.
+//!
+//! A channel or an export of an account may come into the log just after its erasure, by a request that was under way. So
+//! what is new is looked at, too: of the two events the later one finds the other.
+
+use std::{sync::Arc, time::Duration};
+
+use commands::{Actor, CommandError, Commands, Metadata, accounts, channels, exports, streams};
+use domain::{
+    DomainEvent,
+    accounts::AccountEvent,
+    channels::{ChannelClosedReason, ChannelEvent},
+    exports::{ExportDeletedReason, ExportEvent, ExportRefusal},
+    ids::{AccountId, ChannelId, ExportId, StreamId},
+};
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::following::{Begin, BoxError, Followed, Following, Handler, Process};
+
+const PROCESS: Process = Process {
+    name: "erasure",
+    types: &["account.erased", "channel.created", "channel.closed", "export.requested"],
+    begin: Begin::Start,
+};
+/// How long an encoder that was sent away has to be gone, and how often it is sent away.
+const PATIENCE: Duration = Duration::from_secs(2);
+const ATTEMPTS: usize = 3;
+const LOOKED_EVERY: Duration = Duration::from_millis(50);
+
+/// What erasure needs of the media planes of all nodes.
+pub trait Media: Send + Sync {
+    /// Sends the channel's encoder away, wherever it is connected, because the channel was closed. Nothing happens when none
+    /// is.
+    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), BoxError>>;
+
+    /// Deletes the pictures of streams, wherever they are.
+    fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>>;
+}
+
+/// Follows erasures and closed channels, for ever. Several nodes may. Cancel safe: what was under way is done again.
+pub async fn run(commands: &Commands, following: &Following, media: &Arc<dyn Media>) {
+    following.follow(PROCESS, &Erasure { commands, media: &**media }).await;
+}
+
+struct Erasure<'a> {
+    commands: &'a Commands,
+    media: &'a dyn Media,
+}
+
+impl Handler for Erasure<'_> {
+    async fn handle(&self, followed: &Followed) -> Result<(), BoxError> {
+        let metadata = || caused_by(followed);
+        match &followed.event {
+            DomainEvent::Account(AccountEvent::Erased { account_id, .. }) => {
+                self.account_erased(*account_id, metadata).await
+            }
+            DomainEvent::Channel(ChannelEvent::Created { channel_id, owner_id, .. }) => {
+                if accounts::is_erased(self.commands, *owner_id).await? {
+                    self.close(*channel_id, metadata()).await?;
+                }
+                Ok(())
+            }
+            DomainEvent::Channel(ChannelEvent::Closed { channel_id, .. }) => self.channel_closed(*channel_id).await,
+            DomainEvent::Export(ExportEvent::Requested { export_id, by: Some(by), .. }) => {
+                if accounts::is_erased(self.commands, *by).await? {
+                    self.delete(*export_id, metadata()).await?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Erasure<'_> {
+    async fn account_erased(&self, account_id: AccountId, metadata: impl Fn() -> Metadata) -> Result<(), BoxError> {
+        accounts::finish_erasure(self.commands, account_id).await?;
+        for channel_id in channels::of_owner(self.commands, account_id).await? {
+            self.close(channel_id, metadata()).await?;
+        }
+        for export_id in accounts::exports_of(self.commands, account_id).await? {
+            self.delete(export_id, metadata()).await?;
+        }
+        Ok(())
+    }
+
+    /// What follows is done when the event comes.
+    async fn close(&self, channel_id: ChannelId, metadata: Metadata) -> Result<(), BoxError> {
+        channels::close(self.commands, channel_id, None, ChannelClosedReason::OwnerErased, metadata).await?;
+        Ok(())
+    }
+
+    async fn delete(&self, export_id: ExportId, metadata: Metadata) -> Result<(), BoxError> {
+        match exports::delete(self.commands, export_id, ExportDeletedReason::AccountErased, metadata).await {
+            Ok(_) | Err(CommandError::Refused(ExportRefusal::Deleted)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn channel_closed(&self, channel_id: ChannelId) -> Result<(), BoxError> {
+        channels::finish_closing(self.commands, channel_id).await?;
+        self.send_away(channel_id).await?;
+        self.media.delete_pictures(streams::of_channel(self.commands, channel_id).await?).await
+    }
+
+    async fn send_away(&self, channel_id: ChannelId) -> Result<(), BoxError> {
+        for _ in 0..ATTEMPTS {
+            self.media.cut(channel_id).await?;
+            let deadline = Instant::now() + PATIENCE;
+            while streams::is_live(self.commands, channel_id).await? {
+                if Instant::now() >= deadline {
+                    break;
+                }
+                sleep(LOOKED_EVERY).await;
+            }
+            if !streams::is_live(self.commands, channel_id).await? {
+                return Ok(());
+            }
+        }
+        // A node that crashed ends its streams when it is back, and its encoder has nobody to talk to until then.
+        tracing::warn!(channel.id = %channel_id, "the stream of a closed channel does not end; its node seems to be down");
+        Ok(())
+    }
+}
+
+/// Of a command of Weir itself that this event leads to.
+fn caused_by(followed: &Followed) -> Metadata {
+    #[derive(Deserialize)]
+    struct Stored {
+        command_id: Uuid,
+        correlation_id: Uuid,
+    }
+    let mut metadata = Metadata::new(Actor::System);
+    if let Ok(stored) = serde_json::from_str::<Stored>(followed.stored.metadata.get()) {
+        metadata.correlation_id = stored.correlation_id;
+        metadata.causation_id = Some(stored.command_id);
+    }
+    metadata
+}
