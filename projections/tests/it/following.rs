@@ -1,5 +1,7 @@
 //! Where events come from: JetStream, the log, and what goes wrong between them.
 
+use std::{sync::Arc, time::Duration};
+
 use domain::DomainEvent;
 use projections::{ALL, Source};
 use sqlx::{
@@ -10,7 +12,7 @@ use sqlx::{
 use crate::{
     broker::{Broker, STREAM, connect},
     fallible::{Counting, Fault},
-    history::{BEGIN, details_changed, new, registered},
+    history::{BEGIN, Dice, details_changed, new, registered},
     stage::{PATIENCE, Stage, Workers, until},
     wire::{End, Wire},
 };
@@ -165,6 +167,52 @@ async fn a_stream_may_be_lost_and_begin_anew() {
     broker.publish(&stage, 0, last).await;
     assert!(workers.read.wait_for_some(counting, last, PATIENCE).await);
     assert_eq!(stage.count("select count(*) from read.counting_v1").await, last);
+    on(&workers, Source::Nats).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_may_be_deleted_and_made_again_under_a_load() {
+    let stage = Arc::new(Stage::new().await);
+    let broker = Broker::new().await;
+    let (_, counting) = Counting::new(&stage, Fault::Refused, false).await;
+    let workers = stage.start_some(counting, Some(broker.client().await));
+    on(&workers, Source::Nats).await;
+    let writer = {
+        let stage = stage.clone();
+        tokio::spawn(async move {
+            let mut head = 0;
+            for number in 0..400 {
+                let titled = |_| details_changed(new(), "title", BEGIN);
+                head = stage.append(&(0..1 + number % 5).map(titled).collect::<Vec<_>>()).await;
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            head
+        })
+    };
+    let mut dice = Dice(12);
+    let mut published = 0;
+    let mut round = 0;
+    while !writer.is_finished() {
+        round += 1;
+        let head = stage.count("select position from log.head").await;
+        broker.publish(&stage, published, head).await;
+        published = head;
+        if round % 3 == 0 {
+            broker.jetstream.delete_stream(STREAM).await.unwrap();
+            if dice.roll(2) == 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            broker.make_stream().await;
+            // A relay begins an empty stream where the slowest projection stands, or further back.
+            let slowest = stage.count("select min(position) from read.checkpoints").await;
+            published = (slowest - i64::try_from(dice.roll(50)).unwrap()).max(0);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let head = writer.await.unwrap();
+    assert!(workers.read.wait_for_some(counting, head, PATIENCE).await);
+    assert_eq!(stage.count("select count(*) from read.counting_v1").await, head);
+    broker.publish(&stage, published, head).await;
     on(&workers, Source::Nats).await;
 }
 

@@ -9,6 +9,7 @@ mod exports;
 mod fallible;
 mod following;
 mod history;
+mod listing;
 mod pages;
 mod rates;
 mod rebuild;
