@@ -3,7 +3,7 @@
 use domain::{
     DomainEvent,
     accounts::{AccountEvent, SessionEndReason, SessionEvent},
-    channels::{ChannelEvent, Description, Handle, Title},
+    channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title},
     ids::{AccountId, ChannelId, ExportId, NodeId, SecretId, SessionId, StreamId},
     streams::{AudioTrack, EncoderName, EndReason, StreamEvent, VideoTrack},
 };
@@ -49,6 +49,25 @@ pub(crate) fn registered_and_erased(account_id: AccountId) -> DomainEvent {
         is_administrator: false,
         setup_token_digest: None,
         registered_at: BEGIN,
+    })
+}
+
+pub(crate) fn erased(account_id: AccountId, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Account(AccountEvent::Erased {
+        account_id,
+        username_digest: "digest".to_owned(),
+        setup_token_digest: None,
+        by: Some(account_id),
+        erased_at: at,
+    })
+}
+
+pub(crate) fn closed(channel_id: ChannelId, handle: &str, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Channel(ChannelEvent::Closed {
+        channel_id,
+        handle: Handle::parse(handle).unwrap(),
+        reason: ChannelClosedReason::OwnerErased,
+        closed_at: at,
     })
 }
 
