@@ -14,7 +14,7 @@ use domain::{
     exports::{ExportFormat, ExportState},
     ids::ExportId,
 };
-use openapi::{Problem, exports::DownloadQuery};
+use openapi::{Problem, events::Event, exports::DownloadQuery};
 use projections::exports::ExportRow;
 use storage::{Key, StorageError};
 use time::{OffsetDateTime, macros::format_description};
@@ -41,12 +41,12 @@ const PIECE_BYTES: usize = 64 * 1024;
     ),
     responses(
         (status = 200, description = "The file.",
-            content((Vec<u8> = "application/vnd.apache.parquet"), (String = "text/csv"), (String = "application/x-ndjson")), headers(
+            content((Vec<u8> = "application/vnd.apache.parquet"), (String = "text/csv"), (Event = "application/x-ndjson")), headers(
             ("Content-Disposition" = String, description = "With a name for the file."),
             ("Content-Length" = i64, description = "How long it is, in bytes."),
             ("ETag" = String, description = "Of the file, which never changes."))),
         (status = 206, description = "A part of the file.",
-            content((Vec<u8> = "application/vnd.apache.parquet"), (String = "text/csv"), (String = "application/x-ndjson")), headers(
+            content((Vec<u8> = "application/vnd.apache.parquet"), (String = "text/csv"), (Event = "application/x-ndjson")), headers(
             ("Content-Range" = String, description = "Which part."))),
         (status = 403, description = "`download_refused`: the token is wrong, or its time is over.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: there is no such file, or no longer.", body = Problem, content_type = "application/problem+json"),
