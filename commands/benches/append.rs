@@ -84,7 +84,7 @@ async fn main() {
     for _ in 0..rounds {
         for (index, tasks) in tasks.iter().enumerate() {
             runs[index].push(append(&pool, &processes, *tasks, measured).await);
-            copies[index].push(peers.copy().await);
+            copies[index].push(peers.copy(&processes).await);
         }
         for (clients, rates) in [1, CLIENTS].into_iter().zip(&mut singles) {
             rates.push(peers.single(clients, measured));
@@ -98,6 +98,7 @@ async fn main() {
     for (index, tasks) in tasks.iter().enumerate() {
         let runs = &runs[index];
         let of = |peer: &[f64]| median(runs.iter().zip(peer).map(|(run, peer)| run.rate / peer));
+        let copied: Vec<_> = copies[index].iter().map(|(rate, _)| *rate).collect();
         let single = if *tasks == 1 { &singles[0] } else { &singles[1] };
         let millis = |at: usize| median(runs.iter().map(|run| run.latencies[at].as_secs_f64() * 1e3));
         let micros = |of: fn(&Measured) -> Duration| median(runs.iter().map(|run| of(run).as_secs_f64() * 1e6));
@@ -105,7 +106,7 @@ async fn main() {
             "{:<28} {:>9.0} {:>8.2} {:>9.2}  {:<18} {:.1} + {:.1} µs",
             format!("Commands::execute, {tasks} tasks"),
             median(runs.iter().map(|run| run.rate)),
-            of(&copies[index]),
+            of(&copied),
             of(single),
             format!("{:.2} / {:.2} ms", millis(0), millis(1)),
             micros(|run| run.ours),
@@ -113,7 +114,13 @@ async fn main() {
         );
     }
     for (index, tasks) in tasks.iter().enumerate() {
-        println!("{:<28} {:>9.0}", format!("COPY of the rows of {tasks}"), median(copies[index].iter().copied()));
+        println!(
+            "{:<28} {:>9.0} {:>37} server's {:.1} µs",
+            format!("COPY of the rows of {tasks}"),
+            median(copies[index].iter().map(|(rate, _)| *rate)),
+            "",
+            median(copies[index].iter().map(|(_, servers)| servers.as_secs_f64() * 1e6)),
+        );
     }
     for (clients, rates) in [1, CLIENTS].into_iter().zip(&singles) {
         println!("{:<28} {:>9.0}", format!("pgbench, {clients} clients"), median(rates.iter().copied()));

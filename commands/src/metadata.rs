@@ -1,7 +1,11 @@
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use domain::ids::{AccountId, NodeId};
-use uuid::Uuid;
+use rand::Rng;
+use uuid::{Builder, Uuid};
 
 use crate::Idempotency;
 
@@ -45,7 +49,7 @@ impl Metadata {
     /// A command of `actor` that belongs to nothing but itself.
     #[must_use]
     pub fn new(actor: Actor) -> Self {
-        let command_id = Uuid::now_v7();
+        let command_id = new_command_id();
         Self { actor, command_id, correlation_id: command_id, causation_id: None, idempotency: None }
     }
 
@@ -70,6 +74,13 @@ impl Metadata {
         json.push('}');
         json
     }
+}
+
+/// Like `Uuid::now_v7`, but with the randomness of this thread, which asks the system for it now and then only.
+fn new_command_id() -> Uuid {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since_epoch.as_millis()).expect("the year is below 500 million");
+    Builder::from_unix_timestamp_millis(millis, &rand::rng().random()).into_uuid()
 }
 
 #[cfg(test)]

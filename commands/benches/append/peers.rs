@@ -43,20 +43,22 @@ impl Peers {
         Self { pool: pool.clone(), pgbench, socket_folder: postgres.socket_folder().to_owned(), script }
     }
 
-    /// Rows a second by COPY of the whole log from memory, into an empty table with the same indexes.
-    pub(crate) async fn copy(&self) -> f64 {
+    /// Rows a second by COPY of the whole log from memory, into an empty table with the same indexes, and the server's
+    /// processor time for each.
+    pub(crate) async fn copy(&self, processes: &Processes) -> (f64, Duration) {
         sqlx::raw_sql("truncate log.copied").execute(&self.pool).await.unwrap();
         let select = "copy (select * from log.events order by position) to stdout";
         let chunks: Vec<_> = self.pool.copy_out_raw(select).await.unwrap().try_collect().await.unwrap();
         // In pieces of a size at which sending costs little.
         let pieces: Vec<_> = chunks.chunks(512).map(|chunks| chunks.concat()).collect();
-        let begin = Instant::now();
+        let (begin, begun) = (Instant::now(), processes.times());
         let mut copying = self.pool.copy_in_raw("copy log.copied from stdin").await.unwrap();
         for piece in pieces {
             copying.send(piece).await.unwrap();
         }
         let copied = copying.finish().await.unwrap();
-        copied as f64 / begin.elapsed().as_secs_f64()
+        let rate = copied as f64 / begin.elapsed().as_secs_f64();
+        (rate, (processes.times().servers - begun.servers) / copied as u32)
     }
 
     /// Rows a second when each is a transaction of its own.

@@ -1,4 +1,4 @@
-use std::{future, mem, sync::Arc, thread};
+use std::{mem, sync::Arc, thread, time::Duration};
 
 use domain::{Claim, Claimed};
 use quick_cache::sync::Cache;
@@ -7,7 +7,7 @@ use thiserror::Error;
 use tokio::{
     runtime,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,6 +23,9 @@ use crate::{Idempotency, counters::Counters};
 /// From so many commands under way on, a batch is half of them, so that the others are decided while it is stored. With
 /// fewer, the commits would cost more than that gains.
 const HALVED_FROM: usize = 64;
+
+/// How often what waits is encoded while the server works.
+const GATHERED_EVERY: Duration = Duration::from_millis(1);
 
 /// The events of one command, waiting to be stored.
 pub(crate) struct Append {
@@ -141,7 +144,6 @@ impl Appender {
                     spare = Some(self.answer(answered));
                 }
                 self.gather(&mut next).await;
-                future::pending().await
             };
             // First of all the batch goes to the server.
             let answers = tokio::select! {
@@ -172,12 +174,11 @@ impl Appender {
         }
     }
 
-    /// Takes what waits, as much as goes into a batch. Cancel safe.
+    /// Takes what waits now and then, for ever. Not as it comes: each command would wake this thread. Cancel safe.
     async fn gather(&mut self, batch: &mut Batch) {
-        while batch.len() < self.limit() {
-            if !self.wait(batch).await {
-                break;
-            }
+        loop {
+            self.fill(batch);
+            sleep(GATHERED_EVERY).await;
         }
     }
 

@@ -10,34 +10,13 @@ use domain::{
     sealed::Sealed,
     streams::{EndReason, Stream, StreamCommand, StreamRefusal, VideoTrack},
 };
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::stage::{Stage, account_id, bare_channel, create_command, metadata, retitle};
-
-/// Keeps every append waiting until it is dropped or committed.
-async fn hold_the_head(stage: &Stage) -> PgConnection {
-    let mut connection = PgConnection::connect(&stage.url).await.unwrap();
-    sqlx::raw_sql("begin; select from log.head for update").execute(&mut connection).await.unwrap();
-    connection
-}
-
-async fn wait_until_waiting(stage: &Stage) {
-    loop {
-        let waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'weir append' \
-             and wait_event_type = 'Lock'",
-        )
-        .fetch_one(&stage.pool)
-        .await
-        .unwrap();
-        if waiting > 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
+use crate::stage::{
+    Stage, account_id, bare_channel, create_command, hold_the_head, metadata, retitle, wait_until_waiting,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_guilty_fail() {
@@ -189,6 +168,98 @@ async fn more_than_the_queue_holds_is_refused() {
         waiting.await.unwrap();
     }
     commands.execute::<Channel>(&channel_id.to_string(), command, metadata()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_wait_for_their_turn_are_in_the_queue_too() {
+    let stage = Stage::new().await;
+    let commands = stage.commands_with(CommandsOptions { queue_len: 3, ..CommandsOptions::default() }).await;
+    let owner = account_id();
+    let id = bare_channel(&commands, owner, "my_channel").await.to_string();
+    let head = hold_the_head(&stage).await;
+    let waiting: Vec<_> = (0..3)
+        .map(|number| {
+            let (commands, id) = (commands.clone(), id.clone());
+            tokio::spawn(async move {
+                commands.execute::<Channel>(&id, retitle(owner, &format!("Title {number}")), metadata()).await
+            })
+        })
+        .collect();
+    wait_until_waiting(&stage).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = commands.execute::<Channel>(&id, retitle(owner, "One more"), metadata()).await;
+    assert!(matches!(refused, Err(CommandError::Overloaded)));
+    // So is somebody who gave up: the place is free at once.
+    waiting[2].abort();
+    while !waiting[2].is_finished() {
+        tokio::task::yield_now().await;
+    }
+    let again = tokio::spawn({
+        let (commands, id) = (commands.clone(), id.clone());
+        async move { commands.execute::<Channel>(&id, retitle(owner, "Again"), metadata()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    head.close().await.unwrap();
+    for waiting in waiting.into_iter().take(2).chain([again]) {
+        waiting.await.unwrap().unwrap();
+    }
+    assert_eq!(stage.positions().await.len(), 1 + 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_bytes_than_the_queue_holds_are_refused() {
+    let stage = Stage::new().await;
+    // Room for two such events with their metadata, not for three.
+    let commands = stage.commands_with(CommandsOptions { queue_bytes: 5_000, ..CommandsOptions::default() }).await;
+    let owner = account_id();
+    let mut channels = Vec::new();
+    for number in 0..3 {
+        channels.push(bare_channel(&commands, owner, &format!("channel_{number}")).await.to_string());
+    }
+    let describe = || domain::channels::ChannelCommand::ChangeDetails {
+        by: owner,
+        expected_version: None,
+        title: None,
+        description: Some(domain::channels::Description::parse(&"long ".repeat(399)).unwrap()),
+    };
+    let head = hold_the_head(&stage).await;
+    let waiting: Vec<_> = channels[..2]
+        .iter()
+        .cloned()
+        .map(|id| {
+            let (commands, command) = (commands.clone(), describe());
+            tokio::spawn(async move { commands.execute::<Channel>(&id, command, metadata()).await })
+        })
+        .collect();
+    wait_until_waiting(&stage).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = commands.execute::<Channel>(&channels[2], describe(), metadata()).await;
+    assert!(matches!(refused, Err(CommandError::Overloaded)), "{refused:?}");
+    head.close().await.unwrap();
+    for waiting in waiting {
+        waiting.await.unwrap().unwrap();
+    }
+    commands.execute::<Channel>(&channels[2], describe(), metadata()).await.unwrap();
+    assert_eq!(stage.positions().await.len(), 3 + 3);
+}
+
+#[tokio::test]
+async fn a_process_of_the_version_before_goes_on() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    bare_channel(&commands, account_id(), "my_channel").await;
+    let append = |position: i64| {
+        sqlx::query_as::<_, (i64, Vec<i32>, Vec<i32>)>(
+            "select * from log.append('{1}', '{channel}', '{id}', array[$1], '{channel.created}', '{1}', '{\"{}\"}', \
+             '{\"{}\"}', '{}', '{}', '{}', '{}', '{}')",
+        )
+        .bind(position)
+        .fetch_one(&stage.pool)
+    };
+    assert_eq!(append(1).await.unwrap(), (2, vec![], vec![]));
+    assert_eq!(append(1).await.unwrap(), (3, vec![1], vec![]));
+    bare_channel(&commands, account_id(), "another").await;
+    assert_eq!(stage.positions().await, [1, 2, 3]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,12 +2,16 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod accounts;
+mod as_of;
 mod batches;
 mod channels;
 mod compatibility;
 mod conflicts;
+mod erasure;
 mod events;
 mod faults;
+mod idempotency;
+mod keys;
 mod races;
 mod relay;
 mod reservations;

@@ -1,11 +1,13 @@
 //! A database with the log in it, and short ways to what most tests need.
 
+use std::time::Duration;
+
 use commands::{Actor, Commands, CommandsOptions, MasterKeys, Metadata, accounts, channels};
 use domain::{
     channels::{Channel, ChannelCommand, Description, Handle, Title},
     ids::{AccountId, ChannelId, SecretId},
 };
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -106,5 +108,28 @@ pub(crate) fn create(owner_id: AccountId, handle: &str) -> channels::CreateChann
         title: "A title".to_owned(),
         description: String::new(),
         metadata: metadata(),
+    }
+}
+
+/// Keeps every append waiting until it is dropped or committed.
+pub(crate) async fn hold_the_head(stage: &Stage) -> PgConnection {
+    let mut connection = PgConnection::connect(&stage.url).await.unwrap();
+    sqlx::raw_sql("begin; select from log.head for update").execute(&mut connection).await.unwrap();
+    connection
+}
+
+pub(crate) async fn wait_until_waiting(stage: &Stage) {
+    loop {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'weir append' \
+             and wait_event_type = 'Lock'",
+        )
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
+        if waiting > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
