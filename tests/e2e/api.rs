@@ -73,6 +73,11 @@ impl Caller {
         }
     }
 
+    /// What it is signed in by.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().expect("signed in")
+    }
+
     /// The same, signed in as before, at another node.
     pub fn at(&self, http: &str) -> Self {
         Self { base: format!("{http}/api/v1"), ..self.clone() }

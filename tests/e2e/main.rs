@@ -5,6 +5,7 @@
 mod api;
 mod browser;
 mod clocks;
+mod damage;
 mod embedded;
 mod encoder;
 mod faults;
@@ -12,6 +13,7 @@ mod jetstream;
 mod nodes;
 mod outages;
 mod playlist;
+mod readers;
 mod roles;
 mod thread;
 mod weir;
