@@ -59,9 +59,10 @@ fmt: node-modules ## Format all sources
 	@cd frontend && npm run --silent format
 
 .PHONY: gen
-gen: web ## Write the generated files again: openapi.json, the TypeScript client, the message catalogues
+gen: web ## Write the generated files again: openapi.json, asyncapi.yaml, the TypeScript client, the message catalogues
 	@$(CARGO) build --locked
 	@$(WEIR_DEBUG) openapi > openapi/openapi.json.new && mv openapi/openapi.json.new openapi/openapi.json
+	@$(WEIR_DEBUG) asyncapi > openapi/asyncapi.yaml.new && mv openapi/asyncapi.yaml.new openapi/asyncapi.yaml
 	@cd frontend && npm run --silent gen && npm run --silent i18n
 
 .PHONY: bench

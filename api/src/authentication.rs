@@ -1,4 +1,4 @@
-//! Who makes a request: the bearer token, the session behind it, and whether an administrator holds it.
+//! Who makes a request: the bearer token, and the session behind it.
 
 use std::sync::Arc;
 
@@ -72,21 +72,4 @@ async fn authenticate(parts: &mut Parts, server: &Server) -> ApiResult<Option<Au
 
 async fn is_open(server: &Server, session_id: SessionId) -> ApiResult<bool> {
     commands::accounts::sessions::is_open(&server.commands, session_id).await.map_err(ApiError::unavailable)
-}
-
-/// A request of somebody who may administer the platform.
-#[derive(Debug, Clone)]
-pub(crate) struct Administrator;
-
-impl FromRequestParts<Arc<Server>> for Administrator {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, server: &Arc<Server>) -> ApiResult<Self> {
-        let authenticated = <Authenticated as FromRequestParts<_>>::from_request_parts(parts, server).await?;
-        if commands::accounts::is_administrator(&server.commands, authenticated.account_id).await? {
-            Ok(Self)
-        } else {
-            Err(ApiError::forbidden("Only administrators may read this."))
-        }
-    }
 }

@@ -1,4 +1,6 @@
-//! Channels: creating, listing, editing, and their stream keys.
+//! Channels: creating, listing, editing, how they were, and their stream keys.
+
+mod as_of;
 
 use std::sync::Arc;
 
@@ -20,7 +22,8 @@ use domain::{
 use openapi::{
     Problem,
     channels::{
-        Channel, ChannelOwner, ChannelPage, ChannelsQuery, CreateChannelRequest, EditChannelRequest, StreamKey,
+        Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelQuery, ChannelsQuery, CreateChannelRequest,
+        EditChannelRequest, StreamKey,
     },
     operation::Accepted,
     streams::Playback,
@@ -151,23 +154,37 @@ fn new_channel(server: &Server, row: ChannelRow) -> Response {
 }
 
 /// Get a channel
+///
+/// As it is, or with `as_of` as it was: its settings at a time or a position of the log, also of a channel that was closed
+/// since. Its owner and administrators may ask how it was.
 #[utoipa::path(
     get, path = "/api/v1/channels/{handle}", operation_id = "get_channel", tag = "channels",
     params(
+        ChannelQuery,
         ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed."),
     ),
+    security((), ("access_token" = [])),
     responses(
-        (status = 200, description = "The channel.", body = Channel, headers(("ETag" = String, description = "Of the body."))),
+        (status = 200, description = "The channel.", body = ChannelAnswer, headers(("ETag" = String, description = "Of the body."))),
         (status = 304, description = "Nothing has changed."),
-        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`query_invalid`: `as_of` is neither a time nor a position; `position_beyond_head`: the log does not reach that far.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: somebody else asks how it was.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such channel, or was none at that point.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn get_channel(
     State(server): State<Arc<Server>>,
+    as_of::Asked(asked): as_of::Asked,
     Path(handle): Path<String>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
+    if let Some((as_of, by)) = asked {
+        let answer = ChannelAnswer::AsOf(as_of::get(&server, &by, &handle, as_of).await?);
+        let mut response = conditional::json(&headers, &answer)?;
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        return Ok(response);
+    }
     let row = by_handle(&server, &handle).await?;
     conditional::json(&headers, &channel(&server, row))
 }

@@ -66,6 +66,70 @@ pub struct ChannelOwner {
     pub username: String,
 }
 
+/// A channel's settings as they were.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChannelAsOf {
+    /// Its id.
+    #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01")]
+    pub id: Uuid,
+    /// Its unique name in addresses, in lower case.
+    #[schema(example = "river_talks")]
+    pub handle: String,
+    /// Its title at that point.
+    #[schema(example = "Talks by the river")]
+    pub title: String,
+    /// What it was about.
+    #[schema(example = "Every Friday at eight.")]
+    pub description: String,
+    /// The account that owned it.
+    #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
+    pub owner_id: Uuid,
+    /// When it was created.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(example = "2026-11-21T10:00:00.123456Z")]
+    pub created_at: OffsetDateTime,
+    /// When it had last changed.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(example = "2026-11-21T10:00:00.123456Z")]
+    pub updated_at: OffsetDateTime,
+    /// The version that it had.
+    #[schema(example = 1, minimum = 1)]
+    pub version: i64,
+    /// The point at which all this was so.
+    pub as_of: LogPoint,
+}
+
+/// A point of the log.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct LogPoint {
+    /// The last event that counts.
+    #[schema(example = 42, minimum = 1)]
+    pub position: i64,
+    /// The time that was asked for, or when the log took that event.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schema(example = "2026-11-21T10:00:00.123456Z")]
+    pub time: OffsetDateTime,
+}
+
+/// A channel as it is, or with `as_of` as it was.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum ChannelAnswer {
+    /// As it is.
+    Now(Channel),
+    /// As it was.
+    AsOf(ChannelAsOf),
+}
+
+/// At which point to look at a channel.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ChannelQuery {
+    /// The channel as it was at this time (RFC 3339) or position of the log. Its owner and administrators may ask.
+    #[param(example = "2026-11-21T10:00:00Z", max_length = 64)]
+    pub as_of: Option<String>,
+}
+
 /// A new channel.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -228,6 +228,6 @@ pub struct EventType {
     #[schema(format = "uri-reference", example = "https://weir.example.org/api/v1/events/schemas/channel.created/1")]
     pub dataschema: String,
     /// Its data, for example.
-    #[schema(value_type = Object, example = json!({"handle": "river_talks", "title": "Talks by the river"}))]
+    #[schema(schema_with = data)]
     pub example: serde_json::Value,
 }

@@ -102,21 +102,39 @@ impl FoundChannel {
     /// # Errors
     /// `not_found` when there never was one.
     pub(crate) async fn named(server: &Server, name: &str) -> ApiResult<Self> {
-        let id = match name.parse() {
-            Ok(id) => id,
-            Err(_) => {
-                let handle = Handle::parse(name).map_err(|_| no_channel())?;
-                let held = commands::channels::find(&server.commands, handle.as_str()).await;
-                held.map_err(ApiError::unavailable)?.ok_or_else(no_channel)?
-            }
-        };
+        match name.parse() {
+            Ok(id) => Self::of(server, id).await,
+            Err(_) => Self::of_handle(server, name).await,
+        }
+    }
+
+    /// The channel of a handle, closed or not.
+    ///
+    /// # Errors
+    /// `not_found` when there never was one.
+    pub(crate) async fn of_handle(server: &Server, handle: &str) -> ApiResult<Self> {
+        let handle = Handle::parse(handle).map_err(|_| no_channel())?;
+        let held = commands::channels::find(&server.commands, handle.as_str()).await;
+        Self::of(server, held.map_err(ApiError::unavailable)?.ok_or_else(no_channel)?).await
+    }
+
+    async fn of(server: &Server, id: ChannelId) -> ApiResult<Self> {
         let (channel, _) = server.commands.load::<Channel>(&id.to_string()).await?.ok_or_else(no_channel)?;
         Ok(Self { id, owner_id: channel.owner_id() })
     }
 
-    /// Whether `account_id` owns it now.
-    pub(crate) fn is_owned_by(&self, account_id: AccountId) -> bool {
-        self.owner_id == Some(account_id)
+    /// Whether `by` may know what it was: its owner, and administrators.
+    ///
+    /// # Errors
+    /// `forbidden`, or `not_found` for a channel that is closed.
+    pub(crate) async fn authorise(&self, server: &Server, by: AccountId) -> ApiResult<()> {
+        if self.owner_id == Some(by) || accounts::is_administrator(&server.commands, by).await? {
+            return Ok(());
+        }
+        match self.owner_id {
+            None => Err(no_channel()),
+            Some(_) => Err(ApiError::forbidden("Only the channel's owner and administrators may see how it was.")),
+        }
     }
 }
 

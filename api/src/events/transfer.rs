@@ -104,23 +104,30 @@ pub(crate) async fn answer(
         filter: recorded(&filter, head),
         metadata: by.metadata(),
     };
-    let requested = exports::request(&server.commands, requested).await;
-    let requested = requested.map_err(|error| ApiError::command(error, ApiError::internal))?;
     let encoding = Encoding::of(request);
+    let encoder = encoding.encoder().map_err(ApiError::internal)?;
     let (parts, waiting) = mpsc::channel(WAITING_PARTS);
-    let transfer = Transfer {
-        writing: Some((server.envelope(actors), encoding.encoder().map_err(ApiError::internal)?)),
-        server,
-        reader,
-        filter,
-        limit,
-        export_id: requested.export_id,
-        metadata: by.metadata(),
-        written: WrittenExport { event_count: 0, size_bytes: 0, expires_at: None },
-        parts,
-        _place: place,
-    };
-    tokio::spawn(transfer.run());
+    let metadata = by.metadata();
+    // A task of its own from here on: what was begun in the log has to end there, also when the client hangs up now.
+    let beginning = tokio::spawn(async move {
+        let requested = exports::request(&server.commands, requested).await;
+        let requested = requested.map_err(|error| ApiError::command(error, ApiError::internal))?;
+        let transfer = Transfer {
+            writing: Some((server.envelope(actors), encoder)),
+            server,
+            reader,
+            filter,
+            limit,
+            export_id: requested.export_id,
+            metadata,
+            written: WrittenExport { event_count: 0, size_bytes: 0, expires_at: None },
+            parts,
+            place,
+        };
+        tokio::spawn(transfer.run());
+        Ok::<_, ApiError>(())
+    });
+    beginning.await.map_err(ApiError::internal)??;
     Ok(response(encoding, head, body(waiting)))
 }
 
@@ -177,7 +184,7 @@ struct Transfer {
     metadata: Metadata,
     written: WrittenExport,
     parts: mpsc::Sender<Part>,
-    _place: Place,
+    place: Place,
 }
 
 impl Transfer {
@@ -193,9 +200,11 @@ impl Transfer {
         if !matches!(recorded, Ok(Ok(()))) {
             warn!(export.id = %self.export_id, "the end of a transfer of the feed could not be recorded");
         }
-        // After the record, so that whoever has the end finds it.
+        // After the record, so that whoever has the end finds it; and may ask again at once.
+        let Self { server, parts, place, .. } = self;
+        drop(place);
         if sent.is_ok() {
-            let _ = timeout(self.server.feed.stalled, self.parts.send(Part::End)).await;
+            let _ = timeout(server.feed.stalled, parts.send(Part::End)).await;
         }
     }
 
@@ -217,7 +226,9 @@ impl Transfer {
     async fn send(&mut self) -> Result<(), Broken> {
         let mut batches = Box::pin(events::batches(self.server.commands.pool().clone(), self.filter.clone()));
         let mut checked = Instant::now();
-        let mut left = self.limit;
+        // Beyond the head there is nothing yet, and nothing to look for.
+        let is_empty = self.filter.until.is_some_and(|until| until <= self.filter.after);
+        let mut left = if is_empty { 0 } else { self.limit };
         while left > 0 {
             let batch = tokio::select! {
                 biased;

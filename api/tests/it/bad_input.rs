@@ -205,7 +205,7 @@ async fn queries_that_are_wrong() {
     let long = format!("after={}", "A".repeat(5_000));
     let cases = [
         ("limit=0", 400, "query_invalid"),
-        ("limit=101", 400, "query_invalid"),
+        ("limit=1001", 400, "query_invalid"),
         ("limit=-1", 400, "query_invalid"),
         ("limit=1.5", 400, "query_invalid"),
         ("limit=", 400, "query_invalid"),

@@ -63,7 +63,7 @@ async fn an_idempotency_key_is_printable() {
     for (number, key) in ["01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00", "x", &"~".repeat(255)].into_iter().enumerate() {
         assert_eq!(create(&format!("river_{number}"), key.as_bytes()).await.status, 201, "{key}");
     }
-    for key in [b"".as_slice(), b"caf\xe9", b"a\tb", &[b'x'; 256]] {
+    for key in [b"".as_slice(), b"caf\xe9", b"a\tb", b"a b", &[b'x'; 256]] {
         assert_eq!(create("sea", key).await.problem(), (400, "idempotency_key_invalid".to_owned()), "{key:?}");
     }
 }

@@ -3,15 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may panic")]
 
 mod accounts;
+mod as_of;
 mod bad_input;
+mod catalogue;
 mod channels;
 mod contract;
 mod document;
 mod events;
+mod exports;
 mod frame;
+mod idempotency;
 mod ingest;
+mod listener;
 mod operations;
 mod redact;
 mod site;
 mod streams;
+mod subscriptions;
+mod transfers;
 mod web_app;

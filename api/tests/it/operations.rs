@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{DOCUMENT, operations},
+    exports,
     site::{PASSWORD, SignedIn, Site, registration},
 };
 
@@ -19,6 +20,8 @@ struct Fixture {
     /// Whose session ends here.
     leaver: SignedIn,
     stream_id: String,
+    /// The addresses of an export, of one to delete, and of the first one's file.
+    exports: [String; 3],
 }
 
 struct Call {
@@ -54,7 +57,8 @@ fn calls() -> Vec<Call> {
             fixture.site.post("/api/v1/channels", &json!({"handle": "sea", "title": "The sea"}))
         }),
         call!("list_channels", 200, 200, |fixture| get("/api/v1/channels")(fixture)),
-        call!("get_channel", 200, 200, |fixture| get("/api/v1/channels/river")(fixture)),
+        // As it is everybody may look at it: tests/it/channels.rs.
+        call!("get_channel", 200, 401, |fixture| get("/api/v1/channels/river?as_of=5")(fixture)),
         call!("edit_channel", 200, 401, |fixture| {
             fixture.site.patch("/api/v1/channels/river", &json!({"title": "The river"}))
         }),
@@ -68,12 +72,26 @@ fn calls() -> Vec<Call> {
             fixture.site.get(&format!("/api/v1/streams/{}", fixture.stream_id))
         }),
         call!("list_events", 200, 401, |fixture| get("/api/v1/events")(fixture)),
+        call!("subscribe_events", 200, 401, |fixture| get("/api/v1/events/subscribe")(fixture)),
+        call!("list_event_types", 200, 200, |fixture| get("/api/v1/events/types")(fixture)),
+        call!("get_event_schema", 200, 200, |fixture| get("/api/v1/events/schemas/channel.created/1")(fixture)),
+        call!("create_export", 202, 401, |fixture| fixture.site.post("/api/v1/exports", &json!({"format": "csv"}))),
+        call!("list_exports", 200, 401, |fixture| get("/api/v1/exports")(fixture)),
+        call!("get_export", 200, 401, |fixture| fixture.site.get(&fixture.exports[0])),
+        call!("delete_export", 204, 401, |fixture| fixture.site.request(Method::DELETE, &fixture.exports[1])),
+        call!("download_export", 200, 200, |fixture| fixture.site.get(&fixture.exports[2])),
         call!("logout", 204, 204, |fixture| fixture.site.request(Method::POST, "/api/v1/auth/logout")),
     ]
 }
 
 fn takes(operation: &Value, way: &str) -> bool {
     operation["security"].as_array().is_some_and(|ways| ways.iter().any(|needed| needed.get(way).is_some()))
+}
+
+async fn made_exports(site: &Site, keeper: &SignedIn) -> [String; 3] {
+    let export = exports::ready(site, keeper, "csv").await;
+    let file = exports::download_path(site, keeper, &export).await;
+    [export, exports::waiting(site, keeper, "csv").await, file]
 }
 
 #[tokio::test]
@@ -83,7 +101,8 @@ async fn every_operation_is_called_by_who_may_and_by_who_may_not() {
     let leaver = site.register("leaver").await;
     let channel = site.channel(&keeper, "river").await;
     let stream_id = site.start_stream(&channel).await.to_string();
-    let fixture = Fixture { site, keeper, leaver, stream_id };
+    let exports = made_exports(&site, &keeper).await;
+    let fixture = Fixture { site, keeper, leaver, stream_id, exports };
     let calls = calls();
     let names: Vec<_> = operations().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
     for name in &names {
@@ -118,9 +137,10 @@ async fn nothing_works_while_postgres_is_away_and_all_say_so() {
     let keeper = site.administrator().await;
     let channel = site.channel(&keeper, "river").await;
     let stream_id = site.start_stream(&channel).await.to_string();
-    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, site };
+    let exports = made_exports(&site, &keeper).await;
+    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, exports, site };
     fixture.site.lose_postgres().await;
-    let without = ["check_health", "check_readiness", "get_document"];
+    let without = ["check_health", "check_readiness", "get_document", "list_event_types", "get_event_schema"];
     for call in calls().iter().filter(|call| !without.contains(&call.operation)) {
         let request =
             (call.request)(&fixture).bearer_auth(&fixture.keeper.token).header(COOKIE, &fixture.keeper.cookie);

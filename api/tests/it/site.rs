@@ -7,15 +7,17 @@ use std::{
 };
 
 use api::{
-    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PortUnavailable, Publishers, Readiness, WebApp,
+    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PortUnavailable, Publishers,
+    Readiness, WebApp,
 };
 use bytes::Bytes;
 use commands::{
-    Commands, CommandsOptions, MasterKeys,
+    Actor, Commands, CommandsOptions, MasterKeys, Metadata,
     setup::{self, SetupToken},
     streams::StartStream,
 };
 use domain::{
+    channels::ChannelClosedReason,
     ids::{ChannelId, NodeId, StreamId},
     streams::{AudioTrack, EndReason, VideoTrack},
 };
@@ -145,11 +147,11 @@ impl Site {
         let request = request.build().unwrap();
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = self.http.execute(request).await.unwrap();
-        let answer = Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            body: response.bytes().await.unwrap(),
-        };
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        // A subscription has no end.
+        let is_endless = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"text/event-stream");
+        let body = if is_endless { Bytes::new() } else { response.bytes().await.unwrap() };
+        let answer = Answer { status, headers, body };
         contract::check(&method, &path, &answer);
         answer
     }
@@ -213,8 +215,58 @@ impl Site {
         self.readable(position).await;
     }
 
-    async fn readable(&self, position: i64) {
+    pub(crate) async fn readable(&self, position: i64) {
         assert!(self.read.wait_for(position, Duration::from_secs(20)).await, "the read models stand still");
+    }
+
+    /// Signs somebody in once more, who is registered.
+    pub(crate) async fn sign_in(&self, username: &str) -> SignedIn {
+        let body = json!({"username": username, "password": PASSWORD});
+        let answer = self.send(self.post("/api/v1/auth/login", &body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        SignedIn::from(&answer)
+    }
+
+    /// Closes a channel for good, as erasing its owner does.
+    pub(crate) async fn close(&self, channel: &Value) {
+        let (reason, metadata) = (ChannelClosedReason::Owner, Metadata::new(Actor::System));
+        let closed = commands::channels::close(&self.commands, id(channel), None, reason, metadata).await;
+        self.readable(closed.unwrap()).await;
+    }
+
+    /// Forgets somebody.
+    pub(crate) async fn erase(&self, who: &SignedIn) {
+        let account_id = who.account["id"].as_str().unwrap().parse().unwrap();
+        let erase = commands::accounts::Erase {
+            account_id,
+            by: Some(account_id),
+            even_administrator: false,
+            metadata: Metadata::new(Actor::Account(account_id)),
+        };
+        commands::accounts::erase(&self.commands, erase).await.unwrap();
+    }
+
+    /// Stops as a process does that is told to.
+    pub(crate) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Waits until the log knows of `count` long answers of the feed that have begun.
+    pub(crate) async fn transfers_under_way(&self, count: i64) {
+        let look = async {
+            loop {
+                let begun: i64 =
+                    sqlx::query_scalar("select count(*) from log.events where event_type = 'export.requested'")
+                        .fetch_one(&self.pool)
+                        .await
+                        .unwrap();
+                if begun >= count {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), look).await.expect("no transfer begins");
     }
 
     /// Makes the read models stand still.
