@@ -13,6 +13,7 @@ mod jetstream;
 mod nodes;
 mod outages;
 mod playlist;
+mod projections;
 mod readers;
 mod roles;
 mod thread;
