@@ -13,7 +13,7 @@ use axum::{
 };
 use commands::{
     Actor, CommandError,
-    accounts::{self, AccountsError, Register, sessions},
+    accounts::{self, AccountsError, Erase, Register, sessions},
 };
 use domain::{
     accounts::{AccountRefusal, SessionRefusal},
@@ -21,7 +21,7 @@ use domain::{
 };
 use openapi::{
     Problem,
-    accounts::{Account, LoginRequest, RegisterRequest, SignedIn},
+    accounts::{Account, EraseAccountRequest, LoginRequest, RegisterRequest, SignedIn},
     operation::Accepted,
 };
 use projections::accounts::AccountRow;
@@ -46,7 +46,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(login))
         .routes(routes!(refresh_session))
         .routes(routes!(logout))
-        .routes(routes!(get_me))
+        .routes(routes!(get_me, erase_me))
 }
 
 const ME: &str = "/api/v1/auth/me";
@@ -189,6 +189,51 @@ async fn logout(State(server): State<Arc<Server>>, headers: HeaderMap) -> ApiRes
 )]
 async fn get_me(State(server): State<Arc<Server>>, authenticated: Authenticated) -> ApiResult<JsonBody<Account>> {
     Ok(JsonBody(own_account(&server, authenticated.account_id).await?))
+}
+
+/// Erase my account
+///
+/// Forgets the person for good: nothing personal can be read any more, all sessions end, the channels are closed and the
+/// exports that it asked for are deleted. The username is free for others; the channels' handles are not. The only
+/// administrator can be erased by the operator alone.
+#[utoipa::path(
+    delete, path = "/api/v1/auth/me", operation_id = "erase_me", tag = "accounts",
+    security(("access_token" = [])),
+    request_body = EraseAccountRequest,
+    responses(
+        (status = 204, description = "Erased; the refresh cookie is gone. Channels and exports follow within seconds.",
+            headers(("Set-Cookie" = String, description = "Takes the refresh cookie away."))),
+        (status = 403, description = "`password_wrong`: the password is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`only_administrator`: nobody could administer this install any more.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn erase_me(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Json(request): Json<EraseAccountRequest>,
+) -> ApiResult<Response> {
+    let account_id = authenticated.account_id;
+    let password = Zeroizing::new(request.password);
+    accounts::verify_password(&server.commands, account_id, &password).await.map_err(|error| {
+        ApiError::command(error, |_| {
+            ApiError::new(StatusCode::FORBIDDEN, "password_wrong", "The password is wrong")
+                .detail("The password is wrong. Nothing was erased.")
+        })
+    })?;
+    let metadata = authenticated.metadata();
+    let erase = Erase { account_id, by: Some(account_id), even_administrator: false, metadata };
+    let position = accounts::erase(&server.commands, erase).await.map_err(|error| {
+        ApiError::command(error, |refusal| match refusal {
+            AccountRefusal::OnlyAdministrator => {
+                ApiError::new(StatusCode::CONFLICT, "only_administrator", "The only administrator cannot go")
+                    .detail("Nobody could administer this install any more. Its operator can erase this account.")
+            }
+            refusal => ApiError::internal(refusal),
+        })
+    })?;
+    // So that nobody reads the name in the moment after; it is gone from the log all the same.
+    server.has_read(position).await;
+    Ok((StatusCode::NO_CONTENT, RefreshCookie::new(&server.addresses).clear()).into_response())
 }
 
 async fn open_session(server: &Server, account_id: AccountId, client: &Client) -> ApiResult<sessions::OpenedSession> {

@@ -203,6 +203,18 @@ impl DomainEvent {
             Self::Export(event) => event.event_type(),
         }
     }
+
+    /// The version of its shape, which is the current one of its type.
+    #[must_use]
+    pub fn event_version(&self) -> &'static str {
+        match self {
+            Self::Account(event) => event.event_version(),
+            Self::Session(event) => event.event_version(),
+            Self::Channel(event) => event.event_version(),
+            Self::Stream(event) => event.event_version(),
+            Self::Export(event) => event.event_version(),
+        }
+    }
 }
 
 /// An event with its place in the log, as projections and processes meet it.

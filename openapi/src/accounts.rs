@@ -65,6 +65,15 @@ pub struct LoginRequest {
     pub password: String,
 }
 
+/// Who wants to be forgotten.
+#[derive(Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EraseAccountRequest {
+    /// The account's password, so that nobody is erased by a device that was left open.
+    #[schema(example = "a river runs uphill", format = Password)]
+    pub password: String,
+}
+
 /// A session: a short-lived token in the body, and the means to get the next one in a cookie.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct SignedIn {

@@ -57,13 +57,7 @@ fn encoded(event: &DomainEvent) -> Value {
 }
 
 fn version(event: &DomainEvent) -> &'static str {
-    match event {
-        DomainEvent::Account(event) => event.event_version(),
-        DomainEvent::Session(event) => event.event_version(),
-        DomainEvent::Channel(event) => event.event_version(),
-        DomainEvent::Stream(event) => event.event_version(),
-        DomainEvent::Export(event) => event.event_version(),
-    }
+    event.event_version()
 }
 
 #[test]

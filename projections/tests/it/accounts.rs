@@ -1,7 +1,7 @@
 use projections::accounts::ERASED_USERNAME;
 
 use crate::{
-    history::{BEGIN, new, registered, registered_and_erased},
+    history::{BEGIN, after_seconds, erased, new, registered, registered_and_erased},
     stage::{PATIENCE, Stage},
 };
 
@@ -33,4 +33,34 @@ async fn an_erased_person_has_no_name_and_no_address() {
     let row = workers.read.accounts().by_id(id).await.unwrap().unwrap();
     assert_eq!((&*row.username, row.email), (ERASED_USERNAME, None));
     assert_eq!(workers.read.accounts().by_username(ERASED_USERNAME).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn erasing_blanks_the_person_and_keeps_the_row() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (ann, bob, root) = (new(), new(), new());
+    let events = [registered(ann, "ann", BEGIN), registered(root, "root", BEGIN)];
+    let head = stage.append(&events).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    // One whose row is there, and one that comes and goes in the same batch.
+    let at = after_seconds(7);
+    let head = stage.append(&[erased(ann, at), registered(bob, "bob", BEGIN), erased(bob, at), erased(root, at)]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let accounts = workers.read.accounts();
+    for id in [ann, bob, root] {
+        let row = accounts.by_id(id).await.unwrap().unwrap();
+        assert_eq!((&*row.username, row.email, row.is_administrator), (ERASED_USERNAME, None, false));
+        assert_eq!((row.created_at, row.updated_at, row.version), (BEGIN, at, 2));
+    }
+    for username in ["ann", "bob", "root"] {
+        assert_eq!(accounts.by_username(username).await.unwrap(), None);
+    }
+    let kept = "select count(*) from read.accounts_v1 where username is not null or email is not null";
+    let kept: i64 = sqlx::query_scalar(kept).fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(kept, 0);
+    // Somebody else may have the name now.
+    let head = stage.append(&[registered(new(), "ann", after_seconds(9))]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    assert_ne!(accounts.by_username("ann").await.unwrap().unwrap().id, ann);
 }

@@ -1,7 +1,9 @@
 use domain::ids::{AccountId, ChannelId, StreamId};
 
+use projections::{channels::ChannelFilter, streams::StreamFilter};
+
 use crate::{
-    history::{after_seconds, created, details_changed, ended, key_rotated, new, registered, started},
+    history::{after_seconds, closed, created, details_changed, ended, key_rotated, new, registered, started},
     stage::{PATIENCE, Stage},
 };
 
@@ -53,4 +55,44 @@ async fn a_channel_is_live_from_start_to_end_of_its_latest_stream() {
         assert_eq!(row.live_stream_id, live);
         assert_eq!(row.version, 1, "an editor's version does not change with streams");
     }
+}
+
+#[tokio::test]
+async fn a_closed_channel_is_not_shown_nor_are_its_streams() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (owner, gone, kept): (AccountId, ChannelId, ChannelId) = (new(), new(), new());
+    let (past, live, elsewhere): (StreamId, StreamId, StreamId) = (new(), new(), new());
+    let at = after_seconds;
+    let before = [
+        created(gone, owner, "harbour", at(0)),
+        created(kept, owner, "river", at(1)),
+        started(past, gone, at(2)),
+        ended(past, gone, at(3)),
+        started(live, gone, at(4)),
+        started(elsewhere, kept, at(4)),
+    ];
+    let head = stage.append(&before).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    assert!(workers.read.channels().by_handle("harbour").await.unwrap().unwrap().is_live());
+    // The stream ends after its channel, which is nothing to stop at.
+    for event in [closed(gone, "harbour", at(5)), ended(live, gone, at(6))] {
+        let head = stage.append(&[event]).await;
+        assert!(workers.read.wait_for(head, PATIENCE).await);
+        let (channels, streams) = (workers.read.channels(), workers.read.streams());
+        assert_eq!(channels.by_handle("harbour").await.unwrap(), None);
+        assert_eq!(channels.by_id(gone).await.unwrap(), None);
+        let page = channels.page(ChannelFilter::default(), None, 10).await.unwrap();
+        assert_eq!(page.items.iter().map(|row| row.id).collect::<Vec<_>>(), [kept]);
+        for stream in [past, live] {
+            assert_eq!(streams.by_id(stream).await.unwrap(), None);
+        }
+        let page = streams.page(StreamFilter::default(), None, 10).await.unwrap();
+        assert_eq!(page.items.iter().map(|row| row.id).collect::<Vec<_>>(), [elsewhere]);
+        let page = streams.page(StreamFilter { live: None, channel: Some(gone) }, None, 10).await.unwrap();
+        assert_eq!(page.items, []);
+    }
+    let texts = "select count(*) from read.channels_v1 where id = $1 and (title <> '' or description <> '')";
+    let texts: i64 = sqlx::query_scalar(texts).bind(gone.uuid()).fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(texts, 0);
 }

@@ -151,7 +151,7 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
-        let event = match dice.roll(14) {
+        let event = match dice.roll(15) {
             0 | 1 => {
                 accounts.push(new());
                 registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
@@ -182,7 +182,17 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 details_changed(channel_id, &format!("Title {number}"), at)
             }
             7 if !channels.is_empty() => key_rotated(channels[dice.roll(channels.len())].0, at),
-            12.. => exports::step(dice, &mut exports, at),
+            12 | 13 => exports::step(dice, &mut exports, at),
+            14 if !accounts.is_empty() && dice.roll(2) == 0 => {
+                erased(accounts.swap_remove(dice.roll(accounts.len())), at)
+            }
+            14 if !channels.is_empty() => {
+                let (channel_id, live) = channels.swap_remove(dice.roll(channels.len()));
+                events.push(closed(channel_id, "a_channel", at));
+                // What is live ends after its channel.
+                let Some(stream_id) = live else { continue };
+                ended(stream_id, channel_id, at)
+            }
             8.. if !channels.is_empty() => {
                 let index = dice.roll(channels.len());
                 let (channel_id, live) = channels[index];

@@ -97,7 +97,13 @@ impl Stage {
     pub(crate) async fn append(&self, events: &[DomainEvent]) -> i64 {
         let rows = events.iter().map(|event| {
             let (aggregate_type, id, payload) = stored(event);
-            Row { aggregate_type, id, event_type: event.event_type().to_owned(), version: "1", payload }
+            Row {
+                aggregate_type,
+                id,
+                event_type: event.event_type().to_owned(),
+                version: event.event_version(),
+                payload,
+            }
         });
         self.append_rows(rows.collect()).await
     }

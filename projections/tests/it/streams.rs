@@ -19,6 +19,7 @@ async fn a_stream_shows_its_course_and_its_channel_as_it_is_now() {
     assert!(workers.read.wait_for(head, PATIENCE).await);
     let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
     assert!(row.is_live());
+    assert_eq!(row.encoder.as_ref().map(|encoder| encoder.as_str()), Some("obs-output module"));
     assert_eq!(
         (row.channel_id, &*row.channel_handle, &*row.channel_title),
         (channel, "harbour", "The channel harbour")
@@ -50,6 +51,7 @@ async fn every_reason_and_a_silent_stream_come_back() {
         EndReason::Shutdown,
         EndReason::Crashed,
         EndReason::KeyRotated,
+        EndReason::ChannelClosed,
         EndReason::Error,
     ] {
         let id: StreamId = new();
