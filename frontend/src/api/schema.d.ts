@@ -56,7 +56,13 @@ export interface paths {
         get: operations["get_me"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Erase my account
+         * @description Forgets the person for good: nothing personal can be read any more, all sessions end, the channels are closed and the
+         *     exports that it asked for are deleted. The username is free for others; the channels' handles are not. The only
+         *     administrator can be erased by the operator alone.
+         */
+        delete: operations["erase_me"];
         options?: never;
         head?: never;
         patch?: never;
@@ -134,7 +140,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a channel */
+        /**
+         * Get a channel
+         * @description As it is, or with `as_of` as it was: its settings at a time or a position of the log, also of a channel that was closed
+         *     since. Its owner and administrators may ask how it was.
+         */
         get: operations["get_channel"];
         put?: never;
         post?: never;
@@ -199,7 +209,8 @@ export interface paths {
         put?: never;
         /**
          * Rotate the stream key
-         * @description Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut.
+         * @description Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut. A repeat with the same
+         *     `Idempotency-Key` rotates nothing, and answers the key of that moment.
          */
         post: operations["rotate_stream_key"];
         delete?: never;
@@ -217,9 +228,159 @@ export interface paths {
         };
         /**
          * List events
-         * @description The log from a position on, in its order, without gaps. Administrators may.
+         * @description The log in its order: pages of JSON, or with `Accept: application/x-ndjson` (or `format=ndjson`) everything that matches
+         *     in one answer, an event a line, compressed where `Accept-Encoding` has `zstd` or `gzip`. Administrators may read all
+         *     events; a channel's owner may read those of that channel and its streams, by giving `channel`.
+         *
+         *     Positions have no holes, so the next event after position 42 is 43 for whoever reads all. To go on later, give the
+         *     header `Weir-Head-Position` as `after`: everything up to it was looked through.
+         *
+         *     A long answer that fails after its beginning breaks off without the end of its body, so that it cannot be taken for a
+         *     whole one: go on with the last `position` as `after`. A reader that takes nothing for a minute is cut. Every long answer
+         *     is itself an event: `export.requested`, then `export.completed` or `export.failed`.
          */
         get: operations["list_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/schemas/{type}/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the schema of an event
+         * @description The JSON Schema (2020-12) of the data of one type of event in one version.
+         */
+        get: operations["get_event_schema"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/subscribe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Subscribe to events
+         * @description The log as server-sent events: what is past from `after` on, then what happens, until somebody hangs up. `id` is the
+         *     position, `event` the type, `data` the event. `caught_up` (`data: {"position": …}`) says that everything up to the head
+         *     was sent: after connecting, and again after falling behind.
+         *
+         *     To go on after a break, send the last `id` as `Last-Event-ID`; it wins over `after`. Nothing is lost and nothing comes
+         *     twice. Every 15 seconds without an event a comment comes, with an `id` that moves on even where no event matches.
+         *
+         *     A reader that takes nothing for a minute is cut. A subscription ends with the session, and with the right to read. A
+         *     browser's `EventSource` cannot send the header `Authorization`: this is for `fetch`, curl and programs.
+         */
+        get: operations["subscribe_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/types": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List event types
+         * @description Every type of event in each of its versions, with an example of its data. For people the same is at `/docs/events`.
+         */
+        get: operations["list_event_types"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List exports
+         * @description Newest first: one's own; administrators see everybody's.
+         */
+        get: operations["list_exports"];
+        put?: never;
+        /**
+         * Create an export
+         * @description Has a file made in the background: look at `Location` until `status` is `ready`, and fetch `download_url`. The file is
+         *     kept for seven days. Administrators may export all events; a channel's owner those of that channel and its streams, by
+         *     giving `channel`. Accounts stand under pseudonyms.
+         *
+         *     It holds what was in the log when it was asked for. Who asks for what is itself an event.
+         */
+        post: operations["create_export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an export
+         * @description Whoever asked for it may, and administrators. Ask every second or two while it is `waiting` or `running`.
+         */
+        get: operations["get_export"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an export
+         * @description Whoever asked for it may, and administrators. Its file goes; what is being written is given up.
+         */
+        delete: operations["delete_export"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/{id}/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download an export
+         * @description Its file, by the address in `download_url`: nobody needs to sign in for it, and it is good for 15 minutes. A part of it
+         *     may be asked for with `Range`, to go on after a break.
+         */
+        get: operations["download_export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -464,6 +625,58 @@ export interface components {
              */
             version: number;
         };
+        /** @description A channel as it is, or with `as_of` as it was. */
+        ChannelAnswer: components["schemas"]["Channel"] | components["schemas"]["ChannelAsOf"];
+        /** @description A channel's settings as they were. */
+        ChannelAsOf: {
+            /** @description The point at which all this was so. */
+            as_of: components["schemas"]["LogPoint"];
+            /**
+             * Format: date-time
+             * @description When it was created.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * @description What it was about.
+             * @example Every Friday at eight.
+             */
+            description: string;
+            /**
+             * @description Its unique name in addresses, in lower case.
+             * @example river_talks
+             */
+            handle: string;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
+            id: string;
+            /**
+             * Format: uuid
+             * @description The account that owned it.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            owner_id: string;
+            /**
+             * @description Its title at that point.
+             * @example Talks by the river
+             */
+            title: string;
+            /**
+             * Format: date-time
+             * @description When it had last changed.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description The version that it had.
+             * @example 1
+             */
+            version: number;
+        };
         /** @description Whose a channel is. */
         ChannelOwner: {
             /**
@@ -506,6 +719,48 @@ export interface components {
              */
             title: string;
         };
+        /** @description Which events to write, and as what. */
+        CreateExportRequest: {
+            /**
+             * Format: int64
+             * @description Only events after this position.
+             * @example 0
+             */
+            after?: number | null;
+            /**
+             * @description Only what happened to this channel and its streams: its handle or its id. Its owner may give it, and everybody who
+             *     is not an administrator has to.
+             * @example river_talks
+             */
+            channel?: string | null;
+            /** @description The form of the file. */
+            format: components["schemas"]["ExportFormat"];
+            /**
+             * Format: date-time
+             * @description Only events that the log took at this time (RFC 3339) or later.
+             * @example 2026-11-01T00:00:00Z
+             */
+            from?: string | null;
+            /**
+             * @description Only what happened to this one: kind and id.
+             * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
+            subject?: string | null;
+            /**
+             * Format: date-time
+             * @description Only events that the log took before this time (RFC 3339).
+             * @example 2026-12-01T00:00:00Z
+             */
+            to?: string | null;
+            /**
+             * @description Only these types: `channel.created`, or `channel.*` for all that begin so. All when left out.
+             * @example [
+             *       "channel.*",
+             *       "stream.started"
+             *     ]
+             */
+            types?: string[] | null;
+        };
         /** @description What to change about a channel; what is left out or `null` stays as it is. */
         EditChannelRequest: {
             /**
@@ -521,18 +776,41 @@ export interface components {
         };
         /**
          * @description Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
-         *     server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); what the encoder
-         *     sent could no longer be packaged (`error`).
+         *     server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); the channel was
+         *     closed (`channel_closed`); what the encoder sent could no longer be packaged (`error`).
          * @enum {string}
          */
-        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "error";
-        /** @description A fact of the log, in the terms of CloudEvents 1.0 with `position`, `sequence`, `version` and `actor` added. */
+        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "channel_closed" | "error";
+        /** @description Who wants to be forgotten. */
+        EraseAccountRequest: {
+            /**
+             * Format: password
+             * @description The account's password, so that nobody is erased by a device that was left open.
+             * @example a river runs uphill
+             */
+            password: string;
+        };
+        /**
+         * @description A fact of the log, in the terms of CloudEvents 1.0 with `position`, `sequence`, `version`, `actor`, `correlationid` and
+         *     `causationid` added.
+         */
         Event: {
             /**
-             * @description Who caused it: `account:<id>`, `ingest:<node id>` or `system`.
-             * @example account:01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             * @description Who caused it: `account:<id>`, `ingest:<node id>` or `system`. The account's id is a pseudonym unless
+             *     `actors=plain` was asked for.
+             * @example account:01935a3c-7c5e-8cc1-9b1e-2f1a4a1e9d00
              */
             actor: string;
+            /**
+             * @description The event or command that led to it; left out when a person did.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d08
+             */
+            causationid?: string;
+            /**
+             * @description What it was part of: the same for all that one request led to.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d07
+             */
+            correlationid: string;
             /**
              * @description The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`.
              * @example {
@@ -541,6 +819,17 @@ export interface components {
              *     }
              */
             data: Record<string, never>;
+            /**
+             * @description Always `application/json`.
+             * @example application/json
+             */
+            datacontenttype: string;
+            /**
+             * Format: uri-reference
+             * @description The JSON Schema of `data`.
+             * @example https://weir.example.org/api/v1/events/schemas/channel.created/1
+             */
+            dataschema: string;
             /**
              * @description Unique within `source`: the subject and the event's place among the events of that subject.
              * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/1
@@ -576,7 +865,7 @@ export interface components {
             subject: string;
             /**
              * Format: date-time
-             * @description When the log took it.
+             * @description When the log took it. Never earlier than that of the position before.
              * @example 2026-11-21T10:00:00.123456Z
              */
             time: string;
@@ -586,21 +875,217 @@ export interface components {
              */
             type: string;
             /**
-             * @description The version of the shape of `data`.
+             * @description The version of the shape of `data`: the one in which it was stored.
              * @example 1
              */
             version: string;
         };
-        /** @description Some items of a list, and where the next ones begin. */
+        /**
+         * @description Some events, in the order of their positions. To go on later from the end of the log, give the header
+         *     `Weir-Head-Position` as `after`.
+         */
         EventPage: {
-            /** @description The items, in the order of the list. */
+            /** @description The events. */
             items: components["schemas"]["Event"][];
+            /**
+             * @description What to give as `after` for the next page; `null` at the end of the log.
+             * @example 42
+             */
+            next_cursor: string | null;
+        };
+        /** @description One version of a type of event. */
+        EventType: {
+            /**
+             * Format: uri-reference
+             * @description The JSON Schema of its data.
+             * @example https://weir.example.org/api/v1/events/schemas/channel.created/1
+             */
+            dataschema: string;
+            /**
+             * @description The fact itself. Personal data stays sealed: `{"account_id": …, "ciphertext": …}`.
+             * @example {
+             *       "handle": "river_talks",
+             *       "title": "Talks by the river"
+             *     }
+             */
+            example: Record<string, never>;
+            /**
+             * @description Whether events of this type are written in this version today; others are from the past.
+             * @example true
+             */
+            is_current: boolean;
+            /**
+             * @description The kind of thing that it happens to; the first half of `subject`.
+             * @example channel
+             */
+            subject_kind: string;
+            /**
+             * @description What it says, in a sentence.
+             * @example There is a new channel.
+             */
+            summary: string;
+            /**
+             * @description What happened.
+             * @example channel.created
+             */
+            type: string;
+            /**
+             * @description The version of the shape of its data.
+             * @example 1
+             */
+            version: string;
+        };
+        /** @description Every type of event that there is, in each version. */
+        EventTypes: {
+            /** @description By subject, type and version. */
+            items: components["schemas"]["EventType"][];
+        };
+        /** @description A copy of a part of the event log as a file. */
+        Export: {
+            /**
+             * Format: date-time
+             * @description When it was ready; `null` until then.
+             * @example 2026-11-21T10:00:07.123456Z
+             */
+            completed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * Format: uri-reference
+             * @description Where the file is fetched without signing in; good for 15 minutes, and made anew at each look. `null` unless it is
+             *     ready.
+             * @example https://weir.example.org/api/v1/exports/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09/download?token=AAAAAGkgQ
+             */
+            download_url: string | null;
+            /**
+             * @description Why it failed, and what to do; `null` unless it did.
+             * @example The server has no room left for the file.
+             */
+            error: string | null;
+            /**
+             * Format: int64
+             * @description How many events it holds; `null` until it is ready.
+             * @example 1000000
+             */
+            event_count: number | null;
+            /**
+             * Format: date-time
+             * @description When the file is deleted by itself; `null` until it is ready.
+             * @example 2026-11-28T10:00:07.123456Z
+             */
+            expires_at: string | null;
+            /** @description Which events it holds. */
+            filter: components["schemas"]["ExportFilter"];
+            /** @description Its form. */
+            format: components["schemas"]["ExportFormat"];
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09
+             */
+            id: string;
+            progress: components["schemas"]["ExportProgress"] | null;
+            /**
+             * Format: int64
+             * @description How long the file is, in bytes; `null` until it is ready.
+             * @example 45000000
+             */
+            size_bytes: number | null;
+            /** @description How far it is. */
+            status: components["schemas"]["ExportStatus"];
+        };
+        /** @description Which events an export holds: those that meet every condition. */
+        ExportFilter: {
+            /**
+             * Format: int64
+             * @description Only positions above this one.
+             * @example 0
+             */
+            after: number;
+            /**
+             * Format: uuid
+             * @description Only what happened to this channel and its streams; `null` for all.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
+            channel_id: string | null;
+            /**
+             * Format: date-time
+             * @description Only what the log took at this time or later; `null` for all.
+             * @example 2026-11-01T00:00:00Z
+             */
+            from: string | null;
+            /**
+             * @description Only what happened to this one; `null` for all.
+             * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+             */
+            subject: string | null;
+            /**
+             * Format: date-time
+             * @description Only what the log took before this time; `null` for all.
+             * @example 2026-12-01T00:00:00Z
+             */
+            to: string | null;
+            /**
+             * @description Only these types; all when empty.
+             * @example [
+             *       "stream.*"
+             *     ]
+             */
+            types: string[];
+            /**
+             * Format: int64
+             * @description Only positions up to this one: the end of the log when it was asked for.
+             * @example 1000000
+             */
+            until: number;
+        };
+        /**
+         * @description The form of an export: Apache Parquet, for DuckDB, pandas and the like (`parquet`); an event in CloudEvents' JSON a line
+         *     (`ndjson`); comma-separated values with a header line (`csv`).
+         * @enum {string}
+         */
+        ExportFormat: "parquet" | "ndjson" | "csv";
+        /** @description Some items of a list, and where the next ones begin. */
+        ExportPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["Export"][];
             /**
              * @description What to give as `after` for the next page; `null` on the last one.
              * @example MDE5MzVhM2M
              */
             next_cursor: string | null;
         };
+        /** @description How far the writing of an export is. */
+        ExportProgress: {
+            /**
+             * Format: int64
+             * @description How many events are written.
+             * @example 250000
+             */
+            events_done: number;
+            /**
+             * Format: int64
+             * @description How many it will be; `null` while only writing it can tell.
+             * @example 1000000
+             */
+            events_total: number | null;
+            /**
+             * Format: double
+             * @description The part of the work that is done, from 0 to 1.
+             * @example 0.25
+             */
+            fraction: number;
+        };
+        /**
+         * @description How far an export is: it waits for its turn (`waiting`), is being written (`running`), can be downloaded (`ready`), could
+         *     not be written (`failed`), or is not to be had any more (`deleted`).
+         * @enum {string}
+         */
+        ExportStatus: "waiting" | "running" | "ready" | "failed" | "deleted";
         /** @description What is wrong with one field. */
         FieldError: {
             /**
@@ -683,6 +1168,11 @@ export interface components {
              */
             connected_since: string | null;
             /**
+             * @description What the encoder calls itself; `null` while none is connected, or where it does not say.
+             * @example obs-output module (libobs version 30.2.3)
+             */
+            encoder: string | null;
+            /**
              * Format: int32
              * @description From key frame to key frame, in milliseconds; `null` before it is known.
              * @example 2000
@@ -698,6 +1188,21 @@ export interface components {
              */
             stream_id: string | null;
             video: components["schemas"]["VideoFormat"] | null;
+        };
+        /** @description A point of the log. */
+        LogPoint: {
+            /**
+             * Format: int64
+             * @description The last event that counts.
+             * @example 42
+             */
+            position: number;
+            /**
+             * Format: date-time
+             * @description The time that was asked for, or when the log took that event.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            time: string;
         };
         /** @description Who signs in. */
         LoginRequest: {
@@ -844,6 +1349,11 @@ export interface components {
              * @example 7200000
              */
             duration_ms: number | null;
+            /**
+             * @description What the encoder called itself; `null` where it did not say.
+             * @example obs-output module (libobs version 30.2.3)
+             */
+            encoder: string | null;
             end_reason: components["schemas"]["EndReason"] | null;
             /**
              * Format: date-time
@@ -1150,6 +1660,111 @@ export interface operations {
             };
         };
     };
+    erase_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EraseAccountRequest"];
+            };
+        };
+        responses: {
+            /** @description Erased; the refresh cookie is gone. Channels and exports follow within seconds. */
+            204: {
+                headers: {
+                    /** @description Takes the refresh cookie away. */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `password_wrong`: the password is wrong. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `only_administrator`: nobody could administer this install any more. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     refresh_session: {
         parameters: {
             query?: never;
@@ -1416,7 +2031,7 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.
+                 * @description A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.
                  * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
                  */
                 "Idempotency-Key"?: string;
@@ -1470,7 +2085,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `handle_taken`: another channel has this handle. */
+            /** @description `handle_taken`: another channel has this handle; `idempotency_in_flight`: the same request is being carried out. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1497,7 +2112,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            /** @description `validation_failed`: a field is wrong, missing or unknown; `idempotency_key_reused`: the key came with another request. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1528,7 +2143,13 @@ export interface operations {
     };
     get_channel: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description The channel as it was at this time (RFC 3339) or position of the log. Its owner and administrators may ask.
+                 * @example 2026-11-21T10:00:00Z
+                 */
+                as_of?: string;
+            };
             header?: {
                 /** @description An `ETag` from before: 304 when nothing has changed. */
                 "If-None-Match"?: string;
@@ -1552,7 +2173,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Channel"];
+                    "application/json": components["schemas"]["ChannelAnswer"];
                 };
             };
             /** @description Nothing has changed. */
@@ -1562,7 +2183,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The address is not UTF-8: `path_invalid`. */
+            /** @description `query_invalid`: `as_of` is neither a time nor a position; `position_beyond_head`: the log does not reach that far. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1571,7 +2192,25 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`: there is no such channel. */
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else asks how it was. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel, or was none at that point. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1911,7 +2550,7 @@ export interface operations {
             query?: never;
             header?: {
                 /**
-                 * @description A UUID or other text that is this command's own. It is checked for its form; that a repeat with the same key answers the same is yet to come.
+                 * @description A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.
                  * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
                  */
                 "Idempotency-Key"?: string;
@@ -1972,8 +2611,17 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `conflict`: others are changing it at this moment. */
+            /** @description `conflict`: others are changing it at this moment; `idempotency_in_flight`: the same request is being carried out. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `idempotency_key_reused`: the key came with another request. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2005,29 +2653,81 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description How many at most.
-                 * @example 20
-                 */
-                limit?: number;
-                /**
                  * @description Only events after this position; from the first one when left out.
                  * @example 0
                  */
                 after?: number;
+                /**
+                 * @description Only these types, with commas between: `channel.created`, or `channel.*` for all that begin so.
+                 * @example channel.*,stream.started
+                 */
+                types?: string;
+                /**
+                 * @description Only what happened to this one: kind and id.
+                 * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+                 */
+                subject?: string;
+                /**
+                 * @description Only what happened to this channel and its streams: its handle or its id. Its owner may give it, and everybody who
+                 *     is not an administrator has to.
+                 * @example river_talks
+                 */
+                channel?: string;
+                /**
+                 * @description Only events that the log took at this time (RFC 3339) or later.
+                 * @example 2026-11-01T00:00:00Z
+                 */
+                from?: string;
+                /**
+                 * @description Only events that the log took before this time (RFC 3339).
+                 * @example 2026-12-01T00:00:00Z
+                 */
+                to?: string;
+                /**
+                 * @description How many at most. A page has up to 1,000, and 100 when nothing is said; NDJSON has all, when nothing is said.
+                 * @example 100
+                 */
+                limit?: number;
+                /**
+                 * @description Whether accounts stand under pseudonyms; `plain` is for administrators.
+                 * @example pseudonymous
+                 */
+                actors?: "pseudonymous" | "plain";
+                /**
+                 * @description The form of the answer; wins over the header `Accept`.
+                 * @example json
+                 */
+                format?: "json" | "ndjson";
             };
-            header?: never;
+            header?: {
+                /**
+                 * @description `application/x-ndjson` for everything in one answer.
+                 * @example application/x-ndjson
+                 */
+                Accept?: string;
+                /**
+                 * @description `zstd` and `gzip` are understood.
+                 * @example zstd, gzip
+                 */
+                "Accept-Encoding"?: string;
+            };
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Some events. `next_cursor` is `null` at the end of the log: go on from the last `position` later. */
+            /** @description Some events, or all of them. */
             200: {
                 headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    /** @description Where the log ended when the answer began. */
+                    "Weir-Head-Position"?: number;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventPage"];
+                    "application/x-ndjson": components["schemas"]["Event"];
                 };
             };
             /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
@@ -2048,8 +2748,732 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden`: only administrators may. */
+            /** @description `forbidden`: these events may be read by administrators, or by the owner of another channel. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_feeds`: this account has several long answers under way. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_event_schema: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The type.
+                 * @example channel.created
+                 */
+                type: string;
+                /**
+                 * @description The version of the shape of its data.
+                 * @example 1
+                 */
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The schema. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/schema+json": unknown;
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such type or version. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    subscribe_events: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only events after this position; from the first one when left out.
+                 * @example 0
+                 */
+                after?: number;
+                /**
+                 * @description Only these types, with commas between: `channel.created`, or `channel.*` for all that begin so.
+                 * @example channel.*,stream.started
+                 */
+                types?: string;
+                /**
+                 * @description Only what happened to this one: kind and id.
+                 * @example channel/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01
+                 */
+                subject?: string;
+                /**
+                 * @description Only what happened to this channel and its streams: its handle or its id. Its owner may give it, and everybody who
+                 *     is not an administrator has to.
+                 * @example river_talks
+                 */
+                channel?: string;
+                /**
+                 * @description Whether accounts stand under pseudonyms; `plain` is for administrators.
+                 * @example pseudonymous
+                 */
+                actors?: "pseudonymous" | "plain";
+            };
+            header?: {
+                /**
+                 * @description The last `id` of before; wins over `after`.
+                 * @example 42
+                 */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events, for as long as it lasts. */
+            200: {
+                headers: {
+                    /** @description Where the log ended when the answer began. */
+                    "Weir-Head-Position"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description `query_invalid`: a parameter is wrong or unknown; `position_beyond_head`: the log does not reach that far. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: these events may be read by administrators, or by the owner of another channel. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_feeds`: this account has many subscriptions. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_event_types: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventTypes"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_exports: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some exports. */
+            200: {
+                headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportPage"];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_export: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateExportRequest"];
+            };
+        };
+        responses: {
+            /** @description It waits for its turn. */
+            202: {
+                headers: {
+                    /** @description Where the export is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: these events may be read by administrators, or by the owner of another channel. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `idempotency_in_flight`: the same request is being carried out. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: a field is wrong, missing or unknown; `idempotency_key_reused`: the key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_exports`: this account waits for several already. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The export.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such export, or it is somebody else's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The export.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such export, or it is somebody else's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_export: {
+        parameters: {
+            query: {
+                /**
+                 * @description The token of `download_url`.
+                 * @example AAAAAGkgQ
+                 */
+                token: string;
+            };
+            header?: {
+                /**
+                 * @description A part of the file: `bytes=<first>-<last>`.
+                 * @example bytes=1048576-
+                 */
+                Range?: string;
+            };
+            path: {
+                /**
+                 * @description The export.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    /** @description With a name for the file. */
+                    "Content-Disposition"?: string;
+                    /** @description How long it is, in bytes. */
+                    "Content-Length"?: number;
+                    /** @description Of the file, which never changes. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": number[];
+                    "text/csv": string;
+                    "application/x-ndjson": components["schemas"]["Event"];
+                };
+            };
+            /** @description A part of the file. */
+            206: {
+                headers: {
+                    /** @description Which part. */
+                    "Content-Range"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.apache.parquet": number[];
+                    "text/csv": string;
+                    "application/x-ndjson": components["schemas"]["Event"];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `download_refused`: the token is wrong, or its time is over. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such file, or no longer. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `range_not_satisfiable`: the file is shorter. */
+            416: {
                 headers: {
                     [name: string]: unknown;
                 };

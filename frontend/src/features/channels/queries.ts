@@ -1,5 +1,5 @@
-import { infiniteQueryOptions } from '@tanstack/react-query'
-import { api, client, type Schemas } from '@/api/client'
+import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query'
+import { client, type Schemas } from '@/api/client'
 
 export type Channel = Schemas['Channel']
 type ChannelPage = Schemas['ChannelPage']
@@ -21,7 +21,13 @@ export function channelsQuery(filter: { live: false } | { mine: true }) {
 }
 
 export function channelQuery(handle: string) {
-  return api.queryOptions('get', '/api/v1/channels/{handle}', {
-    params: { path: { handle: handle.toLowerCase() } },
+  const params = { path: { handle: handle.toLowerCase() } }
+  return queryOptions({
+    queryKey: ['channel', params.path.handle],
+    queryFn: async ({ signal }): Promise<Channel> => {
+      const { data } = await client.GET('/api/v1/channels/{handle}', { params, signal })
+      // How it was is only answered to who asks for that, with `as_of`.
+      return data as Channel
+    },
   })
 }
