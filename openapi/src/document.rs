@@ -35,6 +35,12 @@ The REST API of Weir, a self-hosted live-streaming platform.
 **Writes answer when they can be read**: what a request has changed, the next one sees. Should reading it back take longer \
 than two seconds, the answer is 202 with the address where the result will be.
 
+**Repeating a request**: a `POST` with an `Idempotency-Key` can be sent again for a day; with the same body it gets the \
+first answer (and `Idempotency-Replayed: true`) and happens once, with another it is refused. Signing in has no such keys.
+
+**Events**: everything that happens is in one ordered log, which can be read, followed and exported. \
+[The catalogue](/docs/events) lists what there is; what goes over NATS and over the feed is in `openapi/asyncapi.yaml`.
+
 **Times** are UTC as in RFC 3339, **ids** are opaque text. Fields may be added at any time.";
 
 /// The document without any operation.
@@ -67,7 +73,7 @@ pub fn frame() -> OpenApi {
             tag("channels", "What people watch and follow, and the keys to publish there."),
             tag("streams", "Broadcasts of channels, running and past."),
             tag("ingest", "What the server sees of an encoder."),
-            tag("events", "The log of everything that happened, for administrators."),
+            tag("events", "The log of everything that happened, as a feed; the [event catalogue](/docs/events) lists what there is."),
             tag("exports", "Parts of the log as files, made in the background."),
             tag("operation", "Whether the server lives and can serve; this document."),
         ]))
