@@ -34,5 +34,5 @@ pub async fn run(commands: Commands, exports: ExportsOptions, media: Arc<dyn Med
             housekeeping::run(commands.clone(), housekeeping::EVERY),
         );
     };
-    cancel.run_until_cancelled(all).await;
+    cancel.run_until_cancelled(Box::pin(all)).await;
 }
