@@ -306,7 +306,8 @@ async fn read(
 }
 
 /// Throws away what interrupted rebuilds left, and the states of the past that somebody wanted to look at: for erasure, as
-/// both may show what an erased person told. A rebuild that is running goes on, and meets the erasure in the log.
+/// both may show what an erased person told. A rebuild that is running goes on, and meets the erasure in the log; one that
+/// builds a state of the past ends.
 ///
 /// # Errors
 /// [`QueryError`] when Postgres is away or refuses.
