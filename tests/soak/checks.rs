@@ -20,6 +20,7 @@ pub struct Stored {
     pub event_version: String,
     pub payload: String,
     pub correlation_id: Option<Uuid>,
+    pub actor: String,
     pub recorded_at: OffsetDateTime,
 }
 
@@ -60,6 +61,7 @@ pub async fn all(
     let log = read(pool).await?;
     order(pool, &log, findings).await?;
     answers::check(&log, ledger, findings);
+    answers::keys(pool, &log, ledger, findings).await?;
     jetstream::check(nats_url, &log, findings).await?;
     subscriber(&log, told, findings);
     read_models::check(pool, secrets, &log, findings).await?;
@@ -67,10 +69,10 @@ pub async fn all(
 }
 
 async fn read(pool: &PgPool) -> sqlx::Result<Vec<Stored>> {
-    type Row = (i64, String, String, i64, String, String, String, Option<String>, OffsetDateTime);
+    type Row = (i64, String, String, i64, String, String, String, Option<String>, String, OffsetDateTime);
     let rows: Vec<Row> = sqlx::query_as(
         "select position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text,
-                metadata ->> 'correlation_id', recorded_at
+                metadata ->> 'correlation_id', coalesce(metadata ->> 'actor', ''), recorded_at
          from log.events order by position",
     )
     .fetch_all(pool)
@@ -84,7 +86,8 @@ async fn read(pool: &PgPool) -> sqlx::Result<Vec<Stored>> {
         event_version: row.5,
         payload: row.6,
         correlation_id: row.7.and_then(|id| id.parse().ok()),
-        recorded_at: row.8,
+        actor: row.8,
+        recorded_at: row.9,
     };
     Ok(rows.into_iter().map(stored).collect())
 }

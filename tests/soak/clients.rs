@@ -83,14 +83,28 @@ impl Client {
         setup_token: Option<&str>,
     ) -> anyhow::Result<Self> {
         let account = Account { username: username.to_owned(), token: Mutex::default(), channels: Mutex::default() };
-        let mut client = Self::of(stage, Arc::new(account), dice, username.to_owned());
+        // Longer than the server gives a request, and than any server is stopped.
+        let http = reqwest::Client::builder().timeout(HANGS_AFTER).build()?;
+        Self::register_by(http, stage, account, dice, setup_token).await
+    }
+
+    async fn register_by(
+        http: reqwest::Client,
+        stage: &Arc<Stage>,
+        account: Account,
+        dice: Dice,
+        setup_token: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let username = account.username.clone();
+        let stage = Arc::clone(stage);
+        let mut client = Self { stage, http, account: Arc::new(account), dice, name: username.clone(), count: 0 };
         let mut body = json!({
             "username": username, "email": format!("{username}@example.org"), "password": PASSWORD,
         });
         if let Some(token) = setup_token {
             body["setup_token"] = token.into();
         }
-        let wish = Wish::Register { username: username.to_owned() };
+        let wish = Wish::Register { username: username.clone() };
         let answer = client.give(wish, Method::POST, "auth/register", Some(body)).await;
         let answer = answer.ok_or_else(|| anyhow::anyhow!("{username} could not register"))?;
         client.signed_in(&answer);
@@ -99,12 +113,8 @@ impl Client {
 
     /// Another one who uses the same account.
     pub fn companion(&self, dice: Dice, name: String) -> Self {
-        Self::of(&self.stage, Arc::clone(&self.account), dice, name)
-    }
-
-    fn of(stage: &Arc<Stage>, account: Arc<Account>, dice: Dice, name: String) -> Self {
-        let http = reqwest::Client::builder().timeout(HANGS_AFTER).build().expect("an HTTP client needs nothing");
-        Self { stage: Arc::clone(stage), http, account, dice, name, count: 0 }
+        let Self { stage, http, account, .. } = self;
+        Self { stage: Arc::clone(stage), http: http.clone(), account: Arc::clone(account), dice, name, count: 0 }
     }
 
     pub fn account(&self) -> Arc<Account> {
@@ -119,8 +129,8 @@ impl Client {
                 if channels.is_empty() { None } else { Some(self.dice.pick(&channels).clone()) }
             };
             match (self.dice.roll(100), handle) {
-                (0..2, _) => self.register_another().await,
-                (2..12, _) | (_, None) => self.create_channel().await,
+                (0..4, _) => Box::pin(self.visit()).await,
+                (4..12, _) | (_, None) => self.create_channel().await,
                 (12..30, Some(handle)) => self.rotate_key(handle).await,
                 (30..60, Some(handle)) => self.edit_what_was_seen(handle).await,
                 (_, Some(handle)) => self.edit(handle, None).await,
@@ -129,13 +139,20 @@ impl Client {
         }
     }
 
-    async fn register_another(&mut self) {
+    /// Somebody comes, makes a channel, and at times wants to be forgotten.
+    async fn visit(&mut self) {
         self.count += 1;
         let username = format!("{}_{}", self.name, self.count);
-        let body = json!({
-            "username": username, "email": format!("{username}@example.org"), "password": PASSWORD,
-        });
-        self.give(Wish::Register { username }, Method::POST, "auth/register", Some(body)).await;
+        let dice = Dice::of(self.dice.roll(u64::MAX), 0);
+        let account = Account { username, token: Mutex::default(), channels: Mutex::default() };
+        let visitor = Self::register_by(self.http.clone(), &self.stage, account, dice, None).await;
+        let Ok(mut visitor) = visitor else { return };
+        visitor.create_channel().await;
+        if visitor.dice.roll(2) == 0 {
+            let wish = Wish::Erase { username: visitor.account.username.clone() };
+            let body = json!({ "password": PASSWORD });
+            visitor.give(wish, Method::DELETE, "auth/me", Some(body)).await;
+        }
     }
 
     /// Creates a channel, and tells whether it can be read at once.
@@ -178,15 +195,18 @@ impl Client {
         self.give(Wish::RotateKey { handle }, Method::POST, &path, None).await;
     }
 
-    /// Again, as after every quarter of an hour.
-    async fn sign_in(&mut self) {
+    /// Signs in again, as after every quarter of an hour. Whether that may be tried again; an account that is erased has no
+    /// use for it.
+    async fn can_sign_in(&mut self) -> bool {
         let body = json!({ "username": self.account.username, "password": PASSWORD });
         let request =
             Request { method: Method::POST, path: "auth/login", body: Some(body), expected_version: None, key: None };
         match self.send(request, Uuid::now_v7()).await {
             Answer::Done(answer) => self.signed_in(&answer),
+            Answer::SignInAgain => return false,
             _ => sleep(Duration::from_millis(100)).await,
         }
+        true
     }
 
     fn signed_in(&self, answer: &Value) {
@@ -201,7 +221,7 @@ impl Client {
         let (expected_version, key) = match wish {
             Wish::EditChannel { expected_version, .. } => (expected_version, None),
             Wish::CreateChannel { .. } | Wish::RotateKey { .. } => (None, Some(Uuid::now_v7())),
-            Wish::Register { .. } => (None, None),
+            Wish::Register { .. } | Wish::Erase { .. } => (None, None),
         };
         let began = Instant::now();
         let mut requests = Vec::new();
@@ -213,7 +233,10 @@ impl Client {
             let request = Request { method: method.clone(), path, body: body.clone(), expected_version, key };
             match (self.send(request, id).await, &lost) {
                 (Answer::Done(answer), _) => break (Outcome::Acknowledged, Some(answer)),
-                (Answer::SignInAgain, _) => self.sign_in().await,
+                (Answer::SignInAgain, _) if !self.can_sign_in().await => {
+                    break (Outcome::Unknown("signed out".to_owned()), None);
+                }
+                (Answer::SignInAgain, _) => {}
                 (Answer::Refused(why) | Answer::NotNow(why), None) => break (Outcome::Refused(why), None),
                 (Answer::Refused(why), Some(_)) => {
                     if why == "handle_taken" {
@@ -242,7 +265,7 @@ impl Client {
         if lost.is_some() {
             self.stage.ledger.repeated();
         }
-        self.stage.ledger.record(wish, requests, outcome);
+        self.stage.ledger.record(wish, requests, key, outcome);
         answer
     }
 
@@ -252,7 +275,7 @@ impl Client {
         let mut request = self.http.request(method.clone(), format!("{http}/api/v1/{path}"));
         request = request.header("x-request-id", id.to_string());
         let token = self.account.token();
-        if !token.is_empty() && !path.starts_with("auth/") {
+        if !token.is_empty() && path != "auth/login" {
             request = request.bearer_auth(token);
         }
         if let Some(version) = expected_version {

@@ -12,19 +12,26 @@ use uuid::Uuid;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     Register { username: String },
+    Erase { username: String },
     CreateChannel { handle: String },
     EditChannel { handle: String, title: String, expected_version: Option<i64> },
     RotateKey { handle: String },
 }
 
 impl Wish {
-    pub const EVENT_TYPES: [&str; 4] =
-        ["account.registered", "channel.created", "channel.details_changed", "channel.stream_key_rotated"];
+    pub const EVENT_TYPES: [&str; 5] = [
+        "account.registered",
+        "account.erased",
+        "channel.created",
+        "channel.details_changed",
+        "channel.stream_key_rotated",
+    ];
 
     /// The event that it leads to, once.
     pub fn event_type(&self) -> &'static str {
         match self {
             Self::Register { .. } => "account.registered",
+            Self::Erase { .. } => "account.erased",
             Self::CreateChannel { .. } => "channel.created",
             Self::EditChannel { .. } => "channel.details_changed",
             Self::RotateKey { .. } => "channel.stream_key_rotated",
@@ -47,6 +54,8 @@ pub struct Record {
     pub wish: Wish,
     /// The ids of its requests, which the log keeps as correlation ids.
     pub requests: Vec<Uuid>,
+    /// What a repeat was known by.
+    pub key: Option<Uuid>,
     pub outcome: Outcome,
 }
 
@@ -67,8 +76,8 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn record(&self, wish: Wish, requests: Vec<Uuid>, outcome: Outcome) {
-        self.book().records.push(Record { wish, requests, outcome });
+    pub fn record(&self, wish: Wish, requests: Vec<Uuid>, key: Option<Uuid>, outcome: Outcome) {
+        self.book().records.push(Record { wish, requests, key, outcome });
     }
 
     /// An answer that no client should ever get.

@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{sync::Mutex, task::JoinHandle, time::sleep};
 
-use crate::{leash::Leash, servers::free_port};
+use crate::{PATIENCE, leash::Leash, servers::free_port};
 
 /// The processes: name, roles, and whether it serves HTTP.
 pub const ROLES: &[(&str, &str, bool)] = &[
@@ -161,6 +161,30 @@ impl Nodes {
         }
         let manager = tokio::spawn(manage(all.clone()));
         Ok(Self { all, http, logs, manager })
+    }
+
+    /// Stops all of them in order. Those that did not end well.
+    pub async fn shutdown(&self) -> anyhow::Result<Vec<String>> {
+        self.manager.abort();
+        let mut failed = Vec::new();
+        for node in &self.all {
+            kill_process(Pid::from_child(&node.lock().await.child), Signal::TERM)?;
+        }
+        for node in &self.all {
+            let mut node = node.lock().await;
+            let began = Instant::now();
+            let status = loop {
+                match node.child.try_wait()? {
+                    Some(status) => break status,
+                    None if began.elapsed() > PATIENCE => anyhow::bail!("{} does not stop", node.name),
+                    None => sleep(Duration::from_millis(20)).await,
+                }
+            };
+            if !status.success() {
+                failed.push(format!("{} was told to stop and ended with {status}", node.name));
+            }
+        }
+        Ok(failed)
     }
 
     /// What a panic or the like left in the logs.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::{Arc, atomic::AtomicBool, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -28,6 +28,8 @@ use crate::{
 
 /// How many accounts give commands; each is used by two clients at once, so that they get into each other's way.
 const ACCOUNTS: u64 = 3;
+/// Without an event for so long nothing is left to do.
+const QUIET: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(15);
 
 /// What is done to a victim, and how often it was.
@@ -137,14 +139,25 @@ async fn soak(
         late.create_channel().await;
     }
     let pool = PgPool::connect(&database_url).await?;
-    settled(&pool, &nats_url, &subscriber).await?;
-
+    let mut head = settled(&pool, &nats_url, &subscriber).await?;
+    // What follows the log and acts may have been at it meanwhile.
+    while head != settled(&pool, &nats_url, &subscriber).await? {
+        head = settled(&pool, &nats_url, &subscriber).await?;
+    }
+    // The world holds still while it is looked at.
     let told = subscriber.told();
     findings.expect(!subscriber.has_ended(), || "the subscriber has ended".to_owned());
+    drop(subscriber);
+    world.nodes.shutdown().await?.into_iter().for_each(|finding| findings.add(finding));
+
     let secrets = folder.join("secrets.toml");
     let events = checks::all(&pool, &nats_url, &secrets, &stage.ledger, &told, &mut findings).await?;
     stage.ledger.complaints().into_iter().chain(world.nodes.complaints()).for_each(|finding| findings.add(finding));
     overlap(&hits, faults.len(), done, meanwhile, &mut findings);
+    let compared = operate(&program, folder, &database_url, &["projections", "rebuild", "all", "--dry-run"])?;
+    findings.expect(compared.status.success(), || {
+        format!("the operator is told: {}", String::from_utf8_lossy(&compared.stderr))
+    });
 
     let mut ended = Vec::new();
     for node in &world.nodes.all {
@@ -162,7 +175,6 @@ async fn soak(
         if ended.is_empty() { "none".to_owned() } else { ended.join(", ") },
     );
     pool.close().await;
-    drop(subscriber);
     world.postgres.lock().await.shutdown().await;
     Ok((findings.into_vec(), summary))
 }
@@ -266,7 +278,20 @@ async fn all_ready(http: &[String]) -> anyhow::Result<()> {
 }
 
 /// Waits until everybody who follows the log has come to its end.
-async fn settled(pool: &PgPool, nats_url: &str, subscriber: &Subscriber) -> anyhow::Result<()> {
+async fn settled(pool: &PgPool, nats_url: &str, subscriber: &Subscriber) -> anyhow::Result<i64> {
+    sleep(QUIET).await;
+    let left = "with erased as (select aggregate_id as id from log.events where event_type = 'account.erased')
+        select (select count(*) from log.events created join erased on erased.id = payload -> 'Created' ->> 'owner_id'
+                where event_type = 'channel.created' and not exists (select from log.events closed
+                    where closed.aggregate_id = created.aggregate_id and closed.event_type = 'channel.closed'))
+            + (select count(*) from log.keys join erased on erased.id = account_id::text where wrapped is not null)
+            + (select count(*) from log.vault join erased on erased.id = aggregate_id)
+            + (select count(*) from log.sessions join erased on erased.id = account_id::text where end_reason is null)
+            + (select count(*) from log.commands join erased on 'account:' || erased.id = actor)";
+    until("what erased people have left goes, too", async || {
+        sqlx::query_scalar(left).fetch_one(pool).await.is_ok_and(|left: i64| left == 0)
+    })
+    .await?;
     let head: i64 = sqlx::query_scalar("select position from log.head").fetch_one(pool).await?;
     let count = projections::ALL.len() as i64;
     until(&format!("all read models are at {head}"), async || {
@@ -285,17 +310,21 @@ async fn settled(pool: &PgPool, nats_url: &str, subscriber: &Subscriber) -> anyh
         last.await.is_some_and(|last| last >= head)
     })
     .await?;
-    until(&format!("the subscriber was told of {head}"), async || subscriber.position() >= head).await
+    until(&format!("the subscriber was told of {head}"), async || subscriber.position() >= head).await?;
+    Ok(head)
 }
 
 /// As an operator asks for it.
 fn setup_token(program: &Path, folder: &Path, database_url: &str) -> anyhow::Result<String> {
-    let output = Command::new(program)
-        .arg("--data-dir")
-        .arg(folder.join("operator"))
-        .args(["setup-token", "--database-url", database_url, "--secrets-file"])
-        .arg(folder.join("secrets.toml"))
-        .output()?;
+    let output = operate(program, folder, database_url, &["setup-token"])?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A command of an operator.
+fn operate(program: &Path, folder: &Path, database_url: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+    let mut command = Command::new(program);
+    command.args(arguments).arg("--data-dir").arg(folder.join("operator"));
+    command.args(["--database-url", database_url, "--secrets-file"]).arg(folder.join("secrets.toml"));
+    Ok(command.output()?)
 }

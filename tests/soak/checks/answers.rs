@@ -1,7 +1,8 @@
 //! What clients were told is what is in the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::{Findings, Stored};
@@ -41,6 +42,30 @@ pub fn check(log: &[Stored], ledger: &Ledger, findings: &mut Findings) {
     });
 }
 
+/// The log knows each key by which something was done, and where: for a repeat that may still come.
+pub async fn keys(pool: &PgPool, log: &[Stored], ledger: &Ledger, findings: &mut Findings) -> sqlx::Result<()> {
+    let rows: Vec<(String, i64)> = sqlx::query_as("select key, position from log.commands").fetch_all(pool).await?;
+    let known: HashMap<String, i64> = rows.into_iter().collect();
+    // With a person its keys are forgotten, too.
+    let erased = log.iter().filter(|event| event.event_type == "account.erased");
+    let erased: HashSet<String> = erased.map(|event| format!("account:{}", event.aggregate_id)).collect();
+    let by_request: HashMap<(Uuid, &str), &Stored> =
+        log.iter().filter_map(|event| Some(((event.correlation_id?, event.event_type.as_str()), event))).collect();
+    for record in ledger.records() {
+        let Some(key) = record.key else { continue };
+        let event = record.requests.iter().find_map(|id| by_request.get(&(*id, record.wish.event_type())));
+        let known = known.get(&key.to_string());
+        let is_right = match event {
+            Some(event) if erased.contains(&event.actor) => known.is_none(),
+            Some(event) => known == Some(&event.position),
+            None => known.is_none(),
+        };
+        let at = event.map(|event| event.position);
+        findings.expect(is_right, || format!("{record:?} is at {at:?}, and its key is known at {known:?}"));
+    }
+    Ok(())
+}
+
 /// The event says what the command asked for.
 fn fits(record: &Record, event: &Stored, findings: &mut Findings) {
     let wanted = match &record.wish {
@@ -51,7 +76,7 @@ fn fits(record: &Record, event: &Stored, findings: &mut Findings) {
             findings.expect(is_next, || format!("{record:?} became event {} of its channel", event.sequence));
             title
         }
-        Wish::Register { .. } | Wish::RotateKey { .. } => return,
+        Wish::Register { .. } | Wish::Erase { .. } | Wish::RotateKey { .. } => return,
     };
     let is_in_it = event.payload.contains(&format!("\"{wanted}\""));
     findings.expect(is_in_it, || format!("{record:?} became {}", event.payload));
