@@ -315,3 +315,43 @@ async fn an_account_that_could_not_be_signed_in_is_not_said_to_be_missing() {
     let credentials = json!({"username": "mira", "password": PASSWORD});
     assert_eq!(site.send(site.post("/api/v1/auth/login", &credentials)).await.status, 200);
 }
+
+async fn erase(site: &Site, token: &str, password: &str) -> Answer {
+    let request = site.request(Method::DELETE, "/api/v1/auth/me").json(&json!({"password": password}));
+    site.send(request.bearer_auth(token)).await
+}
+
+#[tokio::test]
+async fn whoever_erases_themselves_is_gone() {
+    let site = Site::start().await;
+    let (mira, noor) = (site.register("mira").await, site.register("noor").await);
+    let elsewhere = site.sign_in("mira").await;
+    let wrong = erase(&site, &mira.token, "a wrong one").await;
+    assert_eq!(wrong.problem(), (403, "password_wrong".to_owned()));
+    assert_eq!(me(&site, &mira.token).await.status, 200);
+
+    let gone = erase(&site, &mira.token, PASSWORD).await;
+    assert_eq!(gone.status, 204);
+    assert!(gone.header("set-cookie").contains("Max-Age=0"), "{}", gone.header("set-cookie"));
+    for device in [&mira, &elsewhere] {
+        assert_eq!(me(&site, &device.token).await.problem(), (401, "unauthenticated".to_owned()));
+        assert_eq!(refresh(&site, &device.cookie).await.problem(), (401, "session_ended".to_owned()));
+        assert_eq!(erase(&site, &device.token, PASSWORD).await.problem(), (401, "unauthenticated".to_owned()));
+    }
+    let body = json!({"username": "mira", "password": PASSWORD});
+    let answer = site.send(site.post("/api/v1/auth/login", &body)).await;
+    assert_eq!(answer.problem(), (401, "credentials_wrong".to_owned()));
+    // Nobody else is touched, and the name is free.
+    assert_eq!(me(&site, &noor.token).await.status, 200);
+    let next = site.register("mira").await;
+    assert_ne!(next.account["id"], mira.account["id"]);
+}
+
+#[tokio::test]
+async fn the_only_administrator_stays() {
+    let site = Site::start().await;
+    let keeper = site.administrator().await;
+    let answer = erase(&site, &keeper.token, PASSWORD).await;
+    assert_eq!(answer.problem(), (409, "only_administrator".to_owned()));
+    assert_eq!(me(&site, &keeper.token).await.status, 200);
+}

@@ -53,6 +53,10 @@ fn calls() -> Vec<Call> {
         }),
         call!("refresh_session", 200, 401, |fixture| fixture.site.request(Method::POST, "/api/v1/auth/refresh")),
         call!("get_me", 200, 401, |fixture| get("/api/v1/auth/me")(fixture)),
+        // With the right one it would be the last call: tests/it/accounts.rs.
+        call!("erase_me", 403, 401, |fixture| {
+            fixture.site.request(Method::DELETE, "/api/v1/auth/me").json(&json!({"password": "a wrong one"}))
+        }),
         call!("create_channel", 201, 401, |fixture| {
             fixture.site.post("/api/v1/channels", &json!({"handle": "sea", "title": "The sea"}))
         }),
