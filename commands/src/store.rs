@@ -54,7 +54,8 @@ struct Cached<A> {
 pub(crate) struct Store {
     pool: PgPool,
     cache: Arc<Cache<Key, CachedAggregate>>,
-    queue: mpsc::Sender<Append>,
+    /// Not longer than there may be commands under way.
+    queue: mpsc::UnboundedSender<Append>,
     /// A permit for each byte of the events that wait to be stored.
     room: Arc<Semaphore>,
     counters: Arc<Counters>,
@@ -72,7 +73,7 @@ impl Store {
         stop: CancellationToken,
     ) -> Result<(Self, oneshot::Receiver<()>), sqlx::Error> {
         let cache = Arc::new(Cache::new(options.cached_aggregates));
-        let (sender, queue) = mpsc::channel(options.queue_len);
+        let (sender, queue) = mpsc::unbounded_channel();
         let appender = Appender {
             queue,
             batch_len: options.batch_len,
@@ -167,7 +168,7 @@ impl Store {
         answered: oneshot::Receiver<Result<i64, AppendError>>,
     ) -> Result<i64, AppendError> {
         let stopped = || AppendError::Unavailable(Arc::new(sqlx::Error::PoolClosed));
-        self.queue.send(append).await.map_err(|_| stopped())?;
+        self.queue.send(append).map_err(|_| stopped())?;
         // The appender answers everything that it has taken; it is gone only when the process is.
         answered.await.unwrap_or_else(|_| Err(AppendError::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
     }

@@ -78,7 +78,7 @@ pub(crate) enum AppendError {
 /// Takes what waits and stores it in one transaction, batch after batch. While the server works on one, the commands of the
 /// one before are answered and those of the one after encoded.
 pub(super) struct Appender {
-    pub(super) queue: mpsc::Receiver<Append>,
+    pub(super) queue: mpsc::UnboundedReceiver<Append>,
     pub(super) batch_len: usize,
     /// As many permits as commands may be under way.
     pub(super) under_way: Arc<Semaphore>,
