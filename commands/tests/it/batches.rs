@@ -1,15 +1,16 @@
 //! Commands that share a transaction.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use commands::{CommandError, CommandsOptions, Committed};
 use domain::{
     accounts::{Account, AccountCommand},
-    channels::{Channel, ChannelRefusal},
+    channels::{Channel, ChannelCommand, ChannelRefusal, Description},
     ids::{ChannelId, NodeId, SecretId, StreamId},
     sealed::Sealed,
     streams::{EndReason, Stream, StreamCommand, StreamRefusal, VideoTrack},
 };
+use futures::{future::join_all, poll};
 use sqlx::Connection;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -170,43 +171,32 @@ async fn more_than_the_queue_holds_is_refused() {
     commands.execute::<Channel>(&channel_id.to_string(), command, metadata()).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn those_who_wait_for_their_turn_are_in_the_queue_too() {
     let stage = Stage::new().await;
     let commands = stage.commands_with(CommandsOptions { queue_len: 3, ..CommandsOptions::default() }).await;
     let owner = account_id();
     let id = bare_channel(&commands, owner, "my_channel").await.to_string();
+    let give = |title: &str| Box::pin(commands.execute::<Channel>(&id, retitle(owner, title), metadata()));
     let head = hold_the_head(&stage).await;
-    let waiting: Vec<_> = (0..3)
-        .map(|number| {
-            let (commands, id) = (commands.clone(), id.clone());
-            tokio::spawn(async move {
-                commands.execute::<Channel>(&id, retitle(owner, &format!("Title {number}")), metadata()).await
-            })
-        })
-        .collect();
-    wait_until_waiting(&stage).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let refused = commands.execute::<Channel>(&id, retitle(owner, "One more"), metadata()).await;
-    assert!(matches!(refused, Err(CommandError::Overloaded)));
-    // So is somebody who gave up: the place is free at once.
-    waiting[2].abort();
-    while !waiting[2].is_finished() {
-        tokio::task::yield_now().await;
+    let mut waiting = VecDeque::from(["First", "Second", "Third"].map(give));
+    for waiting in &mut waiting {
+        assert!(poll!(waiting).is_pending());
     }
-    let again = tokio::spawn({
-        let (commands, id) = (commands.clone(), id.clone());
-        async move { commands.execute::<Channel>(&id, retitle(owner, "Again"), metadata()).await }
-    });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let refused = give("One more").await;
+    assert!(matches!(refused, Err(CommandError::Overloaded)), "{refused:?}");
+    // The place of somebody who gives up is free at once.
+    drop(waiting.pop_back());
+    waiting.push_back(give("Again"));
+    assert!(poll!(waiting.back_mut().unwrap()).is_pending());
     head.close().await.unwrap();
-    for waiting in waiting.into_iter().take(2).chain([again]) {
-        waiting.await.unwrap().unwrap();
+    for (version, committed) in (2..).zip(join_all(waiting).await) {
+        assert_eq!(committed.unwrap().version, version, "in the order in which they asked");
     }
-    assert_eq!(stage.positions().await.len(), 1 + 3);
+    assert_eq!(stage.positions().await.len(), 4);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn more_bytes_than_the_queue_holds_are_refused() {
     let stage = Stage::new().await;
     // Room for two such events with their metadata, not for three.
@@ -216,30 +206,27 @@ async fn more_bytes_than_the_queue_holds_are_refused() {
     for number in 0..3 {
         channels.push(bare_channel(&commands, owner, &format!("channel_{number}")).await.to_string());
     }
-    let describe = || domain::channels::ChannelCommand::ChangeDetails {
-        by: owner,
-        expected_version: None,
-        title: None,
-        description: Some(domain::channels::Description::parse(&"long ".repeat(399)).unwrap()),
+    let describe = |id| {
+        let command = ChannelCommand::ChangeDetails {
+            by: owner,
+            expected_version: None,
+            title: None,
+            description: Some(Description::parse(&"long ".repeat(399)).unwrap()),
+        };
+        Box::pin(commands.execute::<Channel>(id, command, metadata()))
     };
     let head = hold_the_head(&stage).await;
-    let waiting: Vec<_> = channels[..2]
-        .iter()
-        .cloned()
-        .map(|id| {
-            let (commands, command) = (commands.clone(), describe());
-            tokio::spawn(async move { commands.execute::<Channel>(&id, command, metadata()).await })
-        })
-        .collect();
-    wait_until_waiting(&stage).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let refused = commands.execute::<Channel>(&channels[2], describe(), metadata()).await;
+    let mut waiting = [describe(&channels[0]), describe(&channels[1])];
+    for waiting in &mut waiting {
+        assert!(poll!(waiting).is_pending());
+    }
+    let refused = describe(&channels[2]).await;
     assert!(matches!(refused, Err(CommandError::Overloaded)), "{refused:?}");
     head.close().await.unwrap();
-    for waiting in waiting {
-        waiting.await.unwrap().unwrap();
+    for committed in join_all(waiting).await {
+        committed.unwrap();
     }
-    commands.execute::<Channel>(&channels[2], describe(), metadata()).await.unwrap();
+    describe(&channels[2]).await.unwrap();
     assert_eq!(stage.positions().await.len(), 3 + 3);
 }
 
