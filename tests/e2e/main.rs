@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(unreachable_pub, reason = "nobody reaches into a test: `pub` is what a module offers to the others")]
 
+mod analysts;
 mod api;
 mod browser;
 mod clocks;
