@@ -235,7 +235,7 @@ fn last_event_id(headers: &HeaderMap) -> ApiResult<Option<i64>> {
         Some(id) if id.is_empty() => Ok(None),
         Some(id) => {
             let position = id.to_str().ok().and_then(position);
-            position.map(Some).ok_or_else(|| ApiError::last_event_id_invalid())
+            position.map(Some).ok_or_else(ApiError::last_event_id_invalid)
         }
     }
 }

@@ -73,7 +73,8 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> ApiResult<T> {
         return Err(ApiError::wrong_field(field_error(String::new(), "invalid type, expected an object")));
     }
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        if error.inner().classify() != Category::Data {
+        // A value where a word of several is expected counts as bad syntax, though the body is JSON.
+        if error.inner().classify() != Category::Data && serde_json::from_slice::<IgnoredAny>(body).is_err() {
             return broken(error.inner());
         }
         let mut pointer = String::new();

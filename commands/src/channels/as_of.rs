@@ -66,9 +66,8 @@ pub async fn at(commands: &Commands, channel_id: ChannelId, position: i64) -> Re
     let subject = Subject { aggregate_type: Channel::TYPE.to_owned(), aggregate_id: id };
     let filter = Filter { until: Some(position), subject: Some(subject), ..Filter::default() };
     let stored = events::page(commands.pool(), &filter, i64::MAX).await?;
-    let mut times = stored.iter().map(time);
-    let Some(created_at) = times.next().transpose()? else { return Ok(None) };
-    let updated_at = times.last().transpose()?.unwrap_or(created_at);
+    let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return Ok(None) };
+    let (created_at, updated_at) = (time(first)?, time(last)?);
     Ok(Some(ChannelAsOf { channel, version, created_at, updated_at }))
 }
 
