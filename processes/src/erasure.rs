@@ -82,13 +82,13 @@ impl Handler for Erasure<'_> {
 impl Erasure<'_> {
     async fn account_erased(&self, account_id: AccountId, metadata: impl Fn() -> Metadata) -> Result<(), BoxError> {
         accounts::finish_erasure(self.commands, account_id).await?;
-        projections::rebuild::discard_leftovers(self.commands.pool()).await?;
         for channel_id in channels::of_owner(self.commands, account_id).await? {
             self.close(channel_id, metadata()).await?;
         }
         for export_id in accounts::exports_of(self.commands, account_id).await? {
             self.delete(export_id, metadata()).await?;
         }
+        projections::rebuild::discard_leftovers(self.commands.pool()).await?;
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// How long we may keep quiet in a transaction until Postgres ends it: a process that was stopped must not keep the locks.
+const IDLE: Duration = Duration::from_secs(10);
 /// How often a lock that somebody holds is tried.
 const HELD_LOOK: Duration = Duration::from_millis(50);
 /// The SQLSTATE of a connection whose lock somebody else holds.
@@ -28,7 +30,8 @@ impl Lasting {
         // commit has to wait for the disk.
         let prepare = format!(
             "set application_name = 'weir {name}'; set synchronous_commit = off; set search_path = {schema}; \
-             set client_min_messages = warning"
+             set client_min_messages = warning; set idle_in_transaction_session_timeout = '{}'",
+            IDLE.as_millis()
         );
         Self { options: pool.connect_options(), prepare, patience: Duration::ZERO, connection: None }
     }

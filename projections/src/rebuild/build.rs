@@ -50,7 +50,7 @@ pub(super) struct Build {
     pub(super) until: i64,
     batch_len: usize,
     pub(super) cancel: CancellationToken,
-    shape: Shape,
+    pub(super) shape: Shape,
     id: Uuid,
     failing: Option<(Instant, i64)>,
 }
@@ -324,6 +324,8 @@ pub(super) async fn sweep(schema: &str, connection: &mut PgConnection) -> Result
         sqlx::query_scalar(&format!("select projection from {books}")).fetch_all(&mut *connection).await?;
     for name in builds {
         let mut transaction = connection.begin().await?;
+        // Somebody may be looking at them.
+        transaction.execute("set local lock_timeout = '5s'").await?;
         let is_abandoned: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1, 0))")
             .bind(format!("weir rebuild {schema}.{name}"))
             .fetch_one(&mut *transaction)

@@ -81,6 +81,12 @@ pub enum RebuildError {
         /// The projection.
         projection: &'static str,
     },
+    /// A migration, or somebody, changed the live tables meanwhile.
+    #[error("the tables of {projection} were changed while they were rebuilt; rebuild again, which begins anew")]
+    Changed {
+        /// The projection.
+        projection: &'static str,
+    },
     /// Postgres refuses to make or to exchange the tables.
     #[error("the tables of {projection} cannot be made or exchanged")]
     Tables {

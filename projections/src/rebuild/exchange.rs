@@ -9,6 +9,7 @@ use super::{
     build::{Build, drop_if_empty, forget},
     error::RebuildError,
     progress::Phase,
+    shape::Shape,
 };
 use crate::{
     applier::{Failure, Interruption},
@@ -30,6 +31,8 @@ enum Attempt {
     Done(i64),
     /// Somebody uses the live tables.
     Busy,
+    /// The live tables are not what they were when those that should take their place were made.
+    Changed,
 }
 
 impl Build {
@@ -57,6 +60,7 @@ impl Build {
                     }
                     return Ok(position);
                 }
+                Ok(Some(Attempt::Changed)) => return Err(RebuildError::Changed { projection: name }),
                 // The commit's answer was lost on the way.
                 Err(RebuildError::Gone { projection }) => match (generation, self.live().await) {
                     (Ok(before), Ok(live)) if live.generation > before => return Ok(live.position),
@@ -81,7 +85,7 @@ impl Build {
     async fn attempt(&mut self, lock: Duration) -> Result<Attempt, Interruption> {
         let (name, schema, tables) = (self.projection.name(), self.schema.clone(), self.projection.tables());
         let checkpoint = self.applier.checkpoint.position;
-        let fold = self.applier.fold.clone();
+        let (fold, shape) = (self.applier.fold.clone(), self.shape.text.clone());
         let connection = self.applier.connection.get().await?;
         let mut transaction = connection.begin().await?;
         let limit = format!("set local lock_timeout = {}", lock.as_millis());
@@ -121,6 +125,9 @@ impl Build {
         let locked = transaction.execute(&*format!("lock table {live} in access exclusive mode")).await;
         if is_busy(locked)? {
             return Ok(Attempt::Busy);
+        }
+        if Shape::read(tables, &schema, &mut transaction).await?.text != shape {
+            return Ok(Attempt::Changed);
         }
         transaction.execute(&*format!("drop table {live}")).await?;
         for table in tables {

@@ -346,6 +346,33 @@ async fn what_may_be_passed_over_is_passed_over_by_a_rebuild_too_and_told() {
     assert_eq!(stage.count(kept).await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_a_migration_changed_meanwhile_are_not_exchanged() {
+    let stage = Stage::new().await;
+    let mut dice = Dice(13);
+    let head = stage.append(&history(&mut dice, 200)).await;
+    exchange(&stage, ALL).await;
+    let mut reader = PgConnection::connect(&stage.url).await.unwrap();
+    let mut transaction = reader.begin().await.unwrap();
+    transaction.execute("select count(*) from read.channels_v1").await.unwrap();
+    let channels: &[&'static dyn Projection] = &[&projections::channels::ChannelsV1];
+    let running = rebuild(&stage, channels);
+    let mut progress = running.progress();
+    let running = tokio::spawn(running.exchange());
+    progress.wait_for(|progress| progress.parts[0].phase == Phase::Exchanging).await.unwrap();
+    // In the same breath in which the reader goes.
+    transaction.execute("alter table read.channels_v1 add column colour text").await.unwrap();
+    transaction.commit().await.unwrap();
+    let error = running.await.unwrap().remove(0).1.unwrap_err();
+    assert!(matches!(error, RebuildError::Changed { .. }), "{error}");
+    assert_eq!(exchange(&stage, channels).await, [head]);
+    assert_eq!(
+        stage.count("select count(*) from read.channels_v1 where colour is null").await,
+        stage.count("select count(*) from read.channels_v1").await
+    );
+    live_equals_the_log(&stage, ALL, "rebuilt with the column").await;
+}
+
 #[tokio::test]
 async fn a_second_rebuild_of_the_same_is_refused() {
     let stage = Stage::new().await;
