@@ -7,7 +7,7 @@ use std::{
 
 use reqwest::{Method, StatusCode};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -17,66 +17,81 @@ use crate::{
     weir::{DataDir, Weir, eventually},
 };
 
-/// Someone who creates one channel after the other until told to stop, and keeps the handles that were acknowledged.
+/// Someone who creates one channel after the other until told to stop, and keeps what became of it.
 pub struct Load {
-    acknowledged: Arc<Mutex<Vec<String>>>,
+    told: Arc<Mutex<Told>>,
     task: JoinHandle<()>,
+}
+
+/// The handles of channels, by what was answered.
+#[derive(Default)]
+pub struct Told {
+    acknowledged: Vec<String>,
+    /// With certainty.
+    refused: Vec<String>,
 }
 
 impl Load {
     pub fn start(caller: Caller) -> Self {
-        let acknowledged = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&acknowledged);
+        let told = Arc::new(Mutex::new(Told::default()));
+        let kept = Arc::clone(&told);
         let task = tokio::spawn(async move {
             for number in 0.. {
                 let handle = format!("brook_{number}");
                 let body = json!({ "handle": handle, "title": "A brook" });
                 match caller.try_call(Method::POST, "channels", Some(body)).await {
-                    Ok((StatusCode::CREATED | StatusCode::ACCEPTED, _)) => kept.lock().unwrap().push(handle),
+                    Ok((StatusCode::CREATED | StatusCode::ACCEPTED, _)) => {
+                        kept.lock().unwrap().acknowledged.push(handle);
+                    }
                     Ok((status, answer)) => {
                         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "nothing but a clean refusal: {answer}");
+                        if answer["code"] != "outcome_unknown" {
+                            kept.lock().unwrap().refused.push(handle);
+                        }
                     }
                     // Weir itself is down.
                     Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
                 }
             }
         });
-        Self { acknowledged, task }
+        Self { told, task }
     }
 
     /// Waits until so many more are acknowledged.
     pub async fn goes_on(&self, more: usize) {
-        let before = self.acknowledged.lock().unwrap().len();
+        let acknowledged = || self.told.lock().unwrap().acknowledged.len();
+        let before = acknowledged();
         eventually("commands are acknowledged", async || {
             assert!(!self.task.is_finished(), "the load failed; why is above");
-            (self.acknowledged.lock().unwrap().len() >= before + more).then_some(())
+            (acknowledged() >= before + more).then_some(())
         })
         .await;
     }
 
-    pub async fn stop(self) -> Vec<String> {
+    pub async fn stop(self) -> Told {
         self.task.abort();
         let ended = self.task.await;
         assert!(ended.is_err_and(|error| error.is_cancelled()), "the load failed; why is above");
-        std::mem::take(&mut *self.acknowledged.lock().unwrap())
+        std::mem::take(&mut *self.told.lock().unwrap())
     }
 }
 
-/// Every acknowledged channel is in the log exactly once and readable.
-pub async fn check_channels(administrator: &Caller, acknowledged: &[String]) {
+/// Every acknowledged channel is in the log exactly once and readable, and none that was refused is.
+pub async fn check_channels(administrator: &Caller, told: &Told) {
     let events = administrator.events().await;
     check_events(&events);
-    for handle in acknowledged {
-        let created = events
-            .iter()
-            .filter(|event| {
-                event["type"] == "channel.created" && event["data"].to_string().contains(&format!("\"{handle}\""))
-            })
-            .count();
-        assert_eq!(created, 1, "{handle}");
+    let created = |handle: &String| {
+        let is_it = |event: &&Value| event["type"] == "channel.created" && event["data"]["handle"] == handle.as_str();
+        events.iter().filter(is_it).count()
+    };
+    for handle in &told.acknowledged {
+        assert_eq!(created(handle), 1, "{handle} was acknowledged");
+    }
+    for handle in &told.refused {
+        assert_eq!(created(handle), 0, "{handle} was refused");
     }
     eventually("the read model has all of it", async || {
-        for handle in acknowledged {
+        for handle in &told.acknowledged {
             let (status, _) = administrator.call(Method::GET, &format!("channels/{handle}"), None).await;
             if status != StatusCode::OK {
                 return None;
@@ -107,8 +122,8 @@ async fn postgres_and_nats_are_killed_under_load() {
         .await;
         load.goes_on(20).await;
     }
-    let acknowledged = load.stop().await;
-    check_channels(&administrator, &acknowledged).await;
+    let told = load.stop().await;
+    check_channels(&administrator, &told).await;
     assert!(encoder.is_running(), "the broadcast does not need Postgres or NATS");
     assert_eq!(administrator.get("channels/river").await["live_stream_id"], live["live_stream_id"]);
     encoder.stop();
@@ -128,12 +143,12 @@ async fn a_killed_weir_goes_on_in_the_same_stream() {
     load.goes_on(20).await;
     let before = crate::playlist::check_live(live["playback"]["hls_url"].as_str().unwrap(), 4).await;
     weir.kill();
-    let acknowledged = load.stop().await;
+    let told = load.stop().await;
     drop(encoder);
 
     let weir = Weir::up_again(&folder, &weir);
     let administrator = Caller::sign_in(&weir.http, "keeper").await;
-    check_channels(&administrator, &acknowledged).await;
+    check_channels(&administrator, &told).await;
     let waiting = administrator.get("channels/river/ingest").await;
     assert_eq!(waiting["state"], "reconnecting", "{waiting}");
     let encoder = Encoder::publish(&weir.rtmp, &key);
@@ -222,10 +237,11 @@ async fn a_full_disk_is_refused_loudly_and_corrupts_nothing() {
     crate::playlist::check_live(live["playback"]["hls_url"].as_str().unwrap(), 6).await;
     assert!(encoder.is_running());
 
+    // There is room again: all of it goes on, and nobody had to start anything.
     std::fs::remove_file(&filler).unwrap();
     load.goes_on(20).await;
-    let acknowledged = load.stop().await;
-    check_channels(&administrator, &acknowledged).await;
+    let told = load.stop().await;
+    check_channels(&administrator, &told).await;
     let log = weir.log();
     assert!(log.contains("No space left on device"), "the operator is told why:\n{log}");
     encoder.stop();

@@ -45,8 +45,8 @@ async fn a_stream_that_is_deleted_is_filled_again() {
         })
         .await;
     }
-    let acknowledged = load.stop().await;
-    crate::faults::check_channels(&keeper, &acknowledged).await;
+    let told = load.stop().await;
+    crate::faults::check_channels(&keeper, &told).await;
     let head = keeper.events().await.len() as i64;
     eventually("the stream is at the head", async || (end_of_stream(&jetstream).await == Some(head)).then_some(()))
         .await;
@@ -84,7 +84,7 @@ async fn a_server_that_lost_its_folder_is_filled_again() {
         (is_other && is_filled).then_some(())
     })
     .await;
-    let acknowledged = load.stop().await;
-    crate::faults::check_channels(&keeper, &acknowledged).await;
+    let told = load.stop().await;
+    crate::faults::check_channels(&keeper, &told).await;
     check_events(&keeper.events().await);
 }
