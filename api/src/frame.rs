@@ -48,6 +48,8 @@ pub(crate) struct RequestContext(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     id: String,
+    /// The id, unless it was given and is no UUID: what the log keeps as the request of its commands.
+    correlation_id: Uuid,
     account_id: OnceLock<AccountId>,
 }
 
@@ -58,7 +60,8 @@ impl RequestContext {
             (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         });
         let id = given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-        Self(Arc::new(Inner { id, account_id: OnceLock::new() }))
+        let correlation_id = Uuid::parse_str(&id).unwrap_or_else(|_| Uuid::now_v7());
+        Self(Arc::new(Inner { id, correlation_id, account_id: OnceLock::new() }))
     }
 
     /// Notes for the log whose request it is.
@@ -69,11 +72,7 @@ impl RequestContext {
 
     /// For a command that this request gives.
     pub(crate) fn metadata(&self, actor: Actor) -> Metadata {
-        let mut metadata = Metadata::new(actor);
-        if let Ok(id) = Uuid::parse_str(&self.0.id) {
-            metadata.correlation_id = id;
-        }
-        metadata
+        Metadata { correlation_id: self.0.correlation_id, ..Metadata::new(actor) }
     }
 }
 
@@ -95,7 +94,8 @@ pub(crate) async fn frame(State(server): State<Arc<Server>>, mut request: Reques
     request.extensions_mut().insert(context.clone());
 
     let span = info_span!("request", request.id = %context.0.id);
-    let handled = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(next.run(request)).catch_unwind());
+    let handled = commands::correlated(context.0.correlation_id, next.run(request));
+    let handled = tokio::time::timeout(REQUEST_TIMEOUT, AssertUnwindSafe(handled).catch_unwind());
     let response = match handled.instrument(span).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => ApiError::internal(panic_text(panic.as_ref())).into_response(),

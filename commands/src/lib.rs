@@ -35,6 +35,6 @@ pub use growth::Growth;
 pub use idempotency::{Done, Idempotency, RecallError, Recalled};
 pub use keyring::AccountKeys;
 pub use master_keys::MasterKeys;
-pub use metadata::{Actor, Metadata};
+pub use metadata::{Actor, Metadata, correlated};
 pub use migrate::{MigrateError, migrate};
 pub use vault::{Swept, sweep};

@@ -46,11 +46,12 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// A command of `actor` that belongs to nothing but itself.
+    /// A command of `actor` that belongs to what is going on ([`correlated`]), or else to nothing but itself.
     #[must_use]
     pub fn new(actor: Actor) -> Self {
         let command_id = new_command_id();
-        Self { actor, command_id, correlation_id: command_id, causation_id: None, idempotency: None }
+        let correlation_id = CORRELATION_ID.try_with(|id| *id).unwrap_or(command_id);
+        Self { actor, command_id, correlation_id, causation_id: None, idempotency: None }
     }
 
     /// A command of Weir itself that the command of these metadata, or an event that it led to, causes in turn.
@@ -74,6 +75,16 @@ impl Metadata {
         json.push('}');
         json
     }
+}
+
+tokio::task_local! {
+    static CORRELATION_ID: Uuid;
+}
+
+/// Runs `future`, a request for example, such that all commands that are made in it belong together. Not those of tasks that
+/// it spawns.
+pub async fn correlated<F: Future>(correlation_id: Uuid, future: F) -> F::Output {
+    CORRELATION_ID.scope(correlation_id, future).await
 }
 
 /// Like `Uuid::now_v7`, but with the randomness of this thread, which asks the system for it now and then only.
@@ -101,6 +112,17 @@ mod tests {
         assert_eq!(read["causation_id"], metadata.causation_id.unwrap().to_string());
         let read: HashMap<String, String> = serde_json::from_str(&Metadata::new(Actor::System).to_json()).unwrap();
         assert_eq!((read.len(), read["actor"].as_str()), (3, "system"));
+    }
+
+    #[tokio::test]
+    async fn what_happens_in_one_request_belongs_together() {
+        let request = Uuid::now_v7();
+        let (first, second) =
+            correlated(request, async { (Metadata::new(Actor::System), Metadata::new(Actor::System)) }).await;
+        assert_eq!((first.correlation_id, second.correlation_id), (request, request));
+        assert_ne!(first.command_id, second.command_id);
+        let outside = Metadata::new(Actor::System);
+        assert_eq!(outside.correlation_id, outside.command_id);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bad_input;
 mod catalogue;
 mod channels;
 mod contract;
+mod correlation;
 mod document;
 mod events;
 mod exports;
