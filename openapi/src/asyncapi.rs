@@ -14,6 +14,8 @@ pub struct EventMessage {
     pub event_type: &'static str,
     /// The version of its shape.
     pub version: &'static str,
+    /// The kind of thing that it happens to, `channel` for example.
+    pub subject_kind: &'static str,
     /// What it says, in a sentence.
     pub summary: String,
     /// The JSON Schema of its data.
@@ -31,6 +33,11 @@ impl EventMessage {
     fn name(&self) -> String {
         format!("{}.v{}", self.event_type, self.version)
     }
+
+    /// The id of what it happened to, in the example.
+    fn example_id(&self) -> &str {
+        self.example[format!("{}_id", self.subject_kind)].as_str().unwrap_or("01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01")
+    }
 }
 
 const DESCRIPTION: &str = "\
@@ -43,6 +50,10 @@ pseudonyms.
 
 Positions are contiguous, so a follower knows what comes next and where to go on. Fields may be added at any time; a \
 changed shape is a new version beside the old.";
+
+const EXAMPLE_ID: &str = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d07";
+const EXAMPLE_SOURCE: &str = "https://weir.example.org";
+const EXAMPLE_TIME: &str = "2026-11-21T10:00:00.123456Z";
 
 const SSE: &str = "/api/v1/events/subscribe";
 
@@ -187,12 +198,19 @@ fn stored_message(event: &EventMessage) -> Value {
                 },
             ],
         },
+        "examples": [{"payload": {
+            "position": 42, "aggregate_type": event.subject_kind, "aggregate_id": event.example_id(), "sequence": 1,
+            "event_type": event_type, "event_version": version, "payload": {tag: event.example},
+            "metadata": {"actor": "system", "command_id": EXAMPLE_ID, "correlation_id": EXAMPLE_ID},
+            "recorded_at": EXAMPLE_TIME,
+        }}],
         "x-is-current": event.is_current,
     })
 }
 
 fn cloudevent_message(event: &EventMessage) -> Value {
     let EventMessage { event_type, version, .. } = event;
+    let subject = format!("{}/{}", event.subject_kind, event.example_id());
     json!({
         "name": event_type,
         "title": format!("{event_type}, version {version}"),
@@ -211,8 +229,13 @@ fn cloudevent_message(event: &EventMessage) -> Value {
                 },
             ],
         },
+        "examples": [{"payload": {
+            "specversion": "1.0", "position": 42, "id": format!("{subject}/1"), "source": EXAMPLE_SOURCE, "type": event_type,
+            "version": version, "subject": subject, "sequence": 1, "time": EXAMPLE_TIME, "actor": "system",
+            "correlationid": EXAMPLE_ID, "datacontenttype": "application/json",
+            "dataschema": format!("{EXAMPLE_SOURCE}/api/v1/events/schemas/{event_type}/{version}"), "data": event.example,
+        }}],
         "x-is-current": event.is_current,
-        "x-example-data": event.example,
     })
 }
 

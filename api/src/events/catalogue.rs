@@ -143,6 +143,7 @@ pub fn asyncapi() -> String {
         .map(|Described { description, tag, example }| EventMessage {
             event_type: description.event_type,
             version: description.version,
+            subject_kind: description.aggregate_type,
             summary: description.summary.clone(),
             schema: description.schema.clone(),
             example: example.clone(),
