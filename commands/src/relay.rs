@@ -81,6 +81,7 @@ pub async fn run_with_hint(
         () = listen(relay.pool.clone(), Arc::clone(&relay.notified)) => {}
         () = relay.run() => {}
     }
+    gauge!("weir_relay_is_leader").set(0.0);
     // Whatever is in flight arrives or not; the next relay sees which.
     let _ = timeout(LAST_RETRY, relay.lease.give_up()).await;
 }

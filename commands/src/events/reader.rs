@@ -24,8 +24,16 @@ const WINDOW: i64 = 50_000;
 /// How many positions are found at a time where an index knows them.
 const LISTED: usize = 50_000;
 
-/// Which channel the first event of an aggregate names; the index `events_of_channels` has the same words.
-const CHANNEL_OF: &str = r#"substring(payload::text from '^\{"[A-Za-z]+":\{[^{}]*"channel_id": *"([0-9a-f-]{36})"')"#;
+/// The aggregates that belong to the channel `$9`; the index `events_of_channels` has the same words.
+const OF_CHANNEL: &str = r#"
+    select 'channel' as aggregate_type, $9::text as aggregate_id
+    union all
+    select aggregate_type, aggregate_id from log.events
+        where substr(split_part(payload::text, '"channel_id":"', 2), 1, 36) = $9
+            and sequence = 1 and aggregate_type <> 'channel' and strpos(payload::text, '"channel_id":"') > 0
+            and split_part(payload::text, '"channel_id":"', 1) not like '{%{%{%'"#;
+/// The one that is asked for.
+const OF_SUBJECT: &str = "select $7::text as aggregate_type, $8::text as aggregate_id where $9::text is null";
 
 /// Why the log could not be read.
 #[derive(Debug, Error)]
@@ -181,15 +189,7 @@ async fn at(pool: &PgPool, positions: &[i64], events: &mut Vec<StoredEvent>) -> 
 
 /// Where the wanted events are. The sums keep Postgres from looking along the positions for the few that match.
 async fn list(pool: &PgPool, of: &Of, types: &Types, after: i64, to: i64) -> Result<Vec<i64>, sqlx::Error> {
-    let member = match of.channel {
-        Some(_) => format!(
-            "select 'channel' as aggregate_type, $9::text as aggregate_id \
-             union all \
-             select aggregate_type, aggregate_id from log.events \
-                 where sequence = 1 and aggregate_type <> 'channel' and {CHANNEL_OF} = $9"
-        ),
-        None => "select $7::text as aggregate_type, $8::text as aggregate_id where $9::text is null".to_owned(),
-    };
+    let member = if of.channel.is_some() { OF_CHANNEL } else { OF_SUBJECT };
     let sql = format!(
         "with member as materialized ({member}) \
          select position from member join log.events using (aggregate_type, aggregate_id) \
