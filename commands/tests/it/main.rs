@@ -12,6 +12,7 @@ mod events;
 mod faults;
 mod idempotency;
 mod keys;
+mod metrics;
 mod races;
 mod relay;
 mod reservations;
