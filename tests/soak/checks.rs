@@ -3,6 +3,7 @@
 mod answers;
 mod jetstream;
 mod read_models;
+pub mod sabotage;
 
 use sqlx::PgPool;
 use time::OffsetDateTime;
@@ -43,6 +44,10 @@ impl Findings {
         if !is_well {
             self.add(finding());
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn into_vec(self) -> Vec<String> {

@@ -145,7 +145,7 @@ async fn soak(
         head = settled(&pool, &nats_url, &subscriber).await?;
     }
     // The world holds still while it is looked at.
-    let told = subscriber.told();
+    let mut told = subscriber.told();
     findings.expect(!subscriber.has_ended(), || "the subscriber has ended".to_owned());
     drop(subscriber);
     world.nodes.shutdown().await?.into_iter().for_each(|finding| findings.add(finding));
@@ -159,6 +159,14 @@ async fn soak(
         format!("the operator is told: {}", String::from_utf8_lossy(&compared.stderr))
     });
 
+    let summary = stage.ledger.summary();
+    if findings.is_empty() {
+        let mut found = Findings::new();
+        checks::sabotage::harm(&pool, &nats_url, &stage.ledger, &mut told).await?;
+        checks::all(&pool, &nats_url, &secrets, &stage.ledger, &told, &mut found).await?;
+        checks::sabotage::missed(found).into_iter().for_each(|finding| findings.add(finding));
+    }
+
     let mut ended = Vec::new();
     for node in &world.nodes.all {
         let node = node.lock().await;
@@ -170,7 +178,7 @@ async fn soak(
         "{done} faults in {:.0} s, meanwhile {meanwhile} commands acknowledged; {events} events; {}; slowest answer \
          {:.1} s; ended by themselves: {}",
         hit_for.as_secs_f64(),
-        stage.ledger.summary(),
+        summary,
         stage.ledger.slowest().as_secs_f64(),
         if ended.is_empty() { "none".to_owned() } else { ended.join(", ") },
     );
