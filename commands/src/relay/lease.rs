@@ -26,7 +26,8 @@ impl Lease {
         Self { pool, holder: format!("{node} {}", Uuid::now_v7()), renewed_at: None }
     }
 
-    /// Takes the lease, or renews it when that is due. `false` while another holds it.
+    /// Takes the lease, or renews it when that is due. `false` while another holds it. One that lasts far longer than any is
+    /// given for was left by a holder of before the server's clock was set back, and does not count.
     pub(super) async fn hold(&mut self) -> Result<bool, sqlx::Error> {
         let now = Instant::now();
         if self.renewed_at.is_some_and(|renewed_at| now - renewed_at < RENEWED_EVERY) {
@@ -35,7 +36,8 @@ impl Lease {
         let held = self.ask(
             "insert into log.lease (name, holder, expires_at) values ($1, $2, now() + interval '3 seconds') \
              on conflict (name) do update set holder = excluded.holder, expires_at = excluded.expires_at \
-             where lease.holder = excluded.holder or lease.expires_at < now()",
+             where lease.holder = excluded.holder or lease.expires_at < now() \
+                 or lease.expires_at > now() + interval '10 seconds'",
         );
         match held.await {
             Ok(is_held) => {

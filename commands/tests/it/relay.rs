@@ -1,11 +1,8 @@
 //! The relay against a real nats-server: every event once and in order, whatever dies.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+mod servers;
+
+use std::time::Duration;
 
 use async_nats::jetstream;
 use commands::relay::{self, POSITION_HEADER, STREAM};
@@ -16,6 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::servers::{Process, Server, signal_process};
 use crate::stage::{Stage, account_id, bare_channel};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -181,6 +179,21 @@ async fn two_relays_at_once_and_killed_in_between_repeat_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_of_before_the_clock_was_set_back_does_not_count() {
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    sqlx::query(
+        "insert into log.lease (name, holder, expires_at) values ('relay', 'killed', now() + interval '1 hour')",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    let relay = Running::start(&stage, &nats).await;
+    fill(&stage.pool, 10).await;
+    assert_each_once(&positions_until(&context(&nats).await, 10).await, 10);
+    relay.stop().await;
+}
+
 /// How long the lease still lasts.
 async fn held_for(stage: &Stage) -> Duration {
     let seconds: f64 =
@@ -208,39 +221,6 @@ async fn a_relay_that_waits_takes_over_when_the_other_is_killed() {
     println!("the next relay took over after {:.1} s", killed_at.elapsed().as_secs_f64());
     assert_each_once(&positions_until(&context, 20).await, 20);
     second.stop().await;
-}
-
-/// A relay in a process of its own, which can be stopped and continued.
-struct Process(Child);
-
-impl Process {
-    fn start(stage: &Stage, nats: &str) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "relay::in_another_process", "--ignored", "--nocapture"])
-            .env("WEIR_TEST_POSTGRES", &stage.url)
-            .env("WEIR_TEST_NATS", nats)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, signal: &str) {
-        signal_process(i32::try_from(self.0.id()).unwrap(), signal);
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn signal_process(id: i32, signal: &str) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &id.to_string()]).status().unwrap();
-    assert!(status.success(), "{signal} {id}");
 }
 
 #[tokio::test]
@@ -278,71 +258,6 @@ async fn a_leader_that_is_stopped_loses_the_lead_and_does_no_harm_when_it_is_con
         stopped.signal("CONT");
         let last = append().await;
         assert_each_once(&positions_until(&context, last).await, last);
-    }
-}
-
-/// A nats-server that can be ended and started again on the same port and folder.
-struct Server {
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Child,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Below the ports that the system gives to others' connections.
-        let port = (20_000..32_000)
-            .step_by(7)
-            .map(|port| port + (std::process::id() % 7) as u16)
-            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-            .unwrap();
-        let child = Self::spawn(folder.path(), port);
-        Self { folder, port, child }
-    }
-
-    fn spawn(folder: &Path, port: u16) -> Child {
-        Command::new("nats-server")
-            .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
-            .arg(folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// As if the disk had been replaced.
-    fn lose_everything(&mut self) {
-        self.kill();
-        std::fs::remove_dir_all(self.folder.path().join("jetstream")).unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.child = Self::spawn(self.folder.path(), self.port);
-    }
-
-    async fn url(&self) -> String {
-        let url = format!("nats://127.0.0.1:{}", self.port);
-        timeout(PATIENCE, async {
-            while async_nats::connect(&url).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .unwrap();
-        url
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
