@@ -32,7 +32,8 @@ pub async fn position_at(pool: &PgPool, time: OffsetDateTime) -> Result<i64, sql
 pub(super) async fn position_before(pool: &PgPool, time: OffsetDateTime) -> Result<i64, sqlx::Error> {
     let time = within_reason(time);
     // The microsecond in which `time` lies is before it, unless it begins with it.
-    let next = if time.nanosecond() % 1_000 == 0 { Some(time) } else { time.checked_add(to_next_microsecond(time)) };
+    let next =
+        if time.nanosecond().is_multiple_of(1_000) { Some(time) } else { time.checked_add(to_next_microsecond(time)) };
     last_before(pool, next.unwrap_or(time)).await
 }
 

@@ -92,6 +92,9 @@ fn at(position: i64) -> OffsetDateTime {
     BEGIN + Duration::from_millis(1) * u32::try_from(position - 1).unwrap()
 }
 
+/// What a filter means.
+type Wanted<'a> = Box<dyn Fn(&StoredEvent) -> bool + 'a>;
+
 /// Channels with their streams, and accounts, interleaved.
 async fn mixed(pool: &PgPool) -> [ChannelId; 2] {
     let channels = [1, 2].map(|number| ChannelId::from(Uuid::from_u128(number)));
@@ -140,7 +143,7 @@ async fn filters_mean_what_they_say() {
     let stream = Subject { aggregate_type: "stream".to_owned(), aggregate_id: log[2].aggregate_id.clone() };
     let types = |types: &[&str]| types.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let everything = Filter::default();
-    let cases: Vec<(Filter, Box<dyn Fn(&StoredEvent) -> bool + '_>)> = vec![
+    let cases: Vec<(Filter, Wanted<'_>)> = vec![
         (everything.clone(), Box::new(|_| true)),
         (
             Filter { after: 17, until: Some(20), ..everything.clone() },
