@@ -82,6 +82,7 @@ impl Handler for Erasure<'_> {
 impl Erasure<'_> {
     async fn account_erased(&self, account_id: AccountId, metadata: impl Fn() -> Metadata) -> Result<(), BoxError> {
         accounts::finish_erasure(self.commands, account_id).await?;
+        projections::accounts::forget_in_the_past(self.commands.pool(), account_id).await?;
         for channel_id in channels::of_owner(self.commands, account_id).await? {
             self.close(channel_id, metadata()).await?;
         }

@@ -75,6 +75,30 @@ impl Accounts<'_> {
     }
 }
 
+/// Blanks an erased person in the states of the past that somebody has built to look at (`read_at_<position>`): those do not
+/// follow the log.
+///
+/// # Errors
+/// When Postgres does not answer; to be called again then.
+pub async fn forget_in_the_past(pool: &PgPool, id: AccountId) -> Result<(), sqlx::Error> {
+    let schemas: Vec<String> = sqlx::query_scalar(
+        "select nspname::text from pg_namespace
+         where nspname ~ '^read_at_[0-9]+$' and to_regclass(nspname || '.accounts_v1') is not null",
+    )
+    .fetch_all(pool)
+    .await?;
+    for schema in schemas {
+        // The name has letters, digits and underscores only.
+        let forget = format!("update {schema}.accounts_v1 set username = null, email = null where id = $1");
+        match sqlx::query(&forget).bind(id.uuid()).execute(pool).await {
+            // Somebody has dropped it meanwhile.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {}
+            done => _ = done?,
+        }
+    }
+    Ok(())
+}
+
 #[derive(FromRow)]
 struct Stored {
     id: Uuid,
