@@ -121,8 +121,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Asyncapi => {
-            print!("{}", api::asyncapi());
-            Ok(())
+            std::io::stdout().write_all(api::asyncapi().as_bytes()).context("the document cannot be written")
         }
         Command::Openapi => {
             println!("{}", api::openapi().to_pretty_json().context("the document cannot be written as text")?);
