@@ -251,3 +251,29 @@ fn no_account_of_the_golden_events_is_told() {
     }
     assert!(total >= 8);
 }
+
+/// A new field with an id in it has to be named here or in [`ACCOUNT_KEYS`].
+#[test]
+fn whether_an_id_is_that_of_an_account_is_known_of_every_field() {
+    const OTHERS: [&str; 7] =
+        ["channel_id", "stream_id", "session_id", "node_id", "export_id", "password", "stream_key"];
+    let mut of_accounts = std::collections::BTreeSet::new();
+    for described in domain::catalogue() {
+        let mut schemas = vec![&described.schema];
+        while let Some(schema) = schemas.pop() {
+            for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+                let is_account = ACCOUNT_KEYS.contains(&format!("\"{name}\"").as_bytes());
+                if property.get("format").is_some_and(|format| format == "uuid") {
+                    assert!(is_account || OTHERS.contains(&name.as_str()), "{} {name}", described.event_type);
+                    of_accounts.extend(is_account.then(|| name.clone()));
+                }
+            }
+            match schema {
+                Value::Array(items) => schemas.extend(items),
+                Value::Object(members) => schemas.extend(members.values()),
+                _ => {}
+            }
+        }
+    }
+    assert!(of_accounts.into_iter().eq(["account_id", "by", "owner_id"]));
+}
