@@ -33,6 +33,7 @@ pub(crate) use self::{
     limits::Places,
     rights::FoundChannel,
     selection::{Parameters, Selection, parsed_time, position},
+    subscription::tell_metrics,
 };
 use crate::{
     authentication::Authenticated,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access_token::{AccessTokenKey, AccessTokens},
     addresses::Addresses,
-    events::{Catalogue, FeedOptions, Follower, Places},
+    events::{self, Catalogue, FeedOptions, Follower, Places},
     ports::{LiveStreams, Publishers, Readiness},
     web_app::WebApp,
 };
@@ -76,6 +76,7 @@ impl Server {
     pub(crate) fn new(api: Api, web_app: WebApp) -> Self {
         let addresses = Addresses::new(&api.public_url, &api.public_rtmp_url);
         let feed = api.feed;
+        events::tell_metrics();
         Self {
             catalogue: Catalogue::new(&addresses),
             transfers: Places::new(feed.transfers_per_account, feed.transfers),

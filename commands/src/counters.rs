@@ -22,6 +22,10 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn new() -> Self {
         let outcome = |outcome: &'static str| counter!("weir_commands_total", "outcome" => outcome);
+        // Told from the start, so that an alert can be made before the first one fails.
+        for outcome in ["completed", "failed"] {
+            counter!("weir_exports_total", "outcome" => outcome).increment(0);
+        }
         let cache = |result: &'static str| counter!("weir_aggregate_cache_total", "result" => result);
         Self {
             batch_commands: histogram!("weir_append_batch_commands"),

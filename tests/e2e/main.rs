@@ -13,6 +13,7 @@ mod erasure;
 mod faults;
 mod jetstream;
 mod keys;
+mod metrics;
 mod nodes;
 mod outages;
 mod playlist;

@@ -133,6 +133,12 @@ struct Subscription {
     _place: Place,
 }
 
+/// Has the feed's metrics told from the start, before anybody follows it.
+pub(crate) fn tell_metrics() {
+    metrics::gauge!("weir_feed_subscribers").set(0.0);
+    metrics::counter!("weir_feed_cut_total").increment(0);
+}
+
 impl Subscription {
     async fn run(mut self, ended: Arc<OnceLock<End>>) {
         metrics::gauge!("weir_feed_subscribers").increment(1.0);
