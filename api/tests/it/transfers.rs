@@ -195,6 +195,68 @@ async fn places_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_lost_on_the_way_breaks_it_off() {
+    let site = Site::start().await;
+    let keeper = site.administrator().await;
+    site.stop_projecting().await;
+    site.fill_log(30_000).await;
+    for encoding in ["identity", "gzip", "zstd"] {
+        let request = site.get(NDJSON).header("accept-encoding", encoding).bearer_auth(&keeper.token);
+        let mut response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.chunk().await.unwrap().unwrap();
+        // Every statement from here on fails.
+        sqlx::raw_sql("alter table log.events rename to away").execute(&site.pool).await.unwrap();
+        let rest = async {
+            while let Some(_part) = response.chunk().await? {}
+            Ok::<_, reqwest::Error>(())
+        };
+        assert!(tokio::time::timeout(LONG, rest).await.unwrap().is_err(), "{encoding}: the body looks whole");
+        sqlx::raw_sql("alter table log.away rename to events").execute(&site.pool).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_newer_weir_wrote_and_what_is_damaged_is_passed_on() {
+    let site = Site::start().await;
+    let keeper = site.administrator().await;
+    site.stop_projecting().await;
+    for (kind, version, payload, metadata) in [
+        ("channel.painted", "7", r#"{"Painted":{"colour":"blue"}}"#, r#"{"actor":"system","correlation_id":"x"}"#),
+        (
+            "channel.created",
+            "99",
+            r#"{"Created":{"handle":"a","other":1}}"#,
+            r#"{"actor":"system","correlation_id":"x"}"#,
+        ),
+        ("channel.created", "1", "{\"a\": 1,\n\"b\": 2}", r#"{"actor":"system","correlation_id":"x"}"#),
+    ] {
+        sqlx::query(
+            "with head as (update log.head set position = position + 1 returning position) \
+             insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
+             metadata) select position, 'channel', 'x' || position, 1, $1, $2, $3::json, $4::json from head",
+        )
+        .bind(kind)
+        .bind(version)
+        .bind(payload)
+        .bind(metadata)
+        .execute(&site.pool)
+        .await
+        .unwrap();
+    }
+    let page = site.send(site.get("/api/v1/events?after=2").bearer_auth(&keeper.token)).await.json();
+    let items = page["items"].as_array().unwrap();
+    assert_eq!((&items[0]["type"], &items[0]["data"]), (&json!("channel.painted"), &json!({"colour": "blue"})));
+    assert_eq!((&items[1]["version"], &items[1]["data"]["other"]), (&json!("99"), &json!(1)));
+    assert_eq!(items[2]["data"], json!({"a": 1, "b": 2}));
+    let whole = site.send(site.get(&format!("{NDJSON}&after=2")).bearer_auth(&keeper.token)).await;
+    assert_eq!(&lines(&whole.body), items);
+    let mut feed = site.subscribe(&keeper, "?after=2").await;
+    let (past, _) = feed.until_caught_up().await;
+    assert_eq!(past[..3].iter().map(|event| &event.data).collect::<Vec<_>>(), items.iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn a_node_that_stops_breaks_off() {
     let site = Site::start().await;
     let keeper = site.administrator().await;
