@@ -117,6 +117,16 @@ impl Site {
         Listener::of(self.get(&path).bearer_auth(&who.token)).await
     }
 
+    /// Tries to subscribe until there is a place.
+    pub(crate) async fn until_subscribed(&self, who: &SignedIn) {
+        let trying = async {
+            while self.send(self.get("/api/v1/events/subscribe").bearer_auth(&who.token)).await.status != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LONG, trying).await.expect("a place that is free is given again");
+    }
+
     /// A request whose answer nobody reads: a connection with little room.
     pub(crate) async fn unread(&self, who: &SignedIn, path: &str, headers: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();

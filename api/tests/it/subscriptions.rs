@@ -137,7 +137,7 @@ async fn what_another_process_appends_is_told_too() {
 
 #[tokio::test]
 async fn who_does_not_read_is_cut_and_holds_up_nobody() {
-    let feed = FeedOptions { stalled: Duration::from_secs(2), ..FeedOptions::default() };
+    let feed = FeedOptions { stalled: Duration::from_secs(2), subscriptions_per_account: 2, ..FeedOptions::default() };
     let site = Site::with(Options { feed, ..Options::default() }).await;
     let keeper = site.administrator().await;
     site.stop_projecting().await;
@@ -150,8 +150,8 @@ async fn who_does_not_read_is_cut_and_holds_up_nobody() {
     for expected in 30_003..=31_002 {
         assert_eq!(good.next().await.unwrap().position(), expected);
     }
-    // It may still read what was on its way, and then why it ends.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Its place is free again. It may still read what was on its way, and then why it ends.
+    site.until_subscribed(&keeper).await;
     let rest = rest_of(stalled).await;
     let rest = String::from_utf8_lossy(&rest);
     assert!(rest.contains("\nid: 1\nevent: account.registered\n"), "{:.500}", rest);
@@ -224,12 +224,7 @@ async fn places_are_bounded_and_given_again() {
     let fourth = site.send(site.get(&format!("{PATH}?channel=river")).bearer_auth(&mira.token)).await;
     assert_eq!((fourth.problem(), fourth.header("retry-after")), ((503, "overloaded".to_owned()), "1"));
     drop(first);
-    let again = async {
-        while site.send(site.get(PATH).bearer_auth(&keeper.token)).await.status != 200 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LONG, again).await.expect("a place that is free is given again");
+    site.until_subscribed(&keeper).await;
 }
 
 #[tokio::test]
