@@ -36,10 +36,7 @@ use uuid::Uuid;
 
 pub use write::{Wanted, WriteError, write};
 
-use crate::{
-    following::{Begin, BoxError, Followed, Following, Handler, Process},
-    leadership::Leadership,
-};
+use crate::following::{Begin, BoxError, Followed, Following, Handler, Process};
 
 const PROCESS: Process =
     Process { name: "exports", types: &["export.requested", "export.deleted"], begin: Begin::Start };
@@ -121,21 +118,16 @@ async fn work(commands: &Commands, options: &ExportsOptions, woken: &Notify) {
     }
 }
 
-/// Deletes exports whose time is over, on one node.
+/// Deletes exports whose time is over. Every node does: whoever comes second is refused, and that is no harm.
 async fn expire(commands: &Commands) {
-    let mut leadership = Leadership::new("exports' expiry", commands.pool().clone());
     let mut rounds = interval(SWEPT_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        match leadership.is_ours().await {
-            Ok(true) => match delete_expired(commands, OffsetDateTime::now_utc()).await {
-                Ok(0) => {}
-                Ok(deleted) => tracing::info!(deleted, "exports whose time was over were deleted"),
-                Err(error) => tracing::warn!(error = &*error, "exports whose time is over could not be deleted"),
-            },
-            Ok(false) => {}
-            Err(error) => tracing::debug!(error = &error as &dyn Error, "nobody knows who deletes exports"),
+        match delete_expired(commands, OffsetDateTime::now_utc()).await {
+            Ok(0) => {}
+            Ok(deleted) => tracing::info!(deleted, "exports whose time was over were deleted"),
+            Err(error) => tracing::warn!(error = &*error, "exports whose time is over could not be deleted"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{fs, io::Write, path::Path, process::Command, time::SystemTime};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Command, time::SystemTime};
 
 use bytes::Bytes;
 use storage::{Key, Operation, Storage, StorageError};
@@ -105,6 +105,8 @@ async fn what_is_still_being_written_is_not_swept() {
     writer.write_all(b"second").unwrap();
     assert_eq!(writer.finish().unwrap(), 12);
     assert_eq!(other.get(&key("a/b")).await.unwrap().unwrap().bytes, "first second");
+    let mode = fs::metadata(folder.path().join("a/b")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "for nobody else on the machine");
     let mut dropped = storage.create(&key("a/b")).await.unwrap();
     dropped.write_all(b"never").unwrap();
     drop(dropped);

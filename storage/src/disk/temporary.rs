@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -25,7 +25,7 @@ impl Temporary {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         loop {
             let path = folder.join(format!("{PREFIX}{}", Uuid::new_v4().simple()));
-            let temporary = Self { file: Some(File::create_new(&path)?), path };
+            let temporary = Self { file: Some(create(&path)?), path };
             let file = temporary.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
             // Where the file system knows no locks, nothing is swept either.
             let _ = file.lock();
@@ -60,6 +60,11 @@ impl Drop for Temporary {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Nobody else on the machine need read what is stored here.
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Removes what a crash left half written below `folder`.
