@@ -55,7 +55,7 @@ pub struct Settings {
     /// requests [default: 500]
     #[arg(long, env = "WEIR_PART_MS", global = true, value_name = "MS")]
     part_ms: Option<u32>,
-    /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to eight more for what
+    /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to sixteen more for what
     /// follows the log [default: 16]
     #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
     database_connections: Option<u32>,
@@ -102,7 +102,7 @@ pub struct Config {
     pub reconnect_grace_seconds: u32,
     /// 200 to 2000.
     pub part_ms: u32,
-    /// 4 to 200; up to eight more are held beside them.
+    /// 4 to 200; up to sixteen more are held beside them.
     pub database_connections: u32,
     /// A filter of tracing-subscriber.
     pub log: String,
