@@ -176,7 +176,7 @@ const TOGETHER: Duration = Duration::from_millis(500);
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
-    /// When the last one came.
+    /// When the last one came; of those that came together, the first.
     told_at: Option<Instant>,
     has_no_patience: bool,
 }
@@ -209,7 +209,7 @@ impl StopSignals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         };
-        self.told_at = Some(Instant::now());
+        self.told_at.get_or_insert_with(Instant::now);
         name
     }
 
@@ -219,6 +219,7 @@ impl StopSignals {
             let before = self.told_at;
             let name = self.next().await;
             if before.is_some_and(|before| before.elapsed() > TOGETHER) {
+                self.told_at = Some(Instant::now());
                 return name;
             }
         }

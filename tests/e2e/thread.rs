@@ -111,6 +111,7 @@ async fn wrong_keys_and_second_publishers_are_refused() {
     let again = Encoder::publish(&weir.rtmp, rotated["stream_key"].as_str().unwrap());
     channel_when(&streamer, "river", true).await;
     again.stop();
+    channel_when(&streamer, "river", false).await;
     let past = streamer.get("streams?channel=river&live=false").await;
     assert_eq!(past["items"][1]["end_reason"], "key_rotated", "{past}");
 }
