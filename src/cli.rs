@@ -1,8 +1,8 @@
 //! The command line: one file per subcommand that does more than print.
 
 mod accounts;
-mod keys;
 mod events;
+mod keys;
 mod projections;
 mod serve;
 mod up;
