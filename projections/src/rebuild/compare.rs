@@ -1,8 +1,13 @@
 //! Whether the live tables are what the log says.
 
 use sqlx::{Connection, Executor, PgConnection, prelude::FromRow};
+use tokio::time::sleep;
 
-use super::{build::Build, error::RebuildError, progress::Phase};
+use super::{
+    build::{Build, PAUSE},
+    error::RebuildError,
+    progress::Phase,
+};
 use crate::{
     applier::{Failure, Interruption},
     log::{self, Entry},
@@ -68,24 +73,29 @@ impl TableComparison {
 impl Build {
     /// Builds up to exactly where the live tables are, and compares.
     pub(super) async fn compare(&mut self) -> Result<Comparison, RebuildError> {
+        let mut is_second = false;
         loop {
             self.go_on()?;
             let live = self.live().await.map(|live| live.position);
-            if let Some(position) = self.settle(live).await? {
-                self.read_up_to(position).await?;
-                self.reporter.is(Phase::Comparing);
-                let cancel = self.cancel.clone();
-                let compared = cancel.run_until_cancelled(self.compare_now()).await;
-                self.go_on()?;
-                let Some(compared) = compared else { continue };
-                if let Some(compared) = self.settle(compared).await? {
-                    return Ok(compared);
-                }
+            let Some(position) = self.settle(live).await? else { continue };
+            self.read_up_to(position).await?;
+            self.reporter.is(Phase::Comparing);
+            let cancel = self.cancel.clone();
+            let compared = cancel.run_until_cancelled(self.compare_now()).await;
+            self.go_on()?;
+            let Some(compared) = compared else { continue };
+            let Some((compared, is_more_to_come)) = self.settle(compared).await? else { continue };
+            // A key that was just destroyed is so for what is built at once, and for what is live when its event has come.
+            if compared.differing() == 0 || !is_more_to_come || is_second {
+                return Ok(compared);
             }
+            is_second = true;
+            sleep(PAUSE).await;
         }
     }
 
-    async fn compare_now(&mut self) -> Result<Comparison, Interruption> {
+    /// What differs, and whether the log goes on after where that is.
+    async fn compare_now(&mut self) -> Result<(Comparison, bool), Interruption> {
         let (projection, schema) = (self.projection, self.schema.clone());
         let from = self.applier.checkpoint.position;
         let fold = self.applier.fold.clone();
@@ -121,8 +131,9 @@ impl Build {
         for table in projection.tables() {
             tables.push(compare_table(table, &schema, &mut transaction).await?);
         }
+        let head = log::head(&mut transaction).await?;
         transaction.rollback().await?;
-        Ok(Comparison { projection: projection.name(), position, tables })
+        Ok((Comparison { projection: projection.name(), position, tables }, head > position))
     }
 }
 
