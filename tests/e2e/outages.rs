@@ -1,6 +1,7 @@
 //! Postgres goes, hangs and comes back under load: commands succeed or fail cleanly, never both, and none hangs.
 
 use std::{
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -16,7 +17,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
     api::{Caller, check_events},
-    weir::{DataDir, Weir, eventually},
+    weir::{DataDir, Weir, command, eventually},
 };
 
 /// What a request may take at most before its answer begins, and a margin for a slow machine.
@@ -176,4 +177,15 @@ async fn a_postgres_that_hangs_hangs_nobody() {
     crowd.is_told(Outcome::Acknowledged).await;
     let book = crowd.stop().await;
     check(&administrator.events().await, &book);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_connections_and_says_nothing_is_given_up() {
+    let folder = DataDir::new();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://weir@{}/weir", silent.local_addr().unwrap());
+    let migrating = command(&folder).args(["migrate", "--database-url", &url]).stdin(Stdio::null()).output().unwrap();
+    assert!(!migrating.status.success());
+    let said = String::from_utf8_lossy(&migrating.stderr);
+    assert!(said.contains("could not be reached") && said.contains("timed out"), "{said}");
 }
