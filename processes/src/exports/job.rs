@@ -224,3 +224,24 @@ async fn caused_by(pool: &PgPool, export_id: ExportId) -> Result<Metadata, JobEr
     }
     Ok(metadata)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_tried_again_and_the_rest_says_what_to_do() {
+        let log = || sqlx::Error::PoolTimedOut;
+        assert_eq!(JobError::Log(log().into()).reason(), None);
+        assert_eq!(JobError::Write(WriteError::Read(log().into())).reason(), None);
+        assert_eq!(JobError::Lost.reason(), None);
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let reason = JobError::Write(WriteError::Io(kind.into())).reason().unwrap();
+            assert!(reason.contains("no room"), "{reason}");
+        }
+        let reason = JobError::Write(WriteError::Io(io::ErrorKind::PermissionDenied.into())).reason().unwrap();
+        assert!(reason.contains("could not store"), "{reason}");
+    }
+}

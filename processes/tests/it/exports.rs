@@ -16,7 +16,10 @@ use parquet::{
     },
     record::Field,
 };
-use processes::{ExportsOptions, Following, exports::key};
+use processes::{
+    ExportsOptions, Following,
+    exports::{Wanted, WriteError, key, write},
+};
 use projections::{Projections, exports::ExportRow};
 use storage::Storage;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
@@ -337,4 +340,31 @@ async fn nodes_share_the_work_and_each_export_is_written_once() {
         .until_count("one end each", "select count(*) from log.events where event_type = 'export.completed'", 8)
         .await;
     site.stage.until_count("an empty list", "select count(*) from log.export_jobs", 0).await;
+}
+
+/// A file on a disk that is full.
+struct Full;
+
+impl std::io::Write for Full {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::StorageFull.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_apart_in_every_form() {
+    let site = Site::new().await;
+    site.stage.channels(2).await;
+    for format in [ExportFormat::Parquet, ExportFormat::Ndjson, ExportFormat::Csv] {
+        let envelope = Envelope::new(SOURCE, Actors::Plain);
+        let wanted = Wanted { filter: Filter::default(), format, envelope, source: SOURCE.to_owned() };
+        let progress = tokio::sync::watch::Sender::new(jobs::JobProgress::default());
+        let failed = write(site.stage.pool.clone(), wanted, Full, &progress).await;
+        let Err(WriteError::Io(error)) = failed.map(|(_, count)| count) else { panic!("{format:?}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{format:?}");
+    }
 }
