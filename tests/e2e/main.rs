@@ -10,6 +10,7 @@ mod damage;
 mod embedded;
 mod encoder;
 mod erasure;
+mod exports;
 mod faults;
 mod jetstream;
 mod keys;
