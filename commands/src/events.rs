@@ -10,13 +10,14 @@ mod json;
 mod lent;
 mod position;
 mod pseudonyms;
+mod raw_json;
 mod reader;
 mod row;
+mod rows;
 
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use sqlx::PgPool;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -27,6 +28,7 @@ pub use self::{
     filter::{Filter, FilterError, Subject},
     position::{head, position_at},
     pseudonyms::Pseudonyms,
+    raw_json::RawJson,
     reader::ReadError,
 };
 pub(crate) use self::{
@@ -51,9 +53,9 @@ pub struct StoredEvent {
     /// The version of its payload's shape.
     pub event_version: String,
     /// The fact, externally tagged: `{"Created": {…}}`.
-    pub payload: Box<RawValue>,
+    pub payload: RawJson,
     /// Who and why: an object of texts.
-    pub metadata: Box<RawValue>,
+    pub metadata: RawJson,
     /// When the log took it.
     #[serde(with = "time::serde::rfc3339")]
     pub recorded_at: OffsetDateTime,

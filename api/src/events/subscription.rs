@@ -363,8 +363,8 @@ mod tests {
             sequence: 1,
             event_type: event_type.to_owned(),
             event_version: "1".to_owned(),
-            payload: RawValue::from_string(payload.to_owned()).unwrap(),
-            metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+            payload: RawValue::from_string(payload.to_owned()).unwrap().into(),
+            metadata: RawValue::from_string("{}".to_owned()).unwrap().into(),
             recorded_at: OffsetDateTime::UNIX_EPOCH,
         }
     }

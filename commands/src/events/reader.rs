@@ -1,6 +1,5 @@
 use std::{collections::VecDeque, time::Duration};
 
-use futures::TryStreamExt;
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -11,14 +10,15 @@ use super::{
     lent::{ANSWERED_WITHIN, Lent, within},
     position,
     row::{COLUMNS, EventRow},
+    rows::{self, BYTES},
 };
 
 /// How many rows a batch has at most.
 const ROWS: usize = 4_000;
 /// With how many rows reading begins, so that the first are there soon.
 const FIRST_ROWS: usize = 500;
-/// How large a batch gets, but for its last event.
-const BYTES: usize = 2 * 1024 * 1024;
+/// From how many positions on they are many.
+const MANY: i64 = 200;
 /// How many positions one statement looks through when few may match.
 const WINDOW: i64 = 50_000;
 /// How many positions are found at a time where an index knows them.
@@ -143,23 +143,22 @@ pub(super) async fn first(
     Ok(found)
 }
 
-/// Shows `limit` events after position `after`, or as many as there are. Whether it was all there are.
+/// Shows `limit` events after position `after`, or as many as there are. Whether it was all there are. `are_many` is
+/// whether many are expected.
 pub(crate) async fn rows_after(
     pool: &PgPool,
     after: i64,
     limit: usize,
+    are_many: bool,
     answered_within: Duration,
     mut show: impl FnMut(EventRow<'_>),
 ) -> Result<bool, sqlx::Error> {
-    let sql = format!("select {COLUMNS} from log.events where position > $1 order by position limit $2");
     let mut total = 0;
     let show = |row: EventRow<'_>| {
         total += 1;
         show(row);
-        Ok(())
     };
-    let query = sqlx::query(&sql).bind(after).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let is_whole = rows(pool, query, answered_within, show).await?;
+    let is_whole = rows::between(pool, (after, i64::MAX), limit, are_many, answered_within, show).await?;
     Ok(is_whole && total < limit)
 }
 
@@ -172,19 +171,23 @@ async fn along(
     limit: usize,
     events: &mut Vec<StoredEvent>,
 ) -> Result<bool, sqlx::Error> {
-    let of_types = if types.are_all() { "" } else { "and (event_type = any ($4) or event_type ^@ any ($5))" };
+    if types.are_all() {
+        let are_many = to - after >= MANY;
+        return rows::between(pool, (after, to), limit, are_many, ANSWERED_WITHIN, keep(events)).await;
+    }
     let sql = format!(
-        "select {COLUMNS} from log.events where position > $1 and position <= $2 {of_types} order by position limit $3"
+        "select {COLUMNS} from log.events where position > $1 and position <= $2 \
+         and (event_type = any ($4) or event_type ^@ any ($5)) order by position limit $3"
     );
-    let query = sqlx::query(&sql).bind(after).bind(to).bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let query = if types.are_all() { query } else { query.bind(&types.exact).bind(&types.prefixes) };
-    collect(pool, query, events).await
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let query = sqlx::query(&sql).bind(after).bind(to).bind(limit).bind(&types.exact).bind(&types.prefixes);
+    rows::queried(pool, query, ANSWERED_WITHIN, keep(events)).await
 }
 
 /// The events at these positions, as many of the first as are large enough together. Whether they are all.
 async fn at(pool: &PgPool, positions: &[i64], events: &mut Vec<StoredEvent>) -> Result<bool, sqlx::Error> {
     let sql = format!("select {COLUMNS} from log.events where position = any ($1) order by position");
-    collect(pool, sqlx::query(&sql).bind(positions), events).await
+    rows::queried(pool, sqlx::query(&sql).bind(positions), ANSWERED_WITHIN, keep(events)).await
 }
 
 /// Where the wanted events are. The sums keep Postgres from looking along the positions for the few that match.
@@ -215,40 +218,6 @@ async fn list(pool: &PgPool, of: &Of, types: &Types, after: i64, to: i64) -> Res
     Ok(positions)
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
-
-async fn collect(pool: &PgPool, query: Query<'_>, events: &mut Vec<StoredEvent>) -> Result<bool, sqlx::Error> {
-    rows(pool, query, ANSWERED_WITHIN, |row| {
-        events.push(row.to_stored()?);
-        Ok(())
-    })
-    .await
-}
-
-/// Shows the rows of the answer, as many of the first as are large enough together. Whether they are all.
-async fn rows(
-    pool: &PgPool,
-    query: Query<'_>,
-    answered_within: Duration,
-    mut show: impl FnMut(EventRow<'_>) -> Result<(), sqlx::Error>,
-) -> Result<bool, sqlx::Error> {
-    within(answered_within, async {
-        let mut lent = Lent::take(pool).await?;
-        let mut size_bytes = 0;
-        {
-            let mut rows = query.fetch(&mut *lent);
-            while let Some(row) = rows.try_next().await? {
-                if size_bytes >= BYTES {
-                    // The rest is not waited for: its connection goes with it.
-                    return Ok(false);
-                }
-                let row = EventRow::new(&row)?;
-                size_bytes += row.size();
-                show(row)?;
-            }
-        }
-        lent.give_back();
-        Ok(true)
-    })
-    .await
+fn keep(events: &mut Vec<StoredEvent>) -> impl FnMut(EventRow<'_>) {
+    |row| events.push(row.to_stored())
 }

@@ -1,9 +1,8 @@
-use serde_json::value::RawValue;
 use sqlx::{Row, postgres::PgRow};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime, macros::datetime};
 
 use super::{
-    StoredEvent,
+    RawJson, StoredEvent,
     json::{write_number, write_string, write_time},
 };
 
@@ -48,20 +47,18 @@ impl<'a> EventRow<'a> {
         self.payload.len() + self.metadata.len() + self.aggregate_type.len() + self.aggregate_id.len() + 150
     }
 
-    pub(super) fn to_stored(self) -> Result<StoredEvent, sqlx::Error> {
-        let json =
-            |text: &str| RawValue::from_string(text.to_owned()).map_err(|error| sqlx::Error::Decode(error.into()));
-        Ok(StoredEvent {
+    pub(super) fn to_stored(self) -> StoredEvent {
+        StoredEvent {
             position: self.position,
             aggregate_type: self.aggregate_type.to_owned(),
             aggregate_id: self.aggregate_id.to_owned(),
             sequence: self.sequence,
             event_type: self.event_type.to_owned(),
             event_version: self.event_version.to_owned(),
-            payload: json(self.payload)?,
-            metadata: json(self.metadata)?,
+            payload: RawJson::of_column(self.payload),
+            metadata: RawJson::of_column(self.metadata),
             recorded_at: self.recorded_at,
-        })
+        }
     }
 
     /// Appends the JSON of a [`StoredEvent`].
@@ -102,4 +99,11 @@ impl<'a> From<&'a StoredEvent> for EventRow<'a> {
             recorded_at: event.recorded_at,
         }
     }
+}
+
+/// The time that Postgres counts in microseconds from the year 2000.
+pub(super) fn time(micros: i64) -> Result<OffsetDateTime, sqlx::Error> {
+    datetime!(2000-01-01 0:00 UTC)
+        .checked_add(Duration::microseconds(micros))
+        .ok_or_else(|| sqlx::Error::Decode("a time that is out of range".into()))
 }

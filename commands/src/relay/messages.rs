@@ -26,11 +26,13 @@ pub(super) struct Message {
 pub(super) struct Messages {
     pool: PgPool,
     subjects: HashMap<Box<str>, Subject>,
+    /// Whether there were more than fit into the last reading.
+    are_many: bool,
 }
 
 impl Messages {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, subjects: HashMap::new() }
+        Self { pool, subjects: HashMap::new(), are_many: true }
     }
 
     /// The next ones after `position`, and whether they are all that there are.
@@ -38,11 +40,12 @@ impl Messages {
         let mut heads = Vec::with_capacity(READ_LEN);
         let mut bodies = Vec::new();
         let subjects = &mut self.subjects;
-        let are_all = events::rows_after(&self.pool, position, READ_LEN, ANSWERED_WITHIN, |event| {
+        let are_all = events::rows_after(&self.pool, position, READ_LEN, self.are_many, ANSWERED_WITHIN, |event| {
             event.write(&mut bodies);
             heads.push((event.position, subject(subjects, event.event_type), bodies.len()));
         })
         .await?;
+        self.are_many = !are_all;
         // One piece of memory for all of them.
         let bodies = Bytes::from(bodies);
         let mut begin = 0;

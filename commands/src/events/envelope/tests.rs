@@ -156,7 +156,8 @@ prop_compose! {
     ) -> StoredEvent {
         let recorded_at = OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros);
         StoredEvent {
-            position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at,
+            position, aggregate_type, aggregate_id, sequence, event_type, event_version, recorded_at,
+            payload: payload.into(), metadata: metadata.into(),
         }
     }
 }
@@ -197,8 +198,8 @@ fn event(payload: &str) -> StoredEvent {
         sequence: 1,
         event_type: "channel.created".to_owned(),
         event_version: "1".to_owned(),
-        payload: RawValue::from_string(payload.to_owned()).unwrap(),
-        metadata: RawValue::from_string(r#"{"actor":"system","correlation_id":"c"}"#.to_owned()).unwrap(),
+        payload: RawValue::from_string(payload.to_owned()).unwrap().into(),
+        metadata: RawValue::from_string(r#"{"actor":"system","correlation_id":"c"}"#.to_owned()).unwrap().into(),
         recorded_at: datetime!(2026-11-21 10:00:00.120 UTC),
     }
 }
@@ -241,7 +242,7 @@ fn no_account_of_the_golden_events_is_told() {
         let mut event = event(&payload);
         event.aggregate_type = "account".to_owned();
         event.aggregate_id = ACCOUNT.to_owned();
-        event.metadata = RawValue::from_string(format!(r#"{{"actor":"account:{ACCOUNT}"}}"#)).unwrap();
+        event.metadata = RawValue::from_string(format!(r#"{{"actor":"account:{ACCOUNT}"}}"#)).unwrap().into();
         let name = pseudonyms().of(ACCOUNT.parse().unwrap()).to_string();
         let told = written(&event, Actors::Pseudonymous(pseudonyms())).to_string();
         assert!(!told.contains(ACCOUNT), "{}: {told}", path.display());
