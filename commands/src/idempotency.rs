@@ -76,16 +76,19 @@ pub enum RecallError {
 #[error("an idempotency key has 1 to 255 visible ASCII characters; a UUID is a good one")]
 pub struct KeyInvalid;
 
+/// A key and whose it is.
+type ActorsKey = (String, Arc<str>);
+
 /// The keys whose requests this process is carrying out.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct InFlightKeys {
-    keys: Arc<Mutex<HashSet<(String, Arc<str>)>>>,
+    keys: Arc<Mutex<HashSet<ActorsKey>>>,
 }
 
 /// Says, while it lives, that a request is being carried out.
 pub struct InFlight {
-    keys: Arc<Mutex<HashSet<(String, Arc<str>)>>>,
-    key: (String, Arc<str>),
+    among: InFlightKeys,
+    key: ActorsKey,
 }
 
 impl Commands {
@@ -195,13 +198,13 @@ impl InFlightKeys {
     fn enter(&self, actor: Actor, idempotency: &Idempotency) -> Option<InFlight> {
         let key = (actor.to_string(), Arc::clone(&idempotency.key));
         let is_new = self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
-        is_new.then(|| InFlight { keys: Arc::clone(&self.keys), key })
+        is_new.then(|| InFlight { among: self.clone(), key })
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        self.among.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
