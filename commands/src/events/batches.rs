@@ -1,6 +1,7 @@
 use std::{
+    future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use futures::Stream;
@@ -22,7 +23,7 @@ pub fn batches(pool: PgPool, filter: Filter) -> impl Stream<Item = Result<Batch,
             let _ = sender.send(Err(error)).await;
         }
     });
-    Batches { batches, task }
+    Batches { batches, task: Some(task) }
 }
 
 async fn read(pool: PgPool, filter: &Filter, sender: &mpsc::Sender<Result<Batch, ReadError>>) -> Result<(), ReadError> {
@@ -40,19 +41,34 @@ async fn read(pool: PgPool, filter: &Filter, sender: &mpsc::Sender<Result<Batch,
 
 struct Batches {
     batches: mpsc::Receiver<Result<Batch, ReadError>>,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<()>>,
 }
 
 impl Stream for Batches {
     type Item = Result<Batch, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.batches.poll_recv(context)
+        if let Some(batch) = ready!(self.batches.poll_recv(context)) {
+            return Poll::Ready(Some(batch));
+        }
+        // The end, unless it only looks like it because the task has panicked.
+        if let Some(task) = &mut self.task {
+            let ended = ready!(Pin::new(task).poll(context));
+            self.task = None;
+            if let Err(error) = ended
+                && let Ok(panic) = error.try_into_panic()
+            {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        Poll::Ready(None)
     }
 }
 
 impl Drop for Batches {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
