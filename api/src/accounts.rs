@@ -24,7 +24,10 @@ use openapi::{
     accounts::{Account, EraseAccountRequest, LoginRequest, RegisterRequest, SignedIn},
     operation::Accepted,
 };
-use projections::accounts::AccountRow;
+use projections::{
+    Projection,
+    accounts::{AccountRow, AccountsV1},
+};
 use time::OffsetDateTime;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
@@ -39,6 +42,9 @@ use crate::{
     operation::accepted,
     server::Server,
 };
+
+/// What an account is shown from.
+const SHOWN_FROM: &[&dyn Projection] = &[&AccountsV1];
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::new()
@@ -80,7 +86,7 @@ async fn register(
     // The account is there from here on: whatever fails now must not say that nothing was changed.
     let session = open_session(&server, registered.account_id, &client).await.map_err(ApiError::half_done)?;
     let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
-    if server.has_read(registered.position).await
+    if server.has_read(SHOWN_FROM, registered.position).await
         && let Ok(signed_in) = signed_in(&server, &session).await
     {
         let location = [(header::LOCATION, HeaderValue::from_static(ME))];
@@ -232,7 +238,7 @@ async fn erase_me(
         })
     })?;
     // So that nobody reads the name in the moment after; it is gone from the log all the same.
-    server.has_read(position).await;
+    server.has_read(SHOWN_FROM, position).await;
     Ok((StatusCode::NO_CONTENT, RefreshCookie::new(&server.addresses).clear()).into_response())
 }
 
@@ -254,7 +260,7 @@ async fn own_account(server: &Server, account_id: AccountId) -> ApiResult<Accoun
         return Ok(account(row));
     }
     let head = commands::events::head(server.commands.pool()).await.map_err(ApiError::unavailable)?;
-    server.has_read(head).await;
+    server.has_read(SHOWN_FROM, head).await;
     let row = server.read.accounts().by_id(account_id).await?;
     row.map(account).ok_or_else(|| ApiError::unavailable("the read model does not have the account yet"))
 }

@@ -28,7 +28,11 @@ use openapi::{
     operation::Accepted,
     streams::Playback,
 };
-use projections::channels::{ChannelFilter, ChannelRow};
+use projections::{
+    Projection,
+    accounts::AccountsV1,
+    channels::{ChannelFilter, ChannelRow, ChannelsV1},
+};
 use tracing::warn;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -41,6 +45,9 @@ use crate::{
     operation::{accepted, cursor, page},
     server::Server,
 };
+
+/// What a channel is shown from: its owner's name is the account's.
+const SHOWN_FROM: &[&dyn Projection] = &[&AccountsV1, &ChannelsV1];
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::new()
@@ -131,7 +138,7 @@ async fn create_channel(
         let create = channels::CreateChannel { owner_id, handle, title, description, metadata };
         let created = channels::create(&server.commands, create).await.map_err(not_changed)?;
         // It is done: a read that fails is one that has to wait.
-        if server.has_read(created.position).await
+        if server.has_read(SHOWN_FROM, created.position).await
             && let Ok(Some(row)) = server.read.channels().by_id(created.channel_id).await
         {
             return Ok(new_channel(&server, row));
@@ -140,7 +147,7 @@ async fn create_channel(
     };
     let recalled = async |done: Done| {
         let channel_id = done.aggregate_id.parse().map_err(ApiError::internal)?;
-        server.has_read(done.position).await;
+        server.has_read(SHOWN_FROM, done.position).await;
         let row = server.read.channels().by_id(channel_id).await?;
         let row = row.ok_or_else(|| ApiError::not_found("The channel was created, and is there no more."))?;
         Ok(new_channel(&server, row))
@@ -230,7 +237,7 @@ async fn edit_channel(
     .await
     .map_err(not_changed)?;
     // As above.
-    if server.has_read(position).await
+    if server.has_read(SHOWN_FROM, position).await
         && let Ok(Some(row)) = server.read.channels().by_id(row.id).await
     {
         return Ok(JsonBody(channel(&server, row)).into_response());
@@ -301,7 +308,7 @@ async fn rotate_stream_key(
             }
             let (stream_key, position) = rotated.map_err(refused)?;
             // The answer comes from the write side; the wait is for the channel's version, which is read next.
-            server.has_read(position).await;
+            server.has_read(SHOWN_FROM, position).await;
             Ok(JsonBody(shown(&server, &stream_key)).into_response())
         };
         let recalled = async |done: Done| {

@@ -29,7 +29,10 @@ use openapi::{
         CreateExportRequest, Export, ExportFilter, ExportFormat, ExportPage, ExportProgress, ExportStatus, ExportsQuery,
     },
 };
-use projections::exports::ExportRow;
+use projections::{
+    Projection,
+    exports::{ExportRow, ExportsV1},
+};
 use time::{Duration, OffsetDateTime};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -47,6 +50,9 @@ use crate::{
 const PENDING_LIMIT: i64 = 5;
 /// How long an address to download from is good.
 const DOWNLOAD_FOR: Duration = Duration::minutes(15);
+
+/// What an export is shown from.
+const SHOWN_FROM: &[&dyn Projection] = &[&ExportsV1];
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::new()
@@ -123,11 +129,11 @@ async fn create_export(
         };
         let requested = exports::request(&server.commands, request).await.map_err(not_changed)?;
         // The next request is to see it, and to count it.
-        server.has_read(requested.position).await;
+        server.has_read(SHOWN_FROM, requested.position).await;
         accepted(&server, requested.export_id).await
     };
     let recalled = async |done: Done| {
-        server.has_read(done.position).await;
+        server.has_read(SHOWN_FROM, done.position).await;
         accepted(&server, done.aggregate_id.parse().map_err(ApiError::internal)?).await
     };
     once(&server, &authenticated, key, Answer::Kept, carry_out, recalled).await
@@ -177,7 +183,7 @@ async fn delete_export(
     let metadata = authenticated.metadata();
     match exports::delete(&server.commands, row.id, ExportDeletedReason::Requested, metadata).await {
         Ok(position) => {
-            server.has_read(position).await;
+            server.has_read(SHOWN_FROM, position).await;
             Ok(StatusCode::NO_CONTENT)
         }
         // The same again.

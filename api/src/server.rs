@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use commands::Commands;
-use projections::ReadModels;
+use projections::{Projection, ReadModels};
 use storage::Storage;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -98,8 +98,9 @@ impl Server {
         }
     }
 
-    /// Whether the read models have the event at `position`; waits up to two seconds for it.
-    pub(crate) async fn has_read(&self, position: i64) -> bool {
-        self.read.wait_for(position, READ_YOUR_WRITES).await
+    /// Whether these read models, from which the answer is made, have the event at `position`; waits up to two seconds for
+    /// it. One that stands still keeps nobody waiting who does not ask it.
+    pub(crate) async fn has_read(&self, models: &[&dyn Projection], position: i64) -> bool {
+        self.read.wait_for_some(models, position, READ_YOUR_WRITES).await
     }
 }

@@ -154,7 +154,7 @@ async fn who_does_not_read_is_cut_and_holds_up_nobody() {
     site.until_subscribed(&keeper).await;
     let rest = rest_of(stalled).await;
     let rest = String::from_utf8_lossy(&rest);
-    assert!(rest.contains("\nid: 1\nevent: account.registered\n"), "{:.500}", rest);
+    assert!(rest.contains("\nid: 1\nevent: account.registered\n"), "{rest:.500}");
     assert!(!rest.contains("id: 31002\n"), "all of it came");
     let last = rest.rsplit("\n\n").nth(1).unwrap_or_default();
     assert!(rest.contains("\n: cut: "), "{last:.300}");
