@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_nats::{
-    ConnectOptions,
+    ConnectOptions, Subject,
     jetstream::{
         self,
         context::ContextBuilder,
@@ -39,7 +39,7 @@ const IN_FLIGHT: usize = 512;
 
 struct Message {
     position: i64,
-    subject: String,
+    subject: Subject,
     body: Bytes,
 }
 
@@ -109,7 +109,7 @@ async fn messages(pool: &PgPool) -> Vec<Message> {
     let events = batches.into_iter().flat_map(|batch| batch.events);
     let message = |event: events::StoredEvent| Message {
         position: event.position,
-        subject: format!("{}.{}", relay::SUBJECT_PREFIX, event.event_type),
+        subject: Subject::from(format!("{}.{}", relay::SUBJECT_PREFIX, event.event_type)),
         body: Bytes::from(serde_json::to_vec(&event).unwrap()),
     };
     events.map(message).collect()
