@@ -151,7 +151,10 @@ async fn what_is_stored_is_plain_domain_json_with_metadata() {
         .execute::<Channel>(&channel_id.to_string(), create_command(channel_id, owner, "my_channel"), metadata)
         .await
         .unwrap();
-    let [event] = &commands::events::page(&stage.pool, &commands::events::Filter::default(), 10).await.unwrap()[..] else { panic!("one event") };
+    let [event] = &commands::events::page(&stage.pool, &commands::events::Filter::default(), 10).await.unwrap()[..]
+    else {
+        panic!("one event")
+    };
     let payload: serde_json::Value = serde_json::from_str(event.payload.get()).unwrap();
     assert_eq!(payload["Created"]["handle"], "my_channel");
     let created_at = payload["Created"]["created_at"].as_str().unwrap();
