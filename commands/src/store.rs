@@ -19,6 +19,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use cqrs_es::{AggregateContext, AggregateError, EventEnvelope, EventStore};
@@ -77,11 +78,12 @@ impl Store {
         let appender = Appender {
             queue,
             batch_len: options.batch_len,
-            under_way,
+            permits: under_way,
             queue_len: options.queue_len,
             committed,
             stop,
             counters: Arc::clone(&counters),
+            commit: Duration::ZERO,
         };
         let ended = appender.start((*pool.connect_options()).clone(), Arc::clone(&cache)).await?;
         let room = Arc::new(Semaphore::new(options.queue_bytes));

@@ -20,10 +20,13 @@ use super::{
 };
 use crate::{Idempotency, counters::Counters};
 
-/// From so many commands under way on, a batch is half of them, so that the others are decided while it is stored. With
-/// fewer, the commits would cost more than that gains.
-const HALVED_FROM: usize = 64;
-
+/// What it roughly takes to store one more command in a batch, and to decide one. They need not be exact: with them it is
+/// told what a commit takes, and whether that is more than what is gained by deciding while one is stored.
+const STORING_ONE: Duration = Duration::from_micros(10);
+const DECIDING_ONE: Duration = Duration::from_micros(4);
+/// How much of a commit's time is waited for those who are likely to come right now, and how long at most.
+const WAITED_SHARE: u32 = 8;
+const WAITED_AT_MOST: Duration = Duration::from_millis(1);
 /// How often what waits is encoded while the server works.
 const GATHERED_EVERY: Duration = Duration::from_millis(1);
 
@@ -80,12 +83,14 @@ pub(crate) enum AppendError {
 pub(super) struct Appender {
     pub(super) queue: mpsc::UnboundedReceiver<Append>,
     pub(super) batch_len: usize,
-    /// As many permits as commands may be under way.
-    pub(super) under_way: Arc<Semaphore>,
+    /// One for each command that may be under way beside those that are; `queue_len` when there are none.
+    pub(super) permits: Arc<Semaphore>,
     pub(super) queue_len: usize,
     pub(super) committed: watch::Sender<i64>,
     pub(super) stop: CancellationToken,
     pub(super) counters: Arc<Counters>,
+    /// What a batch took lately beside its commands: above all the commit.
+    pub(super) commit: Duration,
 }
 
 /// A batch with the answers to its commands, in order.
@@ -151,13 +156,22 @@ impl Appender {
                 answers = storing => answers,
                 () = meanwhile => unreachable!("what is done meanwhile has no end"),
             };
-            self.counters.append_seconds.record(begin.elapsed().as_secs_f64());
+            let took = begin.elapsed();
+            self.counters.append_seconds.record(took.as_secs_f64());
+            let commit = took.saturating_sub(STORING_ONE * u32::try_from(current.len()).unwrap_or(u32::MAX));
+            self.commit = (self.commit * 7 + commit) / 8;
             if let Some(answered) = answered.take() {
                 // The log had answered before there was a meanwhile.
                 spare = Some(self.answer(answered));
             }
+            let stored_len = current.len();
             let stored = mem::replace(&mut current, mem::replace(&mut next, spare.take().unwrap_or_else(Batch::new)));
             answered = Some((stored, answers));
+            if current.len() < stored_len / 2 && !self.is_halved() {
+                // Two groups that take turns would need two commits where one does for both.
+                spare = answered.take().map(|answered| self.answer(answered));
+                self.wait_for(stored_len, &mut current);
+            }
         }
         log.close().await;
     }
@@ -191,10 +205,31 @@ impl Appender {
         }
     }
 
+    /// Gives those who have just been answered a moment to come with their next command.
+    fn wait_for(&mut self, len: usize, batch: &mut Batch) {
+        let wait = (self.commit / WAITED_SHARE).min(WAITED_AT_MOST);
+        for _ in 0..2 {
+            self.fill(batch);
+            if batch.len() >= len {
+                break;
+            }
+            // Nothing else runs on this thread, and the timer of the runtime is too coarse.
+            thread::sleep(wait / 2);
+        }
+    }
+
     /// How many commands go into a batch.
     fn limit(&self) -> usize {
-        let under_way = self.queue_len.saturating_sub(self.under_way.available_permits());
-        if under_way < HALVED_FROM { self.batch_len } else { self.batch_len.min(under_way.div_ceil(2)) }
+        if self.is_halved() { self.batch_len.min(self.under_way().div_ceil(2)) } else { self.batch_len }
+    }
+
+    /// Whether a batch is to be half of the commands under way, so that the others are decided while it is stored.
+    fn is_halved(&self) -> bool {
+        DECIDING_ONE * u32::try_from(self.under_way()).unwrap_or(u32::MAX) > self.commit
+    }
+
+    fn under_way(&self) -> usize {
+        self.queue_len.saturating_sub(self.permits.available_permits())
     }
 
     /// Tells the commands of a batch; gives it back empty.
