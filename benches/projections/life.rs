@@ -51,7 +51,7 @@ pub(crate) async fn live(pool: &PgPool, keys: &Arc<AccountKeys>, total: usize) {
         }
     }
     sqlx::query("update log.head set position = $1").bind(i64::try_from(total).unwrap()).execute(pool).await.unwrap();
-    sqlx::raw_sql("vacuum analyze log.events; checkpoint").execute(pool).await.unwrap();
+    sqlx::raw_sql("vacuum analyze log.events").execute(pool).await.unwrap();
 }
 
 fn new<T: From<Uuid>>() -> T {
