@@ -125,6 +125,7 @@ async fn create_export(
             way: ExportWay::Job,
             format: format_of(request.format),
             filter: exports::recorded(&filter, head),
+            names_accounts: false,
             metadata,
         };
         let requested = exports::request(&server.commands, request).await.map_err(not_changed)?;

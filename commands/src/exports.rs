@@ -32,6 +32,8 @@ pub struct RequestExport {
     pub format: ExportFormat,
     /// Which events it holds; `until` is a position that exists.
     pub filter: ExportFilter,
+    /// Whether accounts stand in it under their real ids instead of pseudonyms.
+    pub names_accounts: bool,
     /// Who and why, for the log.
     pub metadata: Metadata,
 }
@@ -97,9 +99,9 @@ pub async fn request(
     commands: &Commands,
     request: RequestExport,
 ) -> Result<RequestedExport, CommandError<ExportRefusal>> {
-    let RequestExport { by, way, format, filter, metadata } = request;
+    let RequestExport { by, way, format, filter, names_accounts, metadata } = request;
     let export_id = ExportId::from(Uuid::now_v7());
-    let command = ExportCommand::Request { export_id, by, way, format, filter };
+    let command = ExportCommand::Request { export_id, by, way, format, filter, names_accounts };
     let Committed { position, .. } = execute(commands, export_id, command, metadata).await?;
     Ok(RequestedExport { export_id, position })
 }

@@ -97,6 +97,8 @@ pub enum ExportCommand {
         format: ExportFormat,
         /// Which events it holds.
         filter: ExportFilter,
+        /// Whether accounts stand in it under their real ids, which only administrators may ask for, instead of pseudonyms.
+        names_accounts: bool,
     },
     /// All of it is written.
     Complete {
@@ -134,6 +136,8 @@ pub enum ExportEvent {
         format: ExportFormat,
         /// Which events it holds.
         filter: ExportFilter,
+        /// Whether accounts stand in it under their real ids, which only administrators may ask for, instead of pseudonyms.
+        names_accounts: bool,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
         #[schemars(schema_with = "timestamp::schema")]
@@ -247,6 +251,8 @@ pub struct ExportRequest {
     pub format: ExportFormat,
     /// Which events it holds.
     pub filter: ExportFilter,
+    /// Whether accounts stand in it under their real ids.
+    pub names_accounts: bool,
     /// When.
     pub requested_at: OffsetDateTime,
 }
@@ -285,8 +291,8 @@ impl Aggregate for Export {
     fn decide(&self, command: ExportCommand, now: OffsetDateTime) -> Result<Vec<ExportEvent>, ExportRefusal> {
         let event = match command {
             ExportCommand::Request { .. } if self.requested.is_some() => return Err(ExportRefusal::AlreadyExists),
-            ExportCommand::Request { export_id, by, way, format, filter } => {
-                ExportEvent::Requested { export_id, by, way, format, filter, requested_at: now }
+            ExportCommand::Request { export_id, by, way, format, filter, names_accounts } => {
+                ExportEvent::Requested { export_id, by, way, format, filter, names_accounts, requested_at: now }
             }
             ExportCommand::Complete { event_count, size_bytes, expires_at } => ExportEvent::Completed {
                 export_id: self.under_way()?,
@@ -307,13 +313,14 @@ impl Aggregate for Export {
 
     fn apply(&mut self, event: &ExportEvent) {
         match event {
-            ExportEvent::Requested { export_id, by, way, format, filter, requested_at } => {
+            ExportEvent::Requested { export_id, by, way, format, filter, names_accounts, requested_at } => {
                 self.requested = Some(ExportRequest {
                     export_id: *export_id,
                     by: *by,
                     way: *way,
                     format: *format,
                     filter: filter.clone(),
+                    names_accounts: *names_accounts,
                     requested_at: *requested_at,
                 });
             }

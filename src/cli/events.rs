@@ -122,7 +122,8 @@ impl Events {
                     Ok(filter) => {
                         let filter = Filter { from, to, ..filter };
                         let envelope = selection.envelope(&commands, config);
-                        export(&commands, config, format, filter, envelope, &output).await
+                        let names_accounts = selection.actors == ActorNames::Plain;
+                        export(&commands, config, format, filter, (envelope, names_accounts), &output).await
                     }
                     Err(error) => Err(error),
                 };
@@ -209,7 +210,7 @@ async fn export(
     config: &Config,
     format: ExportFormat,
     mut filter: Filter,
-    envelope: Envelope,
+    (envelope, names_accounts): (Envelope, bool),
     output: &Path,
 ) -> anyhow::Result<()> {
     // Heard from before there is anything to tidy up.
@@ -223,6 +224,7 @@ async fn export(
         way: ExportWay::CommandLine,
         format,
         filter: exports::recorded(&filter, head),
+        names_accounts,
         metadata: Metadata::new(Actor::System),
     };
     let metadata = request.metadata.follow_up();

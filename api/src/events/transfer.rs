@@ -22,7 +22,7 @@ use domain::{
     ids::ExportId,
 };
 use futures::StreamExt;
-use openapi::events::NDJSON;
+use openapi::events::{ActorNames, NDJSON};
 use thiserror::Error;
 use tokio::{
     sync::mpsc,
@@ -102,6 +102,7 @@ pub(crate) async fn answer(
         way: ExportWay::Feed,
         format: ExportFormat::Ndjson,
         filter: recorded(&filter, head),
+        names_accounts: actors == ActorNames::Plain,
         metadata: by.metadata(),
     };
     let encoding = Encoding::of(request);

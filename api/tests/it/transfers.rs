@@ -58,6 +58,7 @@ async fn everything_comes_a_line_each_and_is_itself_an_event() {
     assert_eq!(kinds, ["export.requested", "export.completed"], "whoever has the end finds it in the log");
     let requested = &events[0]["data"];
     assert_eq!((&requested["way"], &requested["format"]), (&json!("feed"), &json!("ndjson")));
+    assert_eq!(requested["names_accounts"], false);
     assert_eq!(
         (&requested["filter"]["until"], &requested["by"]),
         (&json!(3), &events[1]["actor"].as_str().unwrap()[8..].into())

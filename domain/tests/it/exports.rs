@@ -20,6 +20,7 @@ fn request() -> ExportCommand {
         way: ExportWay::Job,
         format: ExportFormat::Parquet,
         filter: filter(),
+        names_accounts: false,
     }
 }
 
@@ -30,6 +31,7 @@ fn requested() -> ExportEvent {
         way: ExportWay::Job,
         format: ExportFormat::Parquet,
         filter: filter(),
+        names_accounts: false,
         requested_at: NOW,
     }
 }

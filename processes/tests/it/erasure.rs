@@ -111,6 +111,7 @@ async fn export(commands: &Commands, by: AccountId) -> ExportId {
         way: ExportWay::Job,
         format: ExportFormat::Ndjson,
         filter: ExportFilter { until: 1, ..ExportFilter::default() },
+        names_accounts: false,
         metadata: Metadata::new(Actor::Account(by)),
     };
     exports::request(commands, request).await.unwrap().export_id

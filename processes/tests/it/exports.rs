@@ -72,6 +72,7 @@ impl Site {
             way: ExportWay::Job,
             format,
             filter,
+            names_accounts: false,
             metadata: Metadata::new(Actor::System),
         };
         exports::request(&self.stage.commands, request).await.unwrap().export_id

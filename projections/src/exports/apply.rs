@@ -93,7 +93,7 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
 fn fold(rows: &mut HashMap<Uuid, Export>, recorded: &RecordedEvent) -> Result<Option<Uuid>, ApplyError> {
     let DomainEvent::Export(event) = &recorded.event else { return Ok(None) };
     let id = match event {
-        ExportEvent::Requested { export_id, by, way, format, filter, requested_at } => {
+        ExportEvent::Requested { export_id, by, way, format, filter, requested_at, .. } => {
             let id = export_id.uuid();
             let row = Export {
                 id,

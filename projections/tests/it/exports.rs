@@ -26,6 +26,7 @@ fn requested(export_id: ExportId, by: Option<AccountId>, way: ExportWay, at: Off
         way,
         format: ExportFormat::Parquet,
         filter,
+        names_accounts: false,
         requested_at: at,
     })
 }
