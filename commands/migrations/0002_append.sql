@@ -233,6 +233,30 @@ begin
 end
 $$;
 
+-- The same for one event that neither takes nor gives back a name and came without a key, which is what most appends of a
+-- quiet install are: a third of the server's time. Conflicts are unique violations here.
+create function log.append_one(
+    aggregate_type text,
+    aggregate_id text,
+    sequence bigint,
+    event_type text,
+    event_version text,
+    payload json,
+    metadata json,
+    out appended_at bigint
+) language plpgsql as $$
+declare
+    taken_at timestamptz;
+begin
+    update log.head set position = position + 1, recorded_at = greatest(clock_timestamp(), recorded_at)
+        returning position, recorded_at into strict appended_at, taken_at;
+    insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+            metadata, recorded_at)
+        values (appended_at, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, taken_at);
+    perform pg_notify('weir_log', appended_at::text);
+end
+$$;
+
 -- What processes of the version before call while they are being replaced.
 create or replace function log.append(
     commands integer[],

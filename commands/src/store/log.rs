@@ -28,6 +28,10 @@ const TRUSTED_IDLE: Duration = Duration::from_millis(250);
 const APPEND: &str = "select first_position, repeated, conflicts, held \
     from log.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)";
 
+/// What `log.append_one` fails with when the aggregate has gone on; `log.append` says so in its answer.
+const UNIQUE_VIOLATION: &str = "23505";
+const APPEND_ONE: &str = "select log.append_one($1, $2, $3, $4, $5, $6::json, $7::json)";
+
 /// The answer to a command: the position of its last event.
 pub(super) type Answer = Result<i64, AppendError>;
 
@@ -59,13 +63,15 @@ impl Log {
     /// Stores a batch in one transaction. The answers are in its order.
     pub(super) async fn store(&mut self, batch: &Batch) -> Vec<Answer> {
         let appends = batch.appends();
+        if let [append] = appends {
+            return vec![self.append_alone(append).await];
+        }
         match self.append(appends, batch.arguments()).await {
             // One of them holds what the server does not take; alone, the others pass.
-            Err(AppendError::Unstorable(_)) if appends.len() > 1 => {
+            Err(AppendError::Unstorable(_)) => {
                 let mut answers = Vec::with_capacity(appends.len());
                 for append in appends {
-                    let answer = self.append(std::slice::from_ref(append), Batch::arguments_of(append)).await;
-                    answers.push(answer.and_then(|mut answers| answers.remove(0)));
+                    answers.push(self.append_alone(append).await);
                 }
                 answers
             }
@@ -81,35 +87,67 @@ impl Log {
         }
     }
 
+    async fn append_alone(&mut self, append: &Append) -> Answer {
+        match append.events.as_slice() {
+            [event] if append.claims.is_empty() && append.used_key.is_none() => {
+                let appending = async |connection: &mut PgConnection| {
+                    sqlx::query_scalar(APPEND_ONE)
+                        .bind(append.key.aggregate_type)
+                        .bind(&*append.key.id)
+                        .bind(append.first_sequence)
+                        .bind(event.event_type)
+                        .bind(event.event_version)
+                        .bind(&event.payload)
+                        .bind(&append.metadata)
+                        .fetch_one(connection)
+                        .await
+                };
+                self.call(1, appending).await
+            }
+            _ => self.append(std::slice::from_ref(append), Batch::arguments_of(append)).await?.remove(0),
+        }
+    }
+
     async fn append(
         &mut self,
         appends: &[Append],
         arguments: Result<PgArguments, BoxDynError>,
     ) -> Result<Vec<Answer>, AppendError> {
         let arguments = arguments.map_err(|error| AppendError::Unstorable(Arc::new(sqlx::Error::Encode(error))))?;
+        let stored = self.call(appends.len(), async |connection: &mut PgConnection| send(connection, arguments).await);
+        Ok(answers(appends, &stored.await?))
+    }
+
+    /// Runs one statement that stores so many commands.
+    async fn call<T>(
+        &mut self,
+        commands: usize,
+        statement: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, AppendError> {
         let mut connection = self.connection().await.map_err(|error| AppendError::Unavailable(Arc::new(error)))?;
-        let stored = timeout(APPEND_TIMEOUT, send(&mut connection, arguments))
+        let stored = timeout(APPEND_TIMEOUT, statement(&mut connection))
             .await
             .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
         let error = match stored {
             Ok(stored) => {
                 self.connection = Some((connection, Instant::now()));
-                return Ok(answers(appends, &stored));
+                return Ok(stored);
             }
             Err(error) => Arc::new(error),
         };
-        tracing::warn!(error = &*error as &dyn std::error::Error, commands = appends.len(), "an append failed");
-        match kind(&error) {
-            Failure::Data => {
-                self.connection = Some((connection, Instant::now()));
-                Err(AppendError::Unstorable(error))
-            }
-            Failure::NotDone => {
-                self.connection = Some((connection, Instant::now()));
-                Err(AppendError::Unavailable(error))
-            }
-            Failure::Unknown => Err(AppendError::OutcomeUnknown(error)),
+        let failure = kind(&error);
+        if !matches!(failure, Failure::Unknown) {
+            self.connection = Some((connection, Instant::now()));
         }
+        if !matches!(failure, Failure::Conflict) {
+            tracing::warn!(error = &*error as &dyn std::error::Error, commands, "an append failed");
+        }
+        Err(match failure {
+            Failure::Conflict => AppendError::Conflict,
+            Failure::Data => AppendError::Unstorable(error),
+            Failure::NotDone => AppendError::Unavailable(error),
+            Failure::Unknown => AppendError::OutcomeUnknown(error),
+        })
     }
 
     /// The connection, which the caller puts back when it is still good.
@@ -140,7 +178,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
 }
 
 async fn send(connection: &mut PgConnection, arguments: PgArguments) -> Result<Stored, sqlx::Error> {
-    // `fetch_one` answers once the server is ready for the next statement, which is after the commit.
+    // `fetch_one` answers, here as above, once the server is ready for the next statement, which is after the commit.
     let row = sqlx::query_with(APPEND, arguments).fetch_one(connection).await?;
     Ok(Stored {
         first_position: row.try_get(0)?,
@@ -178,6 +216,8 @@ fn answers(appends: &[Append], stored: &Stored) -> Vec<Answer> {
 
 /// What is known after an append failed.
 enum Failure {
+    /// Nothing was stored: the aggregate has gone on in between.
+    Conflict,
     /// Nothing was stored, because of what was to be stored.
     Data,
     /// Nothing was stored; the server may take it later.
@@ -194,6 +234,9 @@ fn kind(error: &sqlx::Error) -> Failure {
             // A session that is ended says so even when that happens right after its commit.
             if matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) {
                 return Failure::Unknown;
+            }
+            if error.code() == UNIQUE_VIOLATION {
+                return Failure::Conflict;
             }
             // Data exceptions and broken constraints.
             if error.code().starts_with("22") || error.code().starts_with("23") {
