@@ -1,7 +1,8 @@
 //! Rotation of the master key: everything that is sealed under it is sealed again under a new one, while all nodes go on.
 //!
 //! 1. The secrets file gets a new key beside the old one. Nothing else changes: all nodes seal under the key that the
-//!    database names ([`SEALING_KEY`]), and a node that meets a row under a key it does not know reads its file again.
+//!    database names (`sealing_key` in `log.settings`), and a node that meets a row under a key it does not know reads its
+//!    file again.
 //! 2. The database names the new key. Whatever is being sealed under the old one at this moment is waited for, and nothing
 //!    is after it: so what is left to do can only become less.
 //! 3. Keys and secrets are sealed again in batches. Each row says under which key it is, so an interrupted rotation goes on

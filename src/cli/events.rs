@@ -84,7 +84,7 @@ struct Selection {
     /// Only these types, with commas between: channel.created, or channel.* for all that begin so
     #[arg(long, value_delimiter = ',', value_name = "TYPES")]
     types: Vec<String>,
-    /// Only what happened to this one: channel/<id>, account/<id>, …
+    /// Only what happened to this one: `channel/ID`, `account/ID`, …
     #[arg(long, value_name = "KIND/ID")]
     subject: Option<events::Subject>,
     /// Only what happened to this channel and its streams: its handle or its id

@@ -53,7 +53,7 @@ enum Command {
     Rebuild {
         /// Which, or `all`, which reads the log once for all of them
         name: String,
-        /// Build the state after this event into the schema read_at_<N> and leave it there; the live one stays as it is
+        /// Build the state after this event into the schema `read_at_N` and leave it there; the live one stays as it is
         #[arg(long, value_name = "N", conflicts_with = "dry_run", allow_negative_numbers = true)]
         to_position: Option<i64>,
         /// Only compare what the log says with the live rows, and fail if any differ
