@@ -34,7 +34,7 @@ use zeroize::Zeroizing;
 
 const ROUNDS: usize = 5;
 /// As many as a rebuild reads at once.
-const BATCH: i64 = 5_000;
+const BATCH: i64 = 20_000;
 const PER_SECOND: u32 = 500;
 const MEASURED: Duration = Duration::from_secs(10);
 

@@ -42,6 +42,8 @@ impl Lasting {
         self.patience = CONNECT;
         // What is made under a lock may well take long.
         self.options = Arc::new((*self.options).clone().disable_statement_logging());
+        // Tables that are filled from nothing grow under plans that were made for small ones.
+        self.prepare.push_str("; set plan_cache_mode = force_custom_plan; set jit = off");
         // A statement that goes on for nobody would keep the lock: Postgres looks now and then whether we live, where it
         // can (14).
         self.prepare.push_str(&format!(

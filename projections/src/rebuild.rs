@@ -54,8 +54,9 @@ use crate::{
 const BUILD: &str = "read_build";
 /// Where tables are built that are compared with the live ones.
 const CHECK: &str = "read_check";
-/// How many events are read and applied at once: five times as many as live, where they come as they are.
-const BATCH: usize = 5_000;
+/// How many events are read and applied at once. The more, the more often several concern the same row, which is then
+/// written once (docs/adr/0014); memory sets the limit.
+const BATCH: usize = 20_000;
 /// How long Postgres may be away when a rebuild begins.
 const OPENING: Duration = Duration::from_secs(10);
 /// How many batches are read ahead, for each projection.
@@ -115,7 +116,7 @@ impl Rebuild {
         self
     }
 
-    /// How many events are read and applied at once, 1 or more; 5,000 by default. What is in memory grows with it.
+    /// How many events are read and applied at once, 1 or more; 20,000 by default. What is in memory grows with it.
     #[must_use]
     pub fn batches_of(mut self, events: usize) -> Self {
         self.batch_len = events.max(1);

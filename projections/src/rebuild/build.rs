@@ -170,9 +170,9 @@ impl Build {
     pub(super) async fn finish(&mut self) -> Result<(), RebuildError> {
         self.reporter.is(Phase::Indexing);
         let tables = self.projection.tables().iter();
-        // Readers are to find statistics, and no page that has to be cleaned first.
-        let vacuum = tables.map(|table| format!("vacuum (analyze) {}.{table}", self.schema));
-        let statements: Vec<String> = self.shape.late.iter().cloned().chain(vacuum).collect();
+        // Readers are to find statistics; autovacuum does the rest in its time.
+        let analyze = tables.map(|table| format!("analyze {}.{table}", self.schema));
+        let statements: Vec<String> = self.shape.late.iter().cloned().chain(analyze).collect();
         for statement in statements {
             loop {
                 let cancel = self.cancel.clone();
