@@ -1,4 +1,5 @@
-//! Figures, not tests: `cargo test -p projections -- --ignored --nocapture rates`.
+//! Figures, not tests: `cargo test -p projections -- --ignored --nocapture rates`. How late read models are, and how fast they
+//! are rebuilt, `benches/projections.rs` of the root package measures through the real relay.
 
 use std::time::{Duration, Instant};
 
@@ -6,9 +7,8 @@ use domain::ids::{AccountId, ChannelId, StreamId};
 use projections::{ReadModels, channels::ChannelFilter, streams::StreamFilter};
 
 use crate::{
-    broker::Broker,
     history::{BEGIN, created, details_changed, ended, new, registered, started},
-    stage::{Stage, until},
+    stage::Stage,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,30 +81,4 @@ async fn pages(read: &ReadModels) {
     println!(
         "20 of all channels: first {first:?}, deep {deep:?}, of one owner {owned:?}; streams: {streams:?}, live {live:?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute and prints figures"]
-async fn from_append_to_rows() {
-    let stage = Stage::new().await;
-    let broker = Broker::new().await;
-    for (way, nats) in [("log", None), ("JetStream", Some(broker.client().await))] {
-        let relay = broker.relay(&stage);
-        let workers = stage.start(nats.clone());
-        let wanted = if nats.is_some() { projections::Source::Nats } else { projections::Source::Log };
-        until("the source", async || workers.projections.source() == wanted).await;
-        let head = stage.append(&[registered(new(), "first", BEGIN)]).await;
-        assert!(workers.read.wait_for(head, Duration::from_secs(5)).await);
-        let mut took: Vec<Duration> = Vec::new();
-        for number in 0..1_000 {
-            let head = stage.append(&[registered(new(), &format!("n_{number}"), BEGIN)]).await;
-            let appended = Instant::now();
-            assert!(workers.read.wait_for(head, Duration::from_secs(5)).await);
-            took.push(appended.elapsed());
-        }
-        took.sort_unstable();
-        println!("{way}: all three read models {:?} (p50), {:?} (p99) after the append", took[500], took[990]);
-        workers.end().await;
-        relay.abort();
-    }
 }
