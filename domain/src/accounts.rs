@@ -252,7 +252,9 @@ impl Aggregate for Account {
     fn claimed(claimed: Claimed) -> AccountRefusal {
         match claimed {
             Claimed::SetupToken => AccountRefusal::SetupTokenUsed,
-            Claimed::Username | Claimed::Handle | Claimed::LiveStream => AccountRefusal::UsernameTaken,
+            Claimed::Username | Claimed::Handle | Claimed::LiveStream | Claimed::RecordedStream => {
+                AccountRefusal::UsernameTaken
+            }
         }
     }
 }

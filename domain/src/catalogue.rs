@@ -8,6 +8,7 @@ use crate::{
     accounts::{Account, AccountEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
+    recordings::{Recording, RecordingEvent},
     streams::{Stream, StreamEvent},
     upcast::{UPCASTS, current_version},
 };
@@ -38,6 +39,7 @@ pub fn catalogue() -> Vec<EventDescription> {
     describe::<ChannelEvent>(&mut catalogue, Channel::TYPE, ChannelEvent::TYPES);
     describe::<StreamEvent>(&mut catalogue, Stream::TYPE, StreamEvent::TYPES);
     describe::<ExportEvent>(&mut catalogue, Export::TYPE, ExportEvent::TYPES);
+    describe::<RecordingEvent>(&mut catalogue, Recording::TYPE, RecordingEvent::TYPES);
     catalogue
 }
 

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{accounts, channels, exports, streams, upcast};
+use crate::{accounts, channels, exports, recordings, streams, upcast};
 
 /// Something with rules: decides commands into events, and is the fold of its events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -57,6 +57,8 @@ pub enum Claimed {
     SetupToken,
     /// A channel's one live stream.
     LiveStream,
+    /// A stream's one recording.
+    RecordedStream,
 }
 
 impl Claimed {
@@ -68,6 +70,7 @@ impl Claimed {
             Self::Handle => "handle",
             Self::SetupToken => "setup_token",
             Self::LiveStream => "live_stream",
+            Self::RecordedStream => "recorded_stream",
         }
     }
 }
@@ -104,6 +107,8 @@ pub enum DomainEvent {
     Stream(streams::StreamEvent),
     /// Of an export.
     Export(exports::ExportEvent),
+    /// Of a recording.
+    Recording(recordings::RecordingEvent),
 }
 
 /// Why a stored event could not be read.
@@ -181,6 +186,7 @@ impl DomainEvent {
             channels::Channel::TYPE => of(channels::ChannelEvent::TYPES, stored, Self::Channel),
             streams::Stream::TYPE => of(streams::StreamEvent::TYPES, stored, Self::Stream),
             exports::Export::TYPE => of(exports::ExportEvent::TYPES, stored, Self::Export),
+            recordings::Recording::TYPE => of(recordings::RecordingEvent::TYPES, stored, Self::Recording),
             _ => None,
         };
         decoded.unwrap_or_else(|| {
@@ -201,6 +207,7 @@ impl DomainEvent {
             Self::Channel(event) => event.event_type(),
             Self::Stream(event) => event.event_type(),
             Self::Export(event) => event.event_type(),
+            Self::Recording(event) => event.event_type(),
         }
     }
 
@@ -213,6 +220,7 @@ impl DomainEvent {
             Self::Channel(event) => event.event_version(),
             Self::Stream(event) => event.event_version(),
             Self::Export(event) => event.event_version(),
+            Self::Recording(event) => event.event_version(),
         }
     }
 }

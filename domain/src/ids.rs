@@ -77,3 +77,7 @@ id! {
     /// One export of a part of the log.
     ExportId
 }
+id! {
+    /// A stream kept for later watching.
+    RecordingId
+}

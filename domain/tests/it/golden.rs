@@ -8,6 +8,7 @@ use domain::{
     accounts::{Account, AccountEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
+    recordings::{Recording, RecordingEvent},
     streams::{Stream, StreamEvent},
 };
 use serde_json::Value;
@@ -19,6 +20,7 @@ const AGGREGATES: &[(&str, &[&str])] = &[
     (Channel::TYPE, ChannelEvent::TYPES),
     (Stream::TYPE, StreamEvent::TYPES),
     (Export::TYPE, ExportEvent::TYPES),
+    (Recording::TYPE, RecordingEvent::TYPES),
 ];
 
 fn folder() -> PathBuf {
@@ -52,6 +54,7 @@ fn encoded(event: &DomainEvent) -> Value {
         DomainEvent::Channel(event) => serde_json::to_value(event),
         DomainEvent::Stream(event) => serde_json::to_value(event),
         DomainEvent::Export(event) => serde_json::to_value(event),
+        DomainEvent::Recording(event) => serde_json::to_value(event),
     }
     .unwrap()
 }

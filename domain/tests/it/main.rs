@@ -6,6 +6,7 @@ mod accounts;
 mod channels;
 mod exports;
 mod golden;
+mod recordings;
 mod streams;
 
 use std::fmt::Debug;
