@@ -3,6 +3,7 @@
 //! Temporary files live in the folder of their object, because a rename is atomic only within a file system; their
 //! names begin with a dot, which no key may.
 
+mod listing;
 mod temporary;
 
 use std::{
@@ -16,7 +17,10 @@ use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 
 use self::temporary::Temporary;
-use crate::{Key, Object, ObjectInfo, Operation, StorageError};
+use crate::{Key, ListedObject, Object, ObjectInfo, Operation, StorageError, Usage};
+
+/// How often a folder is made again that others remove at the same time.
+const MAX_FOLDER_ATTEMPTS: u32 = 10;
 
 /// A part of a file.
 pub(crate) type Reader = tokio::io::Take<tokio::fs::File>;
@@ -30,7 +34,15 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn finish(self) -> io::Result<u64> {
-        self.temporary.keep(&self.path)
+        self.finish_by(|_, rename| rename())
+    }
+
+    /// Stores it while `exchange` calls what it is handed, with the length in bytes.
+    pub(crate) fn finish_by(
+        self,
+        exchange: impl FnOnce(u64, &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<u64> {
+        self.temporary.keep(&self.path, exchange)
     }
 }
 
@@ -74,12 +86,7 @@ impl Disk {
 
     pub(crate) async fn create(&self, key: &Key) -> Result<Writer, StorageError> {
         let path = self.path(key);
-        blocking(Operation::Put, key.as_str(), move || {
-            let folder = path.parent().unwrap_or(&path);
-            create_folders(folder)?;
-            Ok(Writer { temporary: Temporary::create(folder)?, path })
-        })
-        .await
+        blocking(Operation::Put, key.as_str(), move || create(path)).await
     }
 
     pub(crate) async fn read(&self, key: &Key, start: u64, length: u64) -> Result<Option<Reader>, StorageError> {
@@ -98,13 +105,34 @@ impl Disk {
         blocking(Operation::Delete, key.as_str(), move || Ok(found(delete(&path))?.is_some())).await
     }
 
-    fn path(&self, key: &Key) -> PathBuf {
+    pub(crate) async fn delete_below(&self, folder: &Key) -> Result<u64, StorageError> {
+        let path = self.path(folder);
+        blocking(Operation::Delete, folder.as_str(), move || listing::delete_below(&path)).await
+    }
+
+    /// Sorted by key; at most `limit`.
+    pub(crate) async fn list(
+        &self,
+        folder: &Key,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<ListedObject>, StorageError> {
+        let (root, key, after) = (Arc::clone(&self.root), folder.clone(), after.cloned());
+        blocking(Operation::List, folder.as_str(), move || listing::list(&root, &key, after.as_ref(), limit)).await
+    }
+
+    pub(crate) async fn usage(&self, folder: &Key) -> Result<Usage, StorageError> {
+        let path = self.path(folder);
+        blocking(Operation::List, folder.as_str(), move || listing::usage(&path)).await
+    }
+
+    pub(crate) fn path(&self, key: &Key) -> PathBuf {
         self.root.join(key.as_str())
     }
 }
 
 /// Runs file work off the async threads.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     operation: Operation,
     object: impl Into<String>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -118,11 +146,24 @@ async fn blocking<T: Send + 'static>(
 }
 
 fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    create_folders(folder)?;
-    let mut temporary = Temporary::create(folder)?;
-    temporary.file()?.write_all(bytes)?;
-    temporary.keep(path).map(drop)
+    let mut writer = create(path.to_owned())?;
+    writer.write_all(bytes)?;
+    writer.finish().map(drop)
+}
+
+fn create(path: PathBuf) -> io::Result<Writer> {
+    let folder = path.parent().unwrap_or(&path);
+    let mut attempts = 0;
+    let temporary = loop {
+        attempts += 1;
+        match create_folders(folder).and_then(|()| Temporary::create(folder)) {
+            Ok(temporary) => break temporary,
+            // Whoever deletes all below a key removes the folders that are empty.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < MAX_FOLDER_ATTEMPTS => {}
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(Writer { temporary, path })
 }
 
 /// Makes a folder and makes its name in each parent survive a crash.

@@ -1,11 +1,14 @@
 //! What can go wrong, always with the operation and the object.
 
-use std::{fmt, io};
+use std::{error::Error, fmt, io};
+
+/// What the system or the server said.
+pub(crate) type Source = Box<dyn Error + Send + Sync>;
 
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Making the root folder ready.
+    /// Making the root folder or the bucket ready.
     Open,
     /// Storing an object.
     Put,
@@ -15,6 +18,10 @@ pub enum Operation {
     Stat,
     /// Removing an object.
     Delete,
+    /// Asking which objects there are below a key.
+    List,
+    /// Making an address by which an object can be fetched.
+    Presign,
 }
 
 impl fmt::Display for Operation {
@@ -25,6 +32,8 @@ impl fmt::Display for Operation {
             Self::Get => "get",
             Self::Stat => "stat",
             Self::Delete => "delete",
+            Self::List => "list",
+            Self::Presign => "make an address for",
         })
     }
 }
@@ -40,7 +49,38 @@ pub enum StorageError {
         /// The key, or the root folder for [`Operation::Open`].
         object: String,
         /// What the system said.
-        source: io::Error,
+        source: Source,
+    },
+    /// The server does not answer, is busy, or broke off; what it did is not known. It was tried again already, and may
+    /// well succeed later.
+    #[error("storage cannot be reached: cannot {operation} {object}")]
+    Unavailable {
+        /// What was being done.
+        operation: Operation,
+        /// The key, or the bucket for [`Operation::Open`].
+        object: String,
+        /// What the system said.
+        source: Source,
+    },
+    /// The access key, or the user of this process, has not the right to.
+    #[error("storage refuses to {operation} {object}")]
+    Denied {
+        /// What was being done.
+        operation: Operation,
+        /// The key, the bucket or the root folder.
+        object: String,
+        /// What the system said.
+        source: Source,
+    },
+    /// The bucket is not there: an object that is not there is no error.
+    #[error("storage has no such bucket: cannot {operation} {object}")]
+    NoBucket {
+        /// What was being done.
+        operation: Operation,
+        /// The key, or the bucket for [`Operation::Open`].
+        object: String,
+        /// What the system said.
+        source: Source,
     },
     /// Anything else that the system refused.
     #[error("storage cannot {operation} {object}")]
@@ -50,7 +90,7 @@ pub enum StorageError {
         /// The key, or the root folder for [`Operation::Open`].
         object: String,
         /// What the system said.
-        source: io::Error,
+        source: Source,
     },
 }
 
@@ -58,8 +98,13 @@ impl StorageError {
     pub(crate) fn new(operation: Operation, object: impl Into<String>, source: io::Error) -> Self {
         let object = object.into();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { operation, object, source },
-            _ => Self::Io { operation, object, source },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { operation, object, source: source.into() }
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::Denied { operation, object, source: source.into() }
+            }
+            _ => Self::Io { operation, object, source: source.into() },
         }
     }
 
@@ -67,5 +112,25 @@ impl StorageError {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         matches!(self, Self::DiskFull { .. })
+    }
+
+    /// Whether the same may succeed a little later without anybody doing something.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+/// For those who write through [`io::Write`] or read through a reader: the kind tells a full storage from an absent one.
+impl From<StorageError> for io::Error {
+    fn from(error: StorageError) -> Self {
+        let kind = match &error {
+            StorageError::DiskFull { .. } => io::ErrorKind::StorageFull,
+            StorageError::Unavailable { .. } => io::ErrorKind::HostUnreachable,
+            StorageError::Denied { .. } => io::ErrorKind::PermissionDenied,
+            StorageError::NoBucket { .. } => io::ErrorKind::NotFound,
+            StorageError::Io { .. } => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }

@@ -44,6 +44,12 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this key is below `folder`: it begins with it and a slash.
+    #[must_use]
+    pub fn is_below(&self, folder: &Self) -> bool {
+        self.0.strip_prefix(&folder.0).is_some_and(|rest| rest.starts_with('/'))
+    }
 }
 
 fn refusal(text: &str) -> Option<&'static str> {
@@ -89,6 +95,16 @@ mod tests {
             ["a", "thumbnails/0192f0aa-7c55-7b3e-8c1f-3c9f2d6a0b11.jpg", "recordings/x/source/s1.m4s", "A_b-c.1/D"]
         {
             assert_eq!(Key::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn whole_names_decide_what_is_below() {
+        let key = |text: &str| Key::new(text).unwrap();
+        assert!(key("a/b").is_below(&key("a")));
+        assert!(key("a/b/c").is_below(&key("a")));
+        for other in ["a", "ab/c", "a-b/c", "b/a/c"] {
+            assert!(!key(other).is_below(&key("a")), "{other}");
         }
     }
 

@@ -2,33 +2,46 @@
 //!
 //! Everything goes through one [`Storage`], so that another back end behind the same type serves every capability.
 //! An object is found by its [`Key`], a relative path of plain names. Putting is atomic: a reader sees the old object
-//! or the new one, never half of it, and a crash leaves one of the two.
+//! or the new one, never half of it, and a crash leaves one of the two. A key is never a folder of another key at the
+//! same time.
 //!
 //! To add a back end: a module beside `disk` with the operations of `Disk`, a variant of `Backend` and a
-//! constructor here; every error names the operation and the key.
+//! constructor here; every error names the operation and the key, and `tests/suite` must pass over it.
 
 mod disk;
 mod error;
 mod key;
 mod pieces;
+mod watch;
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncReadExt as _;
 
 pub use error::{Operation, StorageError};
 pub use key::{InvalidKey, Key};
-pub use pieces::{ObjectReader, ObjectWriter};
+pub use pieces::{ObjectReader, ObjectWriter, StreamWriter};
+pub use watch::{DiskLevel, DiskSpace, DiskState, DiskThresholds, DiskWatch, DiskWatcher};
+
+use pieces::{Sink, Source};
+
+/// Most objects on one page of a list.
+pub const MAX_PAGE: usize = 1_000;
 
 /// Where objects are kept. Cheap to clone: clones share the back end.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    backend: Arc<Backend>,
+    backend: Backend,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Backend {
-    Disk(disk::Disk),
+    Disk(Arc<disk::Disk>),
 }
 
 /// An object with its content.
@@ -49,6 +62,35 @@ pub struct ObjectInfo {
     pub modified: SystemTime,
 }
 
+/// An object of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its name.
+    pub key: Key,
+    /// Length of the content in bytes.
+    pub size_bytes: u64,
+    /// When it was put.
+    pub modified: SystemTime,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In the order of their keys (by bytes).
+    pub objects: Vec<ListedObject>,
+    /// From where the next page goes on; `None` when there is nothing more.
+    pub next: Option<Key>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many objects.
+    pub objects: u64,
+    /// How long they are together.
+    pub size_bytes: u64,
+}
+
 impl Storage {
     /// Objects as files below `root`, which is made when it does not exist. Several processes may share it.
     ///
@@ -59,7 +101,7 @@ impl Storage {
     /// When the folder cannot be made or read.
     pub async fn open_disk(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
         let disk = disk::Disk::open(root.into()).await?;
-        Ok(Self { backend: Arc::new(Backend::Disk(disk)) })
+        Ok(Self { backend: Backend::Disk(Arc::new(disk)) })
     }
 
     /// Stores an object, in place of the one that was there.
@@ -69,9 +111,9 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::DiskFull`] when there is no room, and the old object stays; otherwise [`StorageError::Io`].
+    /// [`StorageError::DiskFull`] when there is no room, and the old object stays; otherwise as the back end fails.
     pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
-        match &*self.backend {
+        match &self.backend {
             Backend::Disk(disk) => disk.put(key, bytes).await,
         }
     }
@@ -80,21 +122,52 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Io`] when it is there and cannot be read.
+    /// [`StorageError`] when it is there and cannot be read, or nobody can say whether it is.
     pub async fn get(&self, key: &Key) -> Result<Option<Object>, StorageError> {
-        match &*self.backend {
+        match &self.backend {
             Backend::Disk(disk) => disk.get(key).await,
         }
     }
 
-    /// An object to be written piece by piece.
+    /// An object's content from its byte `start` on, at most `length` bytes; `None` when there is no object under this key,
+    /// and nothing from beyond its end. For parts that fit into memory; otherwise [`read`](Self::read).
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when it is there and cannot be read, or nobody can say whether it is.
+    pub async fn get_range(&self, key: &Key, start: u64, length: u64) -> Result<Option<Bytes>, StorageError> {
+        let Some(mut reader) = self.read(key, start, length).await? else { return Ok(None) };
+        let mut bytes = BytesMut::new();
+        loop {
+            match reader.read_buf(&mut bytes).await {
+                Ok(0) => return Ok(Some(bytes.freeze())),
+                Ok(_) => {}
+                Err(source) => return Err(StorageError::new(Operation::Get, key.as_str(), source)),
+            }
+        }
+    }
+
+    /// An object to be written piece by piece by code that may block.
     ///
     /// # Errors
     ///
     /// [`StorageError`] when there is no room to begin, or no right to.
     pub async fn create(&self, key: &Key) -> Result<ObjectWriter, StorageError> {
-        match &*self.backend {
-            Backend::Disk(disk) => Ok(ObjectWriter { key: key.clone(), back_end: disk.create(key).await? }),
+        Ok(ObjectWriter { key: key.clone(), sink: self.sink(key).await? })
+    }
+
+    /// An object to be written piece by piece by async code.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when there is no room to begin, or no right to.
+    pub async fn writer(&self, key: &Key) -> Result<StreamWriter, StorageError> {
+        Ok(StreamWriter { key: key.clone(), sink: Some(self.sink(key).await?) })
+    }
+
+    async fn sink(&self, key: &Key) -> Result<Sink, StorageError> {
+        match &self.backend {
+            Backend::Disk(disk) => Ok(Sink::Disk(disk.create(key).await?)),
         }
     }
 
@@ -103,32 +176,103 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Io`] when it is there and cannot be opened.
+    /// [`StorageError`] when it is there and cannot be opened, or nobody can say whether it is.
     pub async fn read(&self, key: &Key, start: u64, length: u64) -> Result<Option<ObjectReader>, StorageError> {
-        match &*self.backend {
-            Backend::Disk(disk) => Ok(disk.read(key, start, length).await?.map(|back_end| ObjectReader { back_end })),
-        }
+        let source = match &self.backend {
+            Backend::Disk(disk) => disk.read(key, start, length).await?.map(Source::Disk),
+        };
+        Ok(source.map(|source| ObjectReader { source }))
     }
 
     /// Size and time of an object; `None` when there is none under this key.
     ///
     /// # Errors
     ///
-    /// [`StorageError::Io`] when the back end does not answer.
+    /// [`StorageError`] when the back end does not answer.
     pub async fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>, StorageError> {
-        match &*self.backend {
+        match &self.backend {
             Backend::Disk(disk) => disk.stat(key).await,
         }
+    }
+
+    /// Whether there is an object under this key.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the back end does not answer.
+    pub async fn exists(&self, key: &Key) -> Result<bool, StorageError> {
+        Ok(self.stat(key).await?.is_some())
     }
 
     /// Removes an object; says whether there was one.
     ///
     /// # Errors
     ///
-    /// [`StorageError::Io`] when it is there and cannot be removed.
+    /// [`StorageError`] when it may still be there: the same again does no harm.
     pub async fn delete(&self, key: &Key) -> Result<bool, StorageError> {
-        match &*self.backend {
+        match &self.backend {
             Backend::Disk(disk) => disk.delete(key).await,
+        }
+    }
+
+    /// Removes every object whose key begins with `folder` and a slash; says how many there were. What is put there at the
+    /// same time stays or goes.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when some may still be there: the same again does no harm.
+    pub async fn delete_prefix(&self, folder: &Key) -> Result<u64, StorageError> {
+        match &self.backend {
+            Backend::Disk(disk) => disk.delete_below(folder).await,
+        }
+    }
+
+    /// The objects whose keys begin with `folder` and a slash, in the order of their keys: from behind `after` on, at most
+    /// `limit` of them, 1 to [`MAX_PAGE`].
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the back end does not answer.
+    pub async fn list_prefix(&self, folder: &Key, after: Option<&Key>, limit: usize) -> Result<Page, StorageError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        // One more tells whether there is more.
+        let mut objects = match &self.backend {
+            Backend::Disk(disk) => disk.list(folder, after, limit + 1).await?,
+        };
+        let is_more = objects.len() > limit;
+        objects.truncate(limit);
+        let next = if is_more { objects.last().map(|object| object.key.clone()) } else { None };
+        Ok(Page { objects, next })
+    }
+
+    /// How many objects there are below `folder`, and how long they are together. It is counted when asked: seconds, where
+    /// there are very many.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the back end does not answer.
+    pub async fn usage(&self, folder: &Key) -> Result<Usage, StorageError> {
+        match &self.backend {
+            Backend::Disk(disk) => disk.usage(folder).await,
+        }
+    }
+
+    /// An address by which anybody who has it can download an object as `file_name` for the time of `life` (a week at
+    /// most), straight from the back end; `None` when the back end has none, and the object is to be served by
+    /// [`read`](Self::read). Whether there is such an object is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the address cannot be made.
+    pub async fn presign_get(
+        &self,
+        key: &Key,
+        file_name: &str,
+        life: Duration,
+    ) -> Result<Option<String>, StorageError> {
+        let _ = (key, file_name, life);
+        match &self.backend {
+            Backend::Disk(_) => Ok(None),
         }
     }
 }

@@ -41,14 +41,25 @@ impl Temporary {
     }
 
     /// Makes it the file at `path`, in place of the one that was there. It survives a crash of the machine then.
-    pub(super) fn keep(mut self, path: &Path) -> io::Result<u64> {
+    ///
+    /// `exchange` is handed the renaming alone, once the content is safe, with the length.
+    pub(super) fn keep(
+        mut self,
+        path: &Path,
+        exchange: impl FnOnce(u64, &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<u64> {
         let file = self.file()?;
         file.flush()?;
         file.sync_all()?;
         let size_bytes = file.metadata()?.len();
-        fs::rename(&self.path, path)?;
+        exchange(size_bytes, &mut || fs::rename(&self.path, path))?;
         self.file = None;
-        File::open(path.parent().unwrap_or(path))?.sync_all()?;
+        match File::open(path.parent().unwrap_or(path)) {
+            Ok(folder) => folder.sync_all()?,
+            // It was deleted again already, and its folder with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
         Ok(size_bytes)
     }
 }
