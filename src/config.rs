@@ -38,6 +38,24 @@ pub struct Settings {
     /// The address that streamers are told [default: from --rtmp]
     #[arg(long, env = "WEIR_PUBLIC_RTMP_URL", global = true, value_name = "URL")]
     public_rtmp_url: Option<String>,
+    /// The address at which other nodes find this one's streams, for nodes with the role ingest [default: from --http]
+    #[arg(long, env = "WEIR_ADVERTISE_HTTP", global = true, value_name = "URL")]
+    advertise_http: Option<String>,
+    /// A certificate and its chain (PEM), to serve HTTPS without a reverse proxy
+    #[arg(long, env = "WEIR_TLS_CERT", global = true, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate (PEM)
+    #[arg(long, env = "WEIR_TLS_KEY", global = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// How many HTTP connections are held at once [default: three quarters of the limit of open files]
+    #[arg(long, env = "WEIR_HTTP_CONNECTIONS", global = true, value_name = "N")]
+    http_connections: Option<u32>,
+    /// How many HTTP connections one public address may have, 0 for no limit [default: 1024]
+    #[arg(long, env = "WEIR_HTTP_CONNECTIONS_PER_ADDRESS", global = true, value_name = "N")]
+    http_connections_per_address: Option<u32>,
+    /// How long an HTTP client may take nothing of an answer before it is cut off, in seconds, 5 to 600 [default: 30]
+    #[arg(long, env = "WEIR_HTTP_UNREAD_SECONDS", global = true, value_name = "SECONDS")]
+    http_unread_seconds: Option<u32>,
     /// An existing Postgres instead of one of our own
     #[arg(long, env = "WEIR_DATABASE_URL", hide_env_values = true, global = true, value_name = "URL")]
     database_url: Option<String>,
@@ -92,6 +110,18 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Without a slash at the end; `None`: made from the bound address.
     pub public_rtmp_url: Option<String>,
+    /// Without a slash at the end; `None`: made from the bound address.
+    pub advertise_http: Option<String>,
+    /// Absolute; there is a key too.
+    pub tls_cert: Option<PathBuf>,
+    /// Absolute; there is a certificate too.
+    pub tls_key: Option<PathBuf>,
+    /// `None`: as many as the process can hold.
+    pub http_connections: Option<u32>,
+    /// 0: no limit.
+    pub http_connections_per_address: u32,
+    /// 5 to 600.
+    pub http_unread_seconds: u32,
     /// `None`: our own Postgres.
     pub database_url: Option<SecretUrl>,
     /// `None`: our own NATS.
@@ -163,6 +193,7 @@ impl Settings {
                 .with_context(|| format!("the secrets file {} has no absolute path", path.display()))?,
             None => data_dir.join("secrets.toml"),
         };
+        let (tls_cert, tls_key) = pair(self.tls_cert.or(file.tls_cert), self.tls_key.or(file.tls_key))?;
         let database_url = self.database_url.or(file.database_url);
         let nats_url = self.nats_url.or(file.nats_url);
         Ok(Config {
@@ -174,6 +205,20 @@ impl Settings {
                 "public_rtmp_url",
                 self.public_rtmp_url.or(file.public_rtmp_url),
                 &["rtmp", "rtmps"],
+            )?,
+            // Plain: within the network of the nodes.
+            advertise_http: address("advertise_http", self.advertise_http.or(file.advertise_http), &["http"])?,
+            tls_cert,
+            tls_key,
+            http_connections: self.http_connections.or(file.http_connections).filter(|most| *most > 0),
+            http_connections_per_address: self
+                .http_connections_per_address
+                .or(file.http_connections_per_address)
+                .unwrap_or(1_024),
+            http_unread_seconds: within(
+                "http_unread_seconds",
+                self.http_unread_seconds.or(file.http_unread_seconds).unwrap_or(30),
+                (5, 600),
             )?,
             database_url: address("database_url", database_url, &["postgres", "postgresql"])?.map(SecretUrl),
             nats_url: address("nats_url", nats_url, &["nats", "tls"])?.map(SecretUrl),
@@ -210,7 +255,23 @@ impl Config {
 
     /// What browsers are told, given where HTTP is really served.
     pub fn public_url(&self, bound: SocketAddr) -> String {
-        self.public_url.clone().unwrap_or_else(|| format!("http://{}", reachable(bound)))
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        self.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", reachable(bound)))
+    }
+
+    /// Where other nodes find this one's streams, given where HTTP is really served.
+    ///
+    /// # Errors
+    /// When only HTTPS is served, which nodes do not speak among each other.
+    pub fn advertise_http(&self, bound: SocketAddr) -> anyhow::Result<String> {
+        match &self.advertise_http {
+            Some(url) => Ok(url.clone()),
+            None if self.tls_cert.is_some() => bail!(
+                "other nodes reach this one by plain HTTP: serve HTTPS from a node without the role ingest, or say \
+                 by which http:// address this one is reached with --advertise-http"
+            ),
+            None => Ok(format!("http://{}", reachable(bound))),
+        }
     }
 
     /// What streamers are told, given where RTMP is really served.
@@ -235,6 +296,19 @@ fn address(name: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Resul
             Ok(Some(value.trim_end_matches('/').to_owned()))
         }
         _ => bail!("{name} must be an address that begins with {}://", schemes.join(":// or ")),
+    }
+}
+
+/// A certificate and its key with absolute paths, or neither.
+fn pair(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<(Option<PathBuf>, Option<PathBuf>)> {
+    let absolute = |path: PathBuf| {
+        std::path::absolute(&path).with_context(|| format!("the file {} has no absolute path", path.display()))
+    };
+    match (certificate, key) {
+        (None, None) => Ok((None, None)),
+        (Some(certificate), Some(key)) => Ok((Some(absolute(certificate)?), Some(absolute(key)?))),
+        (Some(_), None) => bail!("tls_cert needs tls_key, the private key of that certificate"),
+        (None, Some(_)) => bail!("tls_key needs tls_cert, the certificate of that key"),
     }
 }
 
@@ -267,6 +341,9 @@ mod tests {
             ("public_url = \"example.org\"", "public_url must be an address that begins with http:// or https://"),
             ("part_ms = 10", "part_ms is 10; it must be 200 to 2000"),
             ("database_url = \"mysql://x\"", "begins with postgres://"),
+            ("tls_cert = \"a.pem\"", "tls_cert needs tls_key"),
+            ("advertise_http = \"https://a\"", "advertise_http must be an address that begins with http://"),
+            ("http_unread_seconds = 1", "http_unread_seconds is 1; it must be 5 to 600"),
         ] {
             let error = format!("{:#}", settings(text).unwrap_err());
             assert!(error.contains(expected), "{text}: {error}");

@@ -1,28 +1,64 @@
 //! HTTP connections: how many there are, and how long a client may leave one unused or unread.
+//!
+//! HTTP/1.1 and HTTP/2 come to the same address: in plain text HTTP/2 by its preface (RFC 9113 section 3.3), over TLS by
+//! ALPN. A watch over each connection closes those that ask nothing or take nothing; it costs a request no timer.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod places;
+mod socket;
+mod tls;
+mod traffic;
 
-use axum::{Router, extract::ConnectInfo, extract::Request};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo, extract::Request, response::Response};
+use hyper::{Version, body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::{Instant, sleep_until, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, error, warn};
 
+use self::{
+    places::{Place, Places, Refused},
+    socket::{Activity, Answering, Verdict, Watched},
+    traffic::{Sent, Traffic},
+};
+
+pub use tls::acceptor;
+
 /// What a request's line and headers may weigh together.
-const HEAD_BYTES: usize = 64 * 1024;
+const HEAD_BYTES: u32 = 64 * 1024;
+/// Requests that an HTTP/2 client may have under way at once: a player has a playlist and a few parts.
+const STREAMS: u32 = 128;
+/// How much of one answer is handed to HTTP/2 at once: the rest waits until the client has taken that.
+const HTTP2_PIECE_BYTES: usize = 256 * 1024;
+/// How often a silent HTTP/2 client is asked whether it is still there, and how long it has to answer.
+const PING: Duration = Duration::from_secs(20);
+/// How long a connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How many refused clients are told why at once.
+const REFUSALS: usize = 64;
 
 /// What clients may take of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpLimits {
-    /// Held at once. Whoever is beyond that waits to be accepted.
+    /// Held at once. Whoever is beyond that is answered 503.
     pub connections: usize,
+    /// From one public address at once; beyond that the answer is 429. 0 sets no limit.
+    pub per_address: usize,
+    /// Whether private addresses and those of this machine are counted too: proxies and other nodes are there.
+    pub counts_private: bool,
     /// For the head of a request to come, counted from the answer before it. Longer than reverse proxies keep
     /// connections that they do not use (nginx: 60 s), so that it is they who close them.
     pub head: Duration,
@@ -31,12 +67,21 @@ pub struct HttpLimits {
 }
 
 impl HttpLimits {
+    /// What an address has unless the settings say otherwise: a few hundred viewers behind one router.
+    pub const PER_ADDRESS: usize = 1_024;
+
     /// Leaves a quarter of the process's file descriptors to encoders, to Postgres and to files.
     pub fn of_this_process() -> Self {
         const UNLIMITED: u64 = 1 << 20;
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(UNLIMITED).min(UNLIMITED);
         let connections = usize::try_from(descriptors / 4 * 3).unwrap_or(usize::MAX);
-        Self { connections, head: Duration::from_secs(75), unread: Duration::from_secs(30) }
+        Self {
+            connections,
+            per_address: Self::PER_ADDRESS,
+            counts_private: false,
+            head: Duration::from_secs(75),
+            unread: Duration::from_secs(30),
+        }
     }
 }
 
@@ -50,52 +95,181 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Serves `router` until `stopping`, and then the requests that are under way.
+/// Serves `router` in plain text until `stopping`, and then the requests that are under way.
 pub async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, stopping: CancellationToken) {
+    serve_tls(listener, None, router, limits, stopping).await;
+}
+
+/// The same over TLS, where there is an acceptor.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    limits: HttpLimits,
+    stopping: CancellationToken,
+) {
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-    let mut protocol = http1::Builder::new();
-    protocol.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD_BYTES);
+    let traffic = Traffic::get();
+    let places = Places::new(limits, traffic);
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let server = Arc::new(Server { protocol: protocol(), router, limits, traffic, stopping: stopping.clone() });
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-            (place, accept(&listener).await)
-        };
-        let (place, (socket, peer)) = tokio::select! {
+        let (socket, peer) = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
-            accepted = accepted => accepted,
+            accepted = accept(&listener) => accepted,
+        };
+        let place = match places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(refused) => {
+                // Over TLS it would cost more than the connection that is refused.
+                if let (None, Ok(permit)) = (&tls, Arc::clone(&refusals).try_acquire_owned()) {
+                    connections.spawn(async move {
+                        let _ = timeout(GOODBYE, refuse(socket, refused)).await;
+                        drop(permit);
+                    });
+                }
+                continue;
+            }
         };
         if let Err(error) = tune(&socket, limits.unread) {
             debug!(%peer, %error, "an HTTP connection was gone at once");
             continue;
         }
-        let router = router.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request)
-        });
-        let connection = protocol.serve_connection(TokioIo::new(socket), service).with_upgrades();
-        let stopping = stopping.clone();
-        connections.spawn(async move {
-            let mut connection = pin!(connection);
-            let served = tokio::select! {
-                biased;
-                served = connection.as_mut() => served,
-                () = stopping.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = served {
-                debug!(%peer, error = &error as &dyn std::error::Error, "an HTTP connection ended early");
-            }
-            drop(place);
-        });
+        let (server, tls) = (Arc::clone(&server), tls.clone());
+        connections.spawn(async move { server.connection(socket, peer, tls, place).await });
     }
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// What all connections share.
+struct Server {
+    protocol: auto::Builder<TokioExecutor>,
+    router: Router,
+    limits: HttpLimits,
+    traffic: &'static Traffic,
+    stopping: CancellationToken,
+}
+
+fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new());
+    protocol.http1().max_buf_size(HEAD_BYTES as usize);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_BYTES)
+        .max_concurrent_streams(STREAMS)
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
+    protocol
+}
+
+impl Server {
+    async fn connection(&self, socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, place: Place) {
+        let activity = Arc::new(Activity::new());
+        let socket = Watched::new(socket, Arc::clone(&activity), self.traffic, self.limits.unread);
+        match tls {
+            None => self.answer(socket, peer, activity).await,
+            Some(tls) => match timeout(self.limits.head, tls.accept(socket)).await {
+                // What TLS needs is a box apart, so that the task of a plain connection stays small.
+                Ok(Ok(socket)) => Box::pin(self.answer(socket, peer, activity)).await,
+                Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
+                Err(_) => debug!(%peer, "TLS was begun and never finished"),
+            },
+        }
+        drop(place);
+    }
+
+    async fn answer<S>(&self, socket: S, peer: SocketAddr, activity: Arc<Activity>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = service_fn(|request| {
+            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
+            respond(router, self.traffic, activity, peer, request)
+        });
+        let mut connection = pin!(self.protocol.serve_connection_with_upgrades(TokioIo::new(socket), service));
+        // One of its own: all connections would look at one lock.
+        let stopping = self.stopping.child_token();
+        let mut stop = pin!(stopping.cancelled());
+        let mut look = pin!(sleep_until(Instant::now() + self.limits.head));
+        let (mut is_stopping, mut is_closing) = (false, false);
+        let served = loop {
+            tokio::select! {
+                biased;
+                served = connection.as_mut() => break served,
+                () = stop.as_mut(), if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = look.as_mut() => match activity.verdict(self.limits.head, self.limits.unread) {
+                    Verdict::Wait(until) => look.as_mut().reset(until),
+                    Verdict::Idle if is_closing => return,
+                    Verdict::Idle => {
+                        is_closing = true;
+                        connection.as_mut().graceful_shutdown();
+                        look.as_mut().reset(Instant::now() + GOODBYE);
+                    }
+                    Verdict::Slow => {
+                        if activity.cut() {
+                            self.traffic.slow_readers.increment(1);
+                        }
+                        debug!(%peer, "an HTTP client takes nothing of its answer");
+                        return;
+                    }
+                },
+            }
+        };
+        if let Err(error) = served {
+            debug!(%peer, error = &*error, "an HTTP connection ended early");
+        }
+    }
+}
+
+async fn respond(
+    router: Router,
+    traffic: &'static Traffic,
+    activity: Arc<Activity>,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Result<Response<Sent>, Infallible> {
+    let answering = Answering::begin(activity);
+    let held = traffic.asked(request.uri());
+    let at_most = if request.version() == Version::HTTP_2 { HTTP2_PIECE_BYTES } else { usize::MAX };
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let Ok(response) = router.oneshot(request).await;
+    drop(held);
+    Ok(response.map(|body| Sent::new(body, at_most, answering)))
+}
+
+/// Says why there is no place, in HTTP/1.1, which every client reads.
+async fn refuse(mut socket: TcpStream, refused: Refused) -> io::Result<()> {
+    let (status, code, detail) = match refused {
+        Refused::Connections => {
+            ("503 Service Unavailable", "server_full", "This server has as many connections as it can hold: try again.")
+        }
+        Refused::Address => {
+            ("429 Too Many Requests", "too_many_connections", "Your address has too many connections open: close some.")
+        }
+    };
+    let (number, title) = status.split_at(3);
+    let title = title.trim_start();
+    let body = format!(
+        r#"{{"type":"urn:weir:problem:{code}","title":"{title}","status":{number},"detail":"{detail}","code":"{code}"}}"#
+    );
+    let length = body.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\nretry-after: 5\r\n\
+         cache-control: no-store\r\naccess-control-allow-origin: *\r\nconnection: close\r\n\r\n{body}"
+    );
+    socket.write_all(answer.as_bytes()).await?;
+    socket.shutdown().await?;
+    // What has come is read, or the system would tell the client of an error instead of the answer.
+    let mut bin = [0; 1024];
+    while socket.read(&mut bin).await? > 0 {}
+    Ok(())
 }
 
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
@@ -122,105 +296,4 @@ fn tune(socket: &TcpStream, unread: Duration) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::routing::get;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        task::JoinHandle,
-        time::{Instant, sleep, timeout},
-    };
-
-    use super::*;
-
-    const LONG: Duration = Duration::from_secs(20);
-
-    struct Serving {
-        address: SocketAddr,
-        stopping: CancellationToken,
-        server: JoinHandle<()>,
-    }
-
-    impl Serving {
-        async fn start(limits: HttpLimits) -> Self {
-            let router = Router::new()
-                .route("/", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
-                .route("/slow", get(async || sleep(Duration::from_secs(1)).await))
-                .route("/large", get(async || vec![7; 64 << 20]));
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let stopping = CancellationToken::new();
-            let server = tokio::spawn(serve(listener, router, limits, stopping.clone()));
-            Self { address, stopping, server }
-        }
-
-        async fn connect(&self, said: &str) -> TcpStream {
-            let mut socket = TcpStream::connect(self.address).await.unwrap();
-            socket.write_all(said.as_bytes()).await.unwrap();
-            socket
-        }
-    }
-
-    fn limits() -> HttpLimits {
-        HttpLimits { connections: 100, head: Duration::from_secs(1), unread: Duration::from_secs(1) }
-    }
-
-    async fn all_of(mut socket: TcpStream) -> String {
-        let mut text = String::new();
-        timeout(LONG, socket.read_to_string(&mut text)).await.unwrap().unwrap();
-        text
-    }
-
-    #[tokio::test]
-    async fn who_never_finishes_a_request_is_left() {
-        let serving = Serving::start(limits()).await;
-        for said in ["", "GET / HTTP/1.1\r\nHost: weir\r\n", "GET / HTTP/1.1\r\nHost: weir\r\n\r\n"] {
-            let began = Instant::now();
-            let answer = all_of(serving.connect(said).await).await;
-            assert_eq!(answer.contains("200 OK"), said.ends_with("\r\n\r\n"), "{answer}");
-            assert!(began.elapsed() > Duration::from_millis(900), "{said:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_answer_knows_who_asked_and_may_take_longer_than_the_question() {
-        let serving = Serving::start(HttpLimits { head: Duration::from_millis(300), ..limits() }).await;
-        let socket = serving.connect("GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n").await;
-        let own = socket.local_addr().unwrap().to_string();
-        assert!(all_of(socket).await.ends_with(&own));
-        let slow = serving.connect("GET /slow HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n").await;
-        assert!(all_of(slow).await.starts_with("HTTP/1.1 200 OK"));
-    }
-
-    #[tokio::test]
-    async fn who_does_not_read_is_left() {
-        let serving = Serving::start(HttpLimits { connections: 1, ..limits() }).await;
-        let unread = serving.connect("GET /large HTTP/1.1\r\nHost: weir\r\n\r\n").await;
-        // There is room for one, so this one is answered once the other is gone.
-        let next = serving.connect("GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n").await;
-        assert!(all_of(next).await.starts_with("HTTP/1.1 200 OK"));
-        drop(unread);
-    }
-
-    #[tokio::test]
-    async fn heads_are_bounded() {
-        let serving = Serving::start(limits()).await;
-        let mut socket = serving.connect("GET / HTTP/1.1\r\nHost: weir\r\nX: ").await;
-        // It may hang up before it has all.
-        let _ = socket.write_all(&vec![b'x'; 2 * HEAD_BYTES]).await;
-        let mut status = [0; 12];
-        timeout(LONG, socket.read_exact(&mut status)).await.unwrap().unwrap();
-        assert_eq!(&status, b"HTTP/1.1 431");
-    }
-
-    #[tokio::test]
-    async fn a_stop_lets_requests_finish_and_leaves_idle_connections() {
-        let serving = Serving::start(HttpLimits { head: LONG, ..limits() }).await;
-        let idle = serving.connect("").await;
-        let slow = serving.connect("GET /slow HTTP/1.1\r\nHost: weir\r\n\r\n").await;
-        sleep(Duration::from_millis(300)).await;
-        serving.stopping.cancel();
-        assert!(all_of(slow).await.starts_with("HTTP/1.1 200 OK"));
-        assert_eq!(all_of(idle).await, "");
-        timeout(LONG, serving.server).await.unwrap().unwrap();
-    }
-}
+mod tests;

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use commands::{Commands, CommandsOptions};
 use domain::ids::NodeId;
 use futures::FutureExt;
-use ingest::{Ingest, IngestConfig};
+use ingest::{Ingest, IngestConfig, origin::Broadcasts};
 use processes::ExportsOptions;
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     http::{self, HttpLimits},
     metrics,
+    origins::{self, Owners},
     secrets::{self, Secrets},
     wire,
 };
@@ -148,6 +149,10 @@ impl Node {
             Some(listener) => config.public_url(listener.local_addr().context("the HTTP listener has no address")?),
             None => config.public_url(config.http),
         };
+        let tls = match (&config.tls_cert, &config.tls_key) {
+            (Some(certificate), Some(key)) => Some(http::acceptor(certificate, key)?),
+            _ => None,
+        };
         let metrics_listener = metrics::listen(config.metrics).await?;
 
         migrate(&database_url).await?;
@@ -198,6 +203,13 @@ impl Node {
         if let (Some(ingest), false) = (&ingest, is_alone) {
             let answering = wire::answer_remote(Arc::clone(ingest), storage.clone(), nats.clone(), background.clone());
             tasks.push(("answers to other nodes", tokio::spawn(answering)));
+            if let Some(listener) = &listener {
+                let bound = listener.local_addr().context("the HTTP listener has no address")?;
+                let url = config.advertise_http(bound)?;
+                info!(url, "other nodes find the streams of this one");
+                let claiming = origins::claim(Arc::clone(ingest), url, nats.clone(), background.clone());
+                tasks.push(("claims to streams", tokio::spawn(claiming)));
+            }
         }
         if roles.contains(&Role::Processes) {
             let exports =
@@ -226,9 +238,16 @@ impl Node {
             let http = listener.local_addr().context("the HTTP listener has no address")?;
             node.http = Some(http);
             let mut router = axum::Router::new();
-            if let Some(ingest) = &node.ingest {
-                router = router.nest("/live", ingest.router());
-            }
+            let local = match &node.ingest {
+                Some(ingest) => ingest.router(),
+                // Pictures of streams that are over, and words for what is nowhere.
+                None => ingest::origin::router(Broadcasts::default(), storage.clone()),
+            };
+            let live = match is_alone {
+                true => local,
+                false => origins::router(local, Owners::new(node.ingest.clone(), nats.clone())),
+            };
+            router = router.nest("/live", live);
             if roles.contains(&Role::Api) {
                 let public_rtmp_url = config.public_rtmp_url(node.rtmp.unwrap_or(config.rtmp));
                 let read = match &projections {
@@ -250,8 +269,8 @@ impl Node {
                     stopping: stopping.clone(),
                 }));
             }
-            let limits = HttpLimits::of_this_process();
-            node.server = Some(tokio::spawn(http::serve(listener, router, limits, stopping)));
+            let limits = http_limits(&config);
+            node.server = Some(tokio::spawn(http::serve_tls(listener, tls, router, limits, stopping)));
         }
         Ok(node)
     }
@@ -314,6 +333,16 @@ impl Node {
         // Connections are closed by us, not cut by a Postgres that goes: that would look like a fault in both logs.
         self.commands.pool().close().await;
     }
+}
+
+fn http_limits(config: &Config) -> HttpLimits {
+    let mut limits = HttpLimits::of_this_process();
+    if let Some(connections) = config.http_connections {
+        limits.connections = limits.connections.min(connections as usize);
+    }
+    limits.per_address = config.http_connections_per_address as usize;
+    limits.unread = Duration::from_secs(config.http_unread_seconds.into());
+    limits
 }
 
 /// How many exports a node writes at once.

@@ -1,0 +1,201 @@
+//! The socket of one connection, and what the connection is doing.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::traffic::Traffic;
+
+/// What a connection is doing, told by its socket and its answers, for the watch over it.
+#[derive(Debug)]
+pub(super) struct Activity {
+    opened: Instant,
+    requests: AtomicU32,
+    /// Answers of which the client must take something before there is more to do.
+    untaken: AtomicU32,
+    is_blocked: AtomicBool,
+    is_cut: AtomicBool,
+    /// Milliseconds after `opened`.
+    last_ms: AtomicU64,
+}
+
+/// What is to be done about a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing until then.
+    Wait(Instant),
+    /// It has asked nothing for too long.
+    Idle,
+    /// It does not take what it asked for.
+    Slow,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            opened: Instant::now(),
+            requests: AtomicU32::new(0),
+            untaken: AtomicU32::new(0),
+            is_blocked: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+            last_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Something has come or gone.
+    fn touch(&self) {
+        let elapsed_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(elapsed_ms, Ordering::Relaxed);
+    }
+
+    /// Counts this connection among those that were cut for not reading; whether it is the first to say so.
+    pub(super) fn cut(&self) -> bool {
+        !self.is_cut.swap(true, Ordering::Relaxed)
+    }
+
+    /// What is to be done now, when a connection may go `idle` for so long without a request, and `unread` without taking
+    /// any of an answer.
+    pub(super) fn verdict(&self, idle: Duration, unread: Duration) -> Verdict {
+        let last = self.opened + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        let since = last.elapsed();
+        if self.requests.load(Ordering::Relaxed) == 0 && !self.is_blocked.load(Ordering::Relaxed) {
+            return if since >= idle { Verdict::Idle } else { Verdict::Wait(last + idle) };
+        }
+        if self.untaken.load(Ordering::Relaxed) > 0 {
+            return if since >= unread { Verdict::Slow } else { Verdict::Wait(last + unread) };
+        }
+        Verdict::Wait(Instant::now() + unread.min(idle))
+    }
+}
+
+/// A request that is being answered, until its answer has been handed to the socket.
+#[derive(Debug)]
+pub(super) struct Answering {
+    activity: Arc<Activity>,
+    is_untaken: bool,
+}
+
+impl Answering {
+    pub(super) fn begin(activity: Arc<Activity>) -> Self {
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        Self { activity, is_untaken: false }
+    }
+
+    /// The client has to take something next, or has taken it.
+    pub(super) fn set_untaken(&mut self, is_untaken: bool) {
+        if self.is_untaken != is_untaken {
+            self.is_untaken = is_untaken;
+            match is_untaken {
+                true => self.activity.untaken.fetch_add(1, Ordering::Relaxed),
+                false => self.activity.untaken.fetch_sub(1, Ordering::Relaxed),
+            };
+        }
+        self.activity.touch();
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.set_untaken(false);
+        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket whose peer must take what is sent to it: once nothing has gone for `unread`, writing fails.
+#[derive(Debug)]
+pub(super) struct Watched {
+    socket: TcpStream,
+    activity: Arc<Activity>,
+    traffic: &'static Traffic,
+    unread: Duration,
+    blocked_since: Option<Instant>,
+    /// Kept between two waits, since most are short: it may go off for a wait that is over.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Watched {
+    pub(super) fn new(socket: TcpStream, activity: Arc<Activity>, traffic: &'static Traffic, unread: Duration) -> Self {
+        Self { socket, activity, traffic, unread, blocked_since: None, timer: None }
+    }
+
+    fn after_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = written {
+            if let Ok(bytes) = written {
+                self.traffic.sent_bytes.increment(bytes as u64);
+            }
+            if self.blocked_since.take().is_some() {
+                self.activity.is_blocked.store(false, Ordering::Relaxed);
+                self.activity.touch();
+            }
+            return Poll::Ready(written);
+        }
+        let since = *self.blocked_since.get_or_insert_with(Instant::now);
+        self.activity.is_blocked.store(true, Ordering::Relaxed);
+        let deadline = since + self.unread;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        loop {
+            if timer.deadline() < deadline && timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            ready!(timer.as_mut().poll(context));
+            if timer.deadline() >= deadline {
+                break;
+            }
+        }
+        if self.activity.cut() {
+            self.traffic.slow_readers.increment(1);
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.after_write(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        self.after_write(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,353 @@
+//! Real sockets against a server with short limits.
+
+use axum::{
+    body::Body,
+    http::{StatusCode, header},
+    routing::get,
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+
+use super::*;
+
+const LONG: Duration = Duration::from_secs(20);
+const LARGE: usize = 64 << 20;
+
+struct Serving {
+    address: SocketAddr,
+    stopping: CancellationToken,
+    server: JoinHandle<()>,
+    /// Sent to once for all who wait at `/held`.
+    bell: watch::Sender<bool>,
+}
+
+impl Serving {
+    async fn start(limits: HttpLimits) -> Self {
+        Self::start_tls(limits, None).await
+    }
+
+    async fn start_tls(limits: HttpLimits, tls: Option<TlsAcceptor>) -> Self {
+        let bell = watch::Sender::new(false);
+        let rung = bell.clone();
+        let router = Router::new()
+            .route("/", get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() }))
+            .route("/slow", get(async || sleep(Duration::from_secs(1)).await))
+            .route("/large", get(async || Bytes::from_static(&[7; LARGE])))
+            .route(
+                "/live/a/source/index.m3u8",
+                get(async move || {
+                    let mut bell = rung.subscribe();
+                    let _ = bell.wait_for(|is_rung| *is_rung).await;
+                    "#EXTM3U"
+                }),
+            );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopping = CancellationToken::new();
+        let server = tokio::spawn(serve_tls(listener, tls, router, limits, stopping.clone()));
+        Self { address, stopping, server, bell }
+    }
+
+    async fn connect(&self, said: &str) -> TcpStream {
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(said.as_bytes()).await.unwrap();
+        socket
+    }
+
+    /// An HTTP/2 client of which each answer may be `window` bytes ahead.
+    async fn http2(&self, window: u32) -> http2::SendRequest<Empty<Bytes>> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let mut client = http2::Builder::new(TokioExecutor::new());
+        client.initial_stream_window_size(window);
+        let (sender, connection) = client.handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    }
+}
+
+fn ask(path: &str) -> hyper::Request<Empty<Bytes>> {
+    hyper::Request::get(format!("http://weir.test{path}")).body(Empty::new()).unwrap()
+}
+
+fn limits() -> HttpLimits {
+    HttpLimits {
+        connections: 100,
+        per_address: 0,
+        counts_private: true,
+        head: Duration::from_secs(1),
+        unread: Duration::from_secs(1),
+    }
+}
+
+async fn all_of(mut socket: TcpStream) -> String {
+    let mut text = String::new();
+    timeout(LONG, socket.read_to_string(&mut text)).await.unwrap().unwrap();
+    text
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
+
+/// Tries until a connection is taken again.
+async fn once_there_is_room(serving: &Serving) -> String {
+    let tried = async {
+        loop {
+            let answer = all_of(serving.connect(GET).await).await;
+            if answer.starts_with("HTTP/1.1 200 OK") {
+                return answer;
+            }
+            assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("server_full"), "{answer}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, tried).await.expect("there is room again")
+}
+
+#[tokio::test]
+async fn who_never_finishes_a_request_is_left() {
+    let serving = Serving::start(limits()).await;
+    // The last is the beginning of HTTP/2's preface.
+    let sayings =
+        ["", "GET / HTTP/1.1\r\nHost: weir\r\n", "GET / HTTP/1.1\r\nHost: weir\r\n\r\n", "PRI * HTTP/2.0\r\n"];
+    for said in sayings {
+        let began = Instant::now();
+        let answer = all_of(serving.connect(said).await).await;
+        assert_eq!(answer.contains("200 OK"), said.ends_with("\r\n\r\n"), "{answer}");
+        assert!(began.elapsed() > Duration::from_millis(900), "{said:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_knows_who_asked_and_may_take_longer_than_the_question() {
+    let serving = Serving::start(HttpLimits { head: Duration::from_millis(300), ..limits() }).await;
+    let socket = serving.connect(GET).await;
+    let own = socket.local_addr().unwrap().to_string();
+    assert!(all_of(socket).await.ends_with(&own));
+    let slow = serving.connect("GET /slow HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n").await;
+    assert!(all_of(slow).await.starts_with("HTTP/1.1 200 OK"));
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_left() {
+    let serving = Serving::start(HttpLimits { connections: 1, ..limits() }).await;
+    let unread = serving.connect("GET /large HTTP/1.1\r\nHost: weir\r\n\r\n").await;
+    // There is room for one, so another is answered once this one is gone.
+    once_there_is_room(&serving).await;
+    drop(unread);
+}
+
+#[tokio::test]
+async fn who_reads_slowly_is_served_to_the_end() {
+    let limits = HttpLimits { head: Duration::from_millis(400), unread: Duration::from_millis(400), ..limits() };
+    let serving = Serving::start(limits).await;
+    let mut socket = serving.connect("GET /large HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n").await;
+    let mut piece = vec![0; 8 << 20];
+    let mut read = 0;
+    loop {
+        let bytes = timeout(LONG, socket.read(&mut piece)).await.unwrap().unwrap();
+        if bytes == 0 {
+            break;
+        }
+        read += bytes;
+        // Slower than the limit for the whole, never slower than that for a byte.
+        if read / (4 << 20) != (read - bytes) / (4 << 20) {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert!(read > LARGE, "{read}");
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_a_stream_of_http2_is_left() {
+    let serving = Serving::start(HttpLimits { connections: 1, ..limits() }).await;
+    let mut client = serving.http2(1_000).await;
+    let answer = timeout(LONG, client.send_request(ask("/large"))).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    once_there_is_room(&serving).await;
+    assert!(answer.into_body().collect().await.is_err(), "the rest never came");
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let serving = Serving::start(limits()).await;
+    let mut socket = serving.connect("GET / HTTP/1.1\r\nHost: weir\r\nX: ").await;
+    // It may hang up before it has all.
+    let _ = socket.write_all(&vec![b'x'; 2 * HEAD_BYTES as usize]).await;
+    let mut status = [0; 12];
+    timeout(LONG, socket.read_exact(&mut status)).await.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 431");
+}
+
+#[tokio::test]
+async fn a_stop_lets_requests_finish_and_leaves_idle_connections() {
+    let serving = Serving::start(HttpLimits { head: LONG, ..limits() }).await;
+    let idle = serving.connect("").await;
+    let slow = serving.connect("GET /slow HTTP/1.1\r\nHost: weir\r\n\r\n").await;
+    let mut client = serving.http2(65_535).await;
+    let also_slow = tokio::spawn(client.send_request(ask("/slow")));
+    sleep(Duration::from_millis(300)).await;
+    serving.stopping.cancel();
+    assert!(all_of(slow).await.starts_with("HTTP/1.1 200 OK"));
+    assert_eq!(timeout(LONG, also_slow).await.unwrap().unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(all_of(idle).await, "");
+    timeout(LONG, serving.server).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn http2_is_spoken_where_it_is_known_to_be() {
+    let serving = Serving::start(limits()).await;
+    let mut client = serving.http2(65_535).await;
+    for _ in 0..3 {
+        let answer = timeout(LONG, client.send_request(ask("/"))).await.unwrap().unwrap();
+        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+        let whole = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(whole.starts_with(b"127.0.0.1:"), "{whole:?}");
+    }
+    let large = timeout(LONG, client.send_request(ask("/large"))).await.unwrap().unwrap();
+    assert_eq!(large.headers()[header::CONTENT_LENGTH], LARGE.to_string());
+    assert_eq!(timeout(LONG, large.into_body().collect()).await.unwrap().unwrap().to_bytes().len(), LARGE);
+}
+
+#[tokio::test]
+async fn an_idle_http2_client_is_left() {
+    let serving = Serving::start(HttpLimits { connections: 1, ..limits() }).await;
+    let mut client = serving.http2(65_535).await;
+    assert_eq!(client.send_request(ask("/")).await.unwrap().status(), StatusCode::OK);
+    once_there_is_room(&serving).await;
+    assert!(client.ready().await.is_err(), "it was told to go");
+}
+
+#[tokio::test]
+async fn tls_offers_http2_and_http1() {
+    let made = rcgen::generate_simple_self_signed(vec!["weir.test".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    // The other tests of this process may have done so before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let tls = acceptor(&certificate, &key).unwrap();
+    assert!(acceptor(&key, &key).is_err());
+
+    let serving = Serving::start_tls(limits(), Some(tls)).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    for (offered, spoken) in [(vec!["h2", "http/1.1"], "h2"), (vec!["http/1.1"], "http/1.1")] {
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let socket = TcpStream::connect(serving.address).await.unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let mut socket = connector.connect("weir.test".try_into().unwrap(), socket).await.unwrap();
+        assert_eq!(socket.get_ref().1.alpn_protocol().unwrap(), spoken.as_bytes());
+        if spoken == "h2" {
+            let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+            tokio::spawn(connection);
+            let answer: hyper::Response<_> = client.send_request(ask("/")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK);
+        } else {
+            socket.write_all(GET.as_bytes()).await.unwrap();
+            let mut text = String::new();
+            timeout(LONG, socket.read_to_string(&mut text)).await.unwrap().unwrap();
+            assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        }
+    }
+    // Plain text is answered by nothing, and does no harm.
+    let _ = all_bytes_of(serving.connect(GET).await).await;
+}
+
+async fn all_bytes_of(mut socket: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = timeout(LONG, socket.read_to_end(&mut bytes)).await.unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let serving = Serving::start(HttpLimits { per_address: 2, head: LONG, ..limits() }).await;
+    let first = serving.connect(GET.replace("close", "keep-alive").as_str()).await;
+    let _second = serving.connect(GET.replace("close", "keep-alive").as_str()).await;
+    let refused = timeout(LONG, async {
+        loop {
+            let answer = all_of(serving.connect(GET).await).await;
+            if !answer.starts_with("HTTP/1.1 200 OK") {
+                return answer;
+            }
+        }
+    });
+    let refused = refused.await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("\r\nretry-after: 5\r\n"), "{refused}");
+    let (_, body) = refused.split_once("\r\n\r\n").unwrap();
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&problem["status"], &problem["code"]), (&429.into(), &"too_many_connections".into()));
+    drop(first);
+    let answered = timeout(LONG, async {
+        while !all_of(serving.connect(GET).await).await.starts_with("HTTP/1.1 200 OK") {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    answered.await.expect("a place was given back");
+}
+
+/// The memory of this process that is its own, in KiB.
+fn own_memory_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocked_reloads_that_are_dropped_give_everything_back() {
+    const HELD: usize = 400;
+    let serving = Serving::start(HttpLimits { connections: 10_000, head: LONG, ..limits() }).await;
+    let round = async || {
+        let mut sockets = Vec::new();
+        for _ in 0..HELD {
+            let said = "GET /live/a/source/index.m3u8?_HLS_msn=4&_HLS_part=1 HTTP/1.1\r\nHost: weir\r\n\r\n";
+            sockets.push(serving.connect(said).await);
+        }
+        let held = timeout(LONG, async {
+            while serving.bell.receiver_count() < HELD {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        held.await.expect("all are held");
+        drop(sockets);
+        let gone = timeout(LONG, async {
+            while serving.bell.receiver_count() > 0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        });
+        gone.await.expect("whoever hung up waits no more");
+    };
+    round().await;
+    let before = own_memory_kib();
+    for _ in 0..5 {
+        round().await;
+    }
+    let grown = own_memory_kib() - before;
+    // Were connections kept, it would be some 10 KiB for each of 2,000.
+    assert!(grown < 8_000, "{grown} KiB");
+    // The server goes on, and a bell is still heard.
+    let waiting = serving.connect("GET /live/a/source/index.m3u8?_HLS_msn=4 HTTP/1.1\r\nHost: weir\r\n\r\n").await;
+    serving.bell.send_replace(true);
+    assert!(all_of(waiting).await.ends_with("#EXTM3U"));
+}
+
+#[tokio::test]
+async fn an_answer_says_how_long_it_is() {
+    let sent = |body: Body| {
+        let activity = Arc::new(Activity::new());
+        Sent::new(body, 10, Answering::begin(activity))
+    };
+    use hyper::body::Body as _;
+    let body = sent(Body::from(vec![1; 25]));
+    assert_eq!(body.size_hint().exact(), Some(25));
+    let mut frames = Vec::new();
+    let mut body = pin!(body);
+    while let Some(frame) = body.frame().await {
+        frames.push(frame.unwrap().into_data().unwrap().len());
+    }
+    assert_eq!(frames, [10, 10, 5]);
+    assert!(sent(Body::empty()).is_end_stream());
+}

@@ -1,0 +1,186 @@
+//! The streams of all nodes at the address of each: what this node does not have itself is passed on to the node that does.
+//!
+//! | who has the stream | what is answered |
+//! |---|---|
+//! | this node | as its origin does |
+//! | another | its answer, byte by byte, as it comes |
+//! | another, which does not answer | 502, and the next request looks for it anew |
+//! | nobody | what this node's origin says of a stream that it does not know, or a picture from the storage |
+//! | it cannot be found out, because NATS is away | 503 |
+//!
+//! A request that came from a node is answered here and not passed on again.
+
+mod owners;
+mod passing;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+    routing::any,
+};
+use domain::ids::{ChannelId, StreamId};
+use serde::{Deserialize, Serialize};
+use tower::ServiceExt;
+
+use self::passing::Passing;
+
+pub use owners::{Owners, claim};
+
+/// Says that a request comes from a node, which is then not asked for the same again.
+const FROM_A_NODE: HeaderName = HeaderName::from_static("weir-from-node");
+
+/// What may be somewhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sought {
+    /// A stream's playlists and media.
+    Stream(StreamId),
+    /// What a channel shows now.
+    Channel(ChannelId),
+}
+
+impl Sought {
+    /// Reads the path below `/live`; `None` for what no other node can have.
+    fn read(path: &str) -> Option<Self> {
+        let mut names = path.strip_prefix('/')?.split('/');
+        let mut first = names.next()?;
+        if first == "t" {
+            // The token is checked by whoever has the stream.
+            first = names.nth(1)?;
+        }
+        match first {
+            "channels" => names.next()?.parse().ok().map(Self::Channel),
+            stream => stream.parse().ok().map(Self::Stream),
+        }
+    }
+}
+
+/// Where something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// On this node.
+    Here,
+    /// On the node with this address, as in `http://10.0.0.5:8080`.
+    There(Arc<str>),
+    /// Nowhere.
+    Nobody,
+    /// It could not be found out.
+    Unknown,
+}
+
+/// All that is under `/live`, to be nested there: `local` answers for this node.
+pub fn router(local: Router, owners: Owners) -> Router {
+    let origins = Arc::new(Origins { local, owners, passing: Passing::new() });
+    Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origins)
+}
+
+struct Origins {
+    local: Router,
+    owners: Owners,
+    passing: Passing,
+}
+
+async fn answer(State(origins): State<Arc<Origins>>, request: Request) -> Response {
+    let sought = Sought::read(request.uri().path());
+    let Some(sought) = sought.filter(|_| !request.headers().contains_key(FROM_A_NODE)) else {
+        return origins.here(request).await;
+    };
+    if origins.owners.is_here(sought) {
+        return origins.here(request).await;
+    }
+    if is_picture(request.uri().path()) {
+        // Nodes may share the storage; only where they do not is the picture with the stream.
+        let (parts, _) = request.into_parts();
+        let again = || Request::from_parts(parts.clone(), Body::empty());
+        let found = origins.here(again()).await;
+        return if found.status() == StatusCode::NOT_FOUND { origins.there(sought, again()).await } else { found };
+    }
+    origins.there(sought, request).await
+}
+
+impl Origins {
+    async fn here(&self, request: Request) -> Response {
+        let Ok(response) = self.local.clone().oneshot(request).await;
+        response
+    }
+
+    async fn there(&self, sought: Sought, request: Request) -> Response {
+        match self.owners.find(sought).await {
+            Owner::Here | Owner::Nobody => self.here(request).await,
+            Owner::There(node) => match self.passing.pass(&node, request).await {
+                Ok(response) => response,
+                Err(why) => {
+                    tracing::debug!(%node, error = &why as &dyn std::error::Error, "a node that has a stream does not answer");
+                    self.owners.forget(sought);
+                    problem(
+                        StatusCode::BAD_GATEWAY,
+                        "origin_unreachable",
+                        "The node that has this stream does not answer: try again.",
+                    )
+                }
+            },
+            Owner::Unknown => problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "origin_unknown",
+                "Which node has this stream cannot be found out at the moment: try again.",
+            ),
+        }
+    }
+}
+
+fn is_picture(path: &str) -> bool {
+    path.ends_with(".jpg") || path.ends_with(".webp")
+}
+
+/// A refusal of the same form as the origin's own.
+fn problem(status: StatusCode, code: &'static str, detail: &'static str) -> Response {
+    let document = serde_json::json!({
+        "type": format!("urn:weir:problem:{code}"),
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": detail,
+        "code": code,
+    });
+    let mut response = Response::new(Body::from(document.to_string()));
+    *response.status_mut() = status;
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/problem+json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::RETRY_AFTER, "1"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_what_is_sought() {
+        const ID: &str = "0192f0aa-7c55-7b3e-8c1f-3c9f2d6a0b11";
+        let (stream, channel) = (Sought::Stream(ID.parse().unwrap()), Sought::Channel(ID.parse().unwrap()));
+        for (path, sought) in [
+            ("/ID/index.m3u8", Some(stream)),
+            ("/ID/720p/p12.m4s", Some(stream)),
+            ("/t/a-token/ID/source/index.m3u8", Some(stream)),
+            ("/channels/ID/index.m3u8", Some(channel)),
+            ("/t/a-token/channels/ID/index.m3u8", Some(channel)),
+            ("/", None),
+            ("/t/ID", None),
+            ("/t", None),
+            ("/channels", None),
+            ("/channels/x/index.m3u8", None),
+            ("/x/index.m3u8", None),
+        ] {
+            assert_eq!(Sought::read(&path.replace("ID", ID)), sought, "{path}");
+        }
+    }
+}
