@@ -151,6 +151,7 @@ async fn load(commands: &Commands, measured: Duration) -> i64 {
                 expected_version: None,
                 title: Some(format!("Title {number}")),
                 description: None,
+                visibility: None,
                 metadata: Metadata::new(Actor::System),
             };
             channels::change_details(&commands, change).await.unwrap()

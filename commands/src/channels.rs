@@ -6,7 +6,7 @@ use std::fmt;
 
 use domain::{
     Claimed, Invalid,
-    channels::{Channel, ChannelClosedReason, ChannelCommand, ChannelRefusal, Description, Handle, Title},
+    channels::{Channel, ChannelClosedReason, ChannelCommand, ChannelRefusal, Description, Handle, Title, Visibility},
     ids::{AccountId, ChannelId, SecretId},
 };
 use sha2::{Digest, Sha256};
@@ -56,6 +56,8 @@ pub struct ChangeDetails {
     pub title: Option<String>,
     /// A new description as typed, or `None` to leave it.
     pub description: Option<String>,
+    /// Who may watch from now on, or `None` to leave it.
+    pub visibility: Option<Visibility>,
     /// Who and why, for the log.
     pub metadata: Metadata,
 }
@@ -91,6 +93,10 @@ pub struct AuthorisedPublisher {
     pub handle: String,
     /// Its title, for the stream.
     pub title: String,
+    /// Who may watch it.
+    pub visibility: Visibility,
+    /// How many events the channel has had: whose visibility is newer is told by this.
+    pub version: i64,
 }
 
 /// No channel has this stream key, or no longer.
@@ -138,12 +144,12 @@ pub async fn find(commands: &Commands, handle: &str) -> Result<Option<ChannelId>
     held.map(|id| id.parse()).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
-/// Changes title and description. Answers the position at which the log shows them.
+/// Changes title, description and visibility. Answers the position at which the log shows them.
 ///
 /// # Errors
 /// [`ChannelsError`]; refused to anybody but the owner, and for a stale version.
 pub async fn change_details(commands: &Commands, change: ChangeDetails) -> Result<i64, ChannelsError> {
-    let ChangeDetails { by, channel_id, expected_version, title, description, metadata } = change;
+    let ChangeDetails { by, channel_id, expected_version, title, description, visibility, metadata } = change;
     let title = title.as_deref().map(Title::parse).transpose();
     let description = description.as_deref().map(Description::parse).transpose();
     let (title, description) = match (title, description) {
@@ -153,7 +159,7 @@ pub async fn change_details(commands: &Commands, change: ChangeDetails) -> Resul
             return Err(ChannelsError::Invalid(invalid.into_iter().flatten().collect()));
         }
     };
-    let command = ChannelCommand::ChangeDetails { by, expected_version, title, description };
+    let command = ChannelCommand::ChangeDetails { by, expected_version, title, description, visibility };
     let committed = commands.execute::<Channel>(&channel_id.to_string(), command, metadata).await?;
     Ok(committed.position)
 }
@@ -253,9 +259,15 @@ pub async fn authorise_publisher(
     let channel_id = channel.parse::<ChannelId>().map_err(|error| CommandError::Unexpected(error.into()))?;
     // The vault may hold keys that were replaced or never taken into use; the channel knows the one.
     let (channel, _) = commands.load::<Channel>(&channel).await?.ok_or_else(unknown)?;
-    match (channel.handle(), channel.title()) {
-        (Some(handle), Some(title)) if channel.is_published_with(stream_key) => {
-            Ok(AuthorisedPublisher { channel_id, handle: handle.as_str().to_owned(), title: title.as_str().to_owned() })
+    match (channel.handle(), channel.title(), channel.visibility()) {
+        (Some(handle), Some(title), Some(visibility)) if channel.is_published_with(stream_key) => {
+            Ok(AuthorisedPublisher {
+                channel_id,
+                handle: handle.as_str().to_owned(),
+                title: title.as_str().to_owned(),
+                visibility,
+                version: channel.version(),
+            })
         }
         _ => Err(unknown()),
     }

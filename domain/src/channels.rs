@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 use crate::{
     Aggregate, Claim, Claimed, Event, Invalid,
     ids::{AccountId, ChannelId, SecretId},
-    invalid, timestamp,
+    invalid,
+    recordings::RecordingPolicy,
+    timestamp,
 };
 
 /// A channel's unique name in addresses: 3 to 25 of a–z, 0–9 and `_`, lower case.
@@ -132,6 +134,43 @@ impl Description {
     }
 }
 
+/// Who may watch a channel, and who comes across it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Everybody may watch, and it is in every list.
+    #[default]
+    Public,
+    /// Whoever knows its handle may watch, and it is in no list.
+    Unlisted,
+    /// Its owner and administrators may watch; nobody else learns that it is there.
+    Private,
+}
+
+impl Visibility {
+    /// As it is stored and sent.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Unlisted => "unlisted",
+            Self::Private => "private",
+        }
+    }
+
+    /// From what [`Visibility::as_str`] says; `None` for any other text.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        [Self::Public, Self::Unlisted, Self::Private].into_iter().find(|visibility| visibility.as_str() == text)
+    }
+
+    /// Whether its streams play only with a token.
+    #[must_use]
+    pub fn needs_token(self) -> bool {
+        self != Self::Public
+    }
+}
+
 /// Why a channel was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -160,7 +199,7 @@ pub enum ChannelCommand {
         /// Its first stream key, in the vault.
         stream_key: SecretId,
     },
-    /// Edit what viewers read.
+    /// Edit what viewers read, and who may watch.
     ChangeDetails {
         /// Who asks.
         by: AccountId,
@@ -170,6 +209,8 @@ pub enum ChannelCommand {
         title: Option<Title>,
         /// A new description, or `None` to leave it.
         description: Option<Description>,
+        /// Who may watch from now on, or `None` to leave it.
+        visibility: Option<Visibility>,
     },
     /// Replace the stream key; the old one is refused from then on.
     RotateStreamKey {
@@ -177,6 +218,13 @@ pub enum ChannelCommand {
         by: AccountId,
         /// The new key, in the vault.
         stream_key: SecretId,
+    },
+    /// Say whether its streams are recorded, and how much of that is kept.
+    ChangeRecording {
+        /// Who asks.
+        by: AccountId,
+        /// What holds from now on.
+        recording: RecordingPolicy,
     },
     /// Take it away for good; again is fine. Its handle stays taken, so that nobody can pass for it.
     Close {
@@ -222,6 +270,17 @@ pub enum ChannelEvent {
         #[schemars(schema_with = "timestamp::schema")]
         changed_at: OffsetDateTime,
     },
+    /// Others may watch than before. Tokens from before are worth nothing any more.
+    VisibilityChanged {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Who may watch from now on.
+        visibility: Visibility,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        changed_at: OffsetDateTime,
+    },
     /// The stream key is another one.
     StreamKeyRotated {
         /// The channel.
@@ -232,6 +291,17 @@ pub enum ChannelEvent {
         #[serde(with = "time::serde::rfc3339")]
         #[schemars(schema_with = "timestamp::schema")]
         rotated_at: OffsetDateTime,
+    },
+    /// Whether its streams are recorded, or how much of that is kept, is new; all of it is named.
+    RecordingChanged {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What holds from now on.
+        recording: RecordingPolicy,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        changed_at: OffsetDateTime,
     },
     /// The channel is gone for good.
     Closed {
@@ -250,8 +320,14 @@ pub enum ChannelEvent {
 
 impl ChannelEvent {
     /// The stored names of all events of a channel.
-    pub const TYPES: &[&'static str] =
-        &["channel.created", "channel.details_changed", "channel.stream_key_rotated", "channel.closed"];
+    pub const TYPES: &[&'static str] = &[
+        "channel.created",
+        "channel.details_changed",
+        "channel.visibility_changed",
+        "channel.stream_key_rotated",
+        "channel.recording_changed",
+        "channel.closed",
+    ];
 }
 
 impl Event for ChannelEvent {
@@ -259,7 +335,9 @@ impl Event for ChannelEvent {
         match self {
             Self::Created { .. } => "channel.created",
             Self::DetailsChanged { .. } => "channel.details_changed",
+            Self::VisibilityChanged { .. } => "channel.visibility_changed",
             Self::StreamKeyRotated { .. } => "channel.stream_key_rotated",
+            Self::RecordingChanged { .. } => "channel.recording_changed",
             Self::Closed { .. } => "channel.closed",
         }
     }
@@ -269,7 +347,11 @@ impl Event for ChannelEvent {
             Self::Created { handle, .. } => {
                 vec![Claim::Take { kind: Claimed::Handle, name: handle.as_str().to_owned() }]
             }
-            Self::DetailsChanged { .. } | Self::StreamKeyRotated { .. } | Self::Closed { .. } => Vec::new(),
+            Self::DetailsChanged { .. }
+            | Self::VisibilityChanged { .. }
+            | Self::StreamKeyRotated { .. }
+            | Self::RecordingChanged { .. }
+            | Self::Closed { .. } => Vec::new(),
         }
     }
 }
@@ -315,7 +397,11 @@ struct Created {
     handle: Handle,
     title: Title,
     description: Description,
+    #[serde(default)]
+    visibility: Visibility,
     stream_key: SecretId,
+    #[serde(default)]
+    recording: RecordingPolicy,
 }
 
 impl Channel {
@@ -349,6 +435,24 @@ impl Channel {
     #[must_use]
     pub fn description(&self) -> Option<&Description> {
         self.open().map(|created| &created.description)
+    }
+
+    /// Who may watch it; `None` before it exists and after it was closed.
+    #[must_use]
+    pub fn visibility(&self) -> Option<Visibility> {
+        self.open().map(|created| created.visibility)
+    }
+
+    /// Whether its streams are recorded, and how much of that is kept; `None` before it exists and after it was closed.
+    #[must_use]
+    pub fn recording(&self) -> Option<RecordingPolicy> {
+        self.open().map(|created| created.recording)
+    }
+
+    /// How many events it has had.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.version
     }
 
     /// Who owns it; `None` before it exists and after it was closed.
@@ -393,22 +497,34 @@ impl Aggregate for Channel {
                     created_at: now,
                 }])
             }
-            ChannelCommand::ChangeDetails { by, expected_version, title, description } => {
+            ChannelCommand::ChangeDetails { by, expected_version, title, description, visibility } => {
                 let created = self.owned(by)?;
                 if expected_version.is_some_and(|expected| expected != self.version) {
                     return Err(ChannelRefusal::VersionStale { current: self.version });
                 }
                 let title = title.unwrap_or_else(|| created.title.clone());
                 let description = description.unwrap_or_else(|| created.description.clone());
-                if title == created.title && description == created.description {
-                    return Ok(Vec::new());
-                }
                 let channel_id = created.channel_id;
-                Ok(vec![ChannelEvent::DetailsChanged { channel_id, title, description, changed_at: now }])
+                let mut events = Vec::new();
+                if title != created.title || description != created.description {
+                    events.push(ChannelEvent::DetailsChanged { channel_id, title, description, changed_at: now });
+                }
+                if let Some(visibility) = visibility.filter(|visibility| *visibility != created.visibility) {
+                    events.push(ChannelEvent::VisibilityChanged { channel_id, visibility, changed_at: now });
+                }
+                Ok(events)
             }
             ChannelCommand::RotateStreamKey { by, stream_key } => {
                 let channel_id = self.owned(by)?.channel_id;
                 Ok(vec![ChannelEvent::StreamKeyRotated { channel_id, stream_key, rotated_at: now }])
+            }
+            ChannelCommand::ChangeRecording { by, recording } => {
+                let created = self.owned(by)?;
+                if created.recording == recording {
+                    return Ok(Vec::new());
+                }
+                let channel_id = created.channel_id;
+                Ok(vec![ChannelEvent::RecordingChanged { channel_id, recording, changed_at: now }])
             }
             ChannelCommand::Close { by, reason } => {
                 let created = self.created.as_ref().ok_or(ChannelRefusal::Unknown)?;
@@ -434,7 +550,9 @@ impl Aggregate for Channel {
                     handle: handle.clone(),
                     title: title.clone(),
                     description: description.clone(),
+                    visibility: Visibility::default(),
                     stream_key: *stream_key,
+                    recording: RecordingPolicy::default(),
                 });
             }
             ChannelEvent::DetailsChanged { title, description, .. } => {
@@ -443,9 +561,19 @@ impl Aggregate for Channel {
                     created.description = description.clone();
                 }
             }
+            ChannelEvent::VisibilityChanged { visibility, .. } => {
+                if let Some(created) = &mut self.created {
+                    created.visibility = *visibility;
+                }
+            }
             ChannelEvent::StreamKeyRotated { stream_key, .. } => {
                 if let Some(created) = &mut self.created {
                     created.stream_key = *stream_key;
+                }
+            }
+            ChannelEvent::RecordingChanged { recording, .. } => {
+                if let Some(created) = &mut self.created {
+                    created.recording = *recording;
                 }
             }
             ChannelEvent::Closed { .. } => self.is_closed = true,

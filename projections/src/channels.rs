@@ -2,7 +2,10 @@
 
 mod apply;
 
-use domain::ids::{AccountId, ChannelId, StreamId};
+use domain::{
+    channels::Visibility,
+    ids::{AccountId, ChannelId, StreamId},
+};
 use sqlx::{PgPool, prelude::FromRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -26,6 +29,8 @@ pub struct ChannelRow {
     pub title: String,
     /// Its description; may be empty.
     pub description: String,
+    /// Who may watch it.
+    pub visibility: Visibility,
     /// The stream that is on now; `None` while it is offline.
     pub live_stream_id: Option<StreamId>,
     /// When it was created.
@@ -44,13 +49,28 @@ impl ChannelRow {
     }
 }
 
-/// Which channels; all of them by default.
+/// Which channels; all of them by default, also those that not everybody may know of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChannelFilter {
     /// Only those that are live, or only those that are not.
     pub live: Option<bool>,
     /// Only this account's.
     pub owner: Option<AccountId>,
+    /// Only those of this visibility.
+    pub visibility: Option<Visibility>,
+}
+
+/// A channel that not everybody may watch, closed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestrictedChannel {
+    /// The channel.
+    pub id: ChannelId,
+    /// Who may watch it.
+    pub visibility: Visibility,
+    /// How many events the channel itself has had.
+    pub version: i64,
+    /// Whether it was closed.
+    pub is_closed: bool,
 }
 
 /// Questions about channels; from [`ReadModels::channels`](crate::ReadModels::channels).
@@ -64,7 +84,7 @@ macro_rules! select {
         concat!(
             // The username has one home, so that erasure has one place to clear.
             "select channel.id, channel.owner_id, account.username as owner_username, channel.handle, channel.title, ",
-            "channel.description, channel.live_stream_id, channel.created_at, channel.updated_at, channel.version ",
+            "channel.description, channel.visibility, channel.live_stream_id, channel.created_at, channel.updated_at, channel.version ",
             "from read.channels_v1 channel left join read.accounts_v1 account on account.id = channel.owner_id ",
             $tail
         )
@@ -96,6 +116,31 @@ impl Channels<'_> {
         Ok(row.map(ChannelRow::from))
     }
 
+    /// All channels that not everybody may watch, and a position of the log: what happened after it may not be in here yet.
+    /// In no particular order.
+    ///
+    /// # Errors
+    /// [`QueryError`] when Postgres cannot be asked.
+    pub async fn restricted(&self) -> Result<(i64, Vec<RestrictedChannel>), QueryError> {
+        // First, so that the rows are at this position or later.
+        let position: Option<i64> =
+            sqlx::query_scalar("select position from read.checkpoints where projection = 'channels_v1'")
+                .fetch_optional(self.pool)
+                .await?;
+        let rows: Vec<(Uuid, String, i64, bool)> = sqlx::query_as(
+            "select id, visibility, version, closed_at is not null from read.channels_v1 where visibility <> 'public'",
+        )
+        .fetch_all(self.pool)
+        .await?;
+        let channel = |(id, visibility, version, is_closed): (Uuid, String, _, _)| RestrictedChannel {
+            id: id.into(),
+            visibility: Visibility::from_stored(&visibility).unwrap_or(Visibility::Private),
+            version,
+            is_closed,
+        };
+        Ok((position.unwrap_or(0), rows.into_iter().map(channel).collect()))
+    }
+
     /// Channels that were not closed, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
     /// where a page ended.
     ///
@@ -115,6 +160,9 @@ impl Channels<'_> {
         if let Some(owner) = filter.owner {
             query.condition("channel.owner_id = ").push_bind(owner.uuid());
         }
+        if let Some(visibility) = filter.visibility {
+            query.condition("channel.visibility = ").push_bind(visibility.as_str());
+        }
         let page = query.fetch(self.pool, ("channel.created_at", "channel.id"), after, |row: &Stored| {
             Cursor::after(row.created_at, row.id)
         });
@@ -130,6 +178,7 @@ struct Stored {
     handle: String,
     title: String,
     description: String,
+    visibility: String,
     live_stream_id: Option<Uuid>,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
@@ -145,6 +194,8 @@ impl From<Stored> for ChannelRow {
             handle: row.handle,
             title: row.title,
             description: row.description,
+            // What cannot be understood is shown to nobody.
+            visibility: Visibility::from_stored(&row.visibility).unwrap_or(Visibility::Private),
             live_stream_id: row.live_stream_id.map(StreamId::from),
             created_at: row.created_at,
             updated_at: row.updated_at,

@@ -3,14 +3,15 @@
 mod apply;
 
 use domain::{
+    channels::Visibility,
     ids::{ChannelId, NodeId, StreamId},
-    streams::{AudioTrack, EncoderName, EndReason, VideoTrack},
+    streams::{AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, VideoTrack},
 };
 use serde::{
     Deserialize,
     de::{IntoDeserializer, value::Error as ValueError},
 };
-use sqlx::{PgPool, Row, postgres::PgRow, prelude::FromRow};
+use sqlx::{PgPool, Row, postgres::PgRow, prelude::FromRow, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ pub struct StreamRow {
     pub channel_handle: String,
     /// The channel's title, as it is now.
     pub channel_title: String,
+    /// Who may watch the channel, as it is now.
+    pub visibility: Visibility,
     /// The node that takes it in, or took it in.
     pub node_id: NodeId,
     /// Its title.
@@ -39,6 +42,10 @@ pub struct StreamRow {
     pub audio: Option<AudioTrack>,
     /// What the encoder calls itself, if it said.
     pub encoder: Option<EncoderName>,
+    /// The smaller pictures that are made of it, or were when it ended; the highest first.
+    pub renditions: Vec<Rendition>,
+    /// Why these; `None` where nothing was ever made of it.
+    pub renditions_reason: Option<RenditionsReason>,
     /// When it started, which is also when it was created.
     pub started_at: OffsetDateTime,
     /// When it ended; `None` while it is on.
@@ -61,13 +68,15 @@ impl StreamRow {
     }
 }
 
-/// Which streams; all of them by default.
+/// Which streams; all of them by default, also those that not everybody may know of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamFilter {
     /// Only those that are on, or only those that are over.
     pub live: Option<bool>,
     /// Only this channel's.
     pub channel: Option<ChannelId>,
+    /// Only those of channels of this visibility.
+    pub visibility: Option<Visibility>,
 }
 
 /// Questions about streams; from [`ReadModels::streams`](crate::ReadModels::streams).
@@ -80,8 +89,9 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             "select stream.id, stream.channel_id, channel.handle as channel_handle, channel.title as channel_title, ",
+            "channel.visibility as channel_visibility, ",
             "stream.node_id, stream.title, video_codec, video_width, video_height, video_frame_rate, audio_codec, ",
-            "audio_sample_rate, audio_channels, encoder, started_at, ended_at, end_reason, duration_ms, updated_at, version ",
+            "audio_sample_rate, audio_channels, encoder, renditions, renditions_reason, started_at, ended_at, end_reason, duration_ms, updated_at, version ",
             // Both tables are this projection's own: a stream is never there before its channel, and goes with it.
             "from read.streams_v1 stream join read.streams_v1_channels channel ",
             "on channel.id = stream.channel_id and not channel.is_closed ",
@@ -118,6 +128,9 @@ impl Streams<'_> {
         if let Some(channel) = filter.channel {
             query.condition("stream.channel_id = ").push_bind(channel.uuid());
         }
+        if let Some(visibility) = filter.visibility {
+            query.condition("channel.visibility = ").push_bind(visibility.as_str());
+        }
         let page = query.fetch(self.pool, ("stream.started_at", "stream.id"), after, |row: &StreamRow| {
             Cursor::after(row.started_at, row.id.uuid())
         });
@@ -139,11 +152,17 @@ impl FromRow<'_, PgRow> for StreamRow {
         let end_reason = row.try_get::<Option<&str>, _>("end_reason")?.map(|text| {
             EndReason::deserialize(text.into_deserializer()).map_err(|error: ValueError| decode("end_reason", error))
         });
+        let renditions_reason = row.try_get::<Option<&str>, _>("renditions_reason")?.map(|text| {
+            RenditionsReason::deserialize(text.into_deserializer())
+                .map_err(|error: ValueError| decode("renditions_reason", error))
+        });
         Ok(Self {
             id: row.try_get::<Uuid, _>("id")?.into(),
             channel_id: row.try_get::<Uuid, _>("channel_id")?.into(),
             channel_handle: row.try_get("channel_handle")?,
             channel_title: row.try_get("channel_title")?,
+            // What cannot be understood is shown to nobody.
+            visibility: Visibility::from_stored(row.try_get("channel_visibility")?).unwrap_or(Visibility::Private),
             node_id: row.try_get::<Uuid, _>("node_id")?.into(),
             title: row.try_get("title")?,
             video: VideoTrack {
@@ -154,6 +173,8 @@ impl FromRow<'_, PgRow> for StreamRow {
             },
             audio,
             encoder: row.try_get::<Option<&str>, _>("encoder")?.and_then(EncoderName::from_sent),
+            renditions: row.try_get::<Json<Vec<Rendition>>, _>("renditions")?.0,
+            renditions_reason: renditions_reason.transpose()?,
             started_at: row.try_get("started_at")?,
             ended_at: row.try_get("ended_at")?,
             end_reason: end_reason.transpose()?,

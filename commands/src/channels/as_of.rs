@@ -84,7 +84,9 @@ fn time(stored: &StoredEvent) -> Result<OffsetDateTime, LoadError> {
         Ok(DomainEvent::Channel(event)) => Ok(match event {
             ChannelEvent::Created { created_at: at, .. }
             | ChannelEvent::DetailsChanged { changed_at: at, .. }
+            | ChannelEvent::VisibilityChanged { changed_at: at, .. }
             | ChannelEvent::StreamKeyRotated { rotated_at: at, .. }
+            | ChannelEvent::RecordingChanged { changed_at: at, .. }
             | ChannelEvent::Closed { closed_at: at, .. } => at,
         }),
         Ok(_) => Err(unreadable("it is no event of a channel".into())),

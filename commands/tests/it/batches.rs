@@ -212,6 +212,7 @@ async fn more_bytes_than_the_queue_holds_are_refused() {
             expected_version: None,
             title: None,
             description: Some(Description::parse(&"long ".repeat(399)).unwrap()),
+            visibility: None,
         };
         Box::pin(commands.execute::<Channel>(id, command, metadata()))
     };

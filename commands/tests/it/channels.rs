@@ -68,6 +68,7 @@ async fn details_change_and_wrong_fields_are_named() {
         expected_version,
         title: Some(title.to_owned()),
         description: Some("Words".to_owned()),
+        visibility: None,
         metadata: metadata(),
     };
     assert_eq!(channels::change_details(&commands, change("New", Some(1))).await.unwrap(), 2);

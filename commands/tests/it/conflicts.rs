@@ -70,6 +70,7 @@ async fn a_channel_is_edited_from_its_current_version() {
         expected_version: Some(1),
         title: Some(title("Another")),
         description: None,
+        visibility: None,
     };
     let refusal = one_of_two::<Channel>(&first, &second, &channel_id.to_string(), edit).await;
     assert_eq!(refusal, ChannelRefusal::VersionStale { current: 2 });
@@ -116,6 +117,7 @@ async fn what_another_process_stored_is_seen_in_spite_of_the_cache() {
         expected_version: Some(3),
         title: Some(title("Fifth")),
         description: None,
+        visibility: None,
     };
     assert!(matches!(
         first.execute::<Channel>(&id, stale, metadata()).await,

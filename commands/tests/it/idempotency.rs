@@ -229,6 +229,7 @@ async fn what_was_refused_or_had_nothing_to_do_is_decided_anew() {
         expected_version: Some(1),
         title: Some(crate::stage::title("New")),
         description: None,
+        visibility: None,
     };
     other.execute::<Channel>(&id, version_1.clone(), with_key(actor, &request)).await.unwrap();
     let repeated = commands.execute::<Channel>(&id, version_1.clone(), with_key(actor, &request)).await;

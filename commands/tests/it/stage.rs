@@ -78,7 +78,8 @@ pub(crate) fn create_command(channel_id: ChannelId, owner_id: AccountId, handle:
 }
 
 pub(crate) fn retitle(by: AccountId, text: &str) -> ChannelCommand {
-    ChannelCommand::ChangeDetails { by, expected_version: None, title: Some(title(text)), description: None }
+    let title = Some(title(text));
+    ChannelCommand::ChangeDetails { by, expected_version: None, title, description: None, visibility: None }
 }
 
 /// A channel without a stream key in the vault.

@@ -2,7 +2,7 @@ use domain::{
     Aggregate, Claim, Claimed, Event,
     channels::{
         Channel, ChannelClosedReason, ChannelCommand, ChannelEvent, ChannelRefusal, Description, Handle,
-        RESERVED_HANDLES, Title,
+        RESERVED_HANDLES, Title, Visibility,
     },
     ids::{AccountId, SecretId},
 };
@@ -60,6 +60,7 @@ fn change(by: AccountId, expected_version: Option<i64>, title_to: Option<&str>, 
         expected_version,
         title: title_to.map(title),
         description: about.map(description),
+        visibility: None,
     }
 }
 
@@ -98,6 +99,52 @@ fn an_edit_of_an_old_version_is_refused() {
     given::<Channel>([created(), changed("A day train", "")])
         .when(change(owner(), Some(2), Some("A"), None))
         .then([changed("A", "")]);
+}
+
+fn visible(visibility: Visibility) -> ChannelEvent {
+    ChannelEvent::VisibilityChanged { channel_id: id(2), visibility, changed_at: NOW }
+}
+
+fn show(by: AccountId, title_to: Option<&str>, visibility: Visibility) -> ChannelCommand {
+    ChannelCommand::ChangeDetails {
+        by,
+        expected_version: None,
+        title: title_to.map(title),
+        description: None,
+        visibility: Some(visibility),
+    }
+}
+
+#[test]
+fn a_channel_is_public_until_its_owner_says_otherwise() {
+    let mut channel = Channel::default();
+    assert_eq!(channel.visibility(), None);
+    channel.apply(&created());
+    assert_eq!((channel.visibility(), channel.version()), (Some(Visibility::Public), 1));
+    channel.apply(&visible(Visibility::Private));
+    assert_eq!((channel.visibility(), channel.version()), (Some(Visibility::Private), 2));
+    given::<Channel>([created()]).when(show(owner(), None, Visibility::Unlisted)).then([visible(Visibility::Unlisted)]);
+    given::<Channel>([created(), visible(Visibility::Unlisted)])
+        .when(show(owner(), None, Visibility::Unlisted))
+        .then([]);
+    given::<Channel>([created()]).when(show(id(8), None, Visibility::Private)).then_refused(ChannelRefusal::NotOwner);
+}
+
+#[test]
+fn an_edit_of_texts_and_visibility_is_two_facts() {
+    given::<Channel>([created()])
+        .when(show(owner(), Some("A day train"), Visibility::Private))
+        .then([changed("A day train", "Every night"), visible(Visibility::Private)]);
+}
+
+#[test]
+fn a_visibility_is_stored_by_its_name() {
+    for visibility in [Visibility::Public, Visibility::Unlisted, Visibility::Private] {
+        assert_eq!(Visibility::from_stored(visibility.as_str()), Some(visibility));
+        assert_eq!(serde_json::to_value(visibility).unwrap(), visibility.as_str());
+        assert_eq!(visibility.needs_token(), visibility != Visibility::Public);
+    }
+    assert_eq!(Visibility::from_stored("secret"), None);
 }
 
 #[test]
@@ -206,7 +253,7 @@ proptest! {
             let mut channel = Channel::default();
             channel.apply(&created());
             let command = ChannelCommand::ChangeDetails {
-                by: owner(), expected_version: None, title: Some(title), description: None,
+                by: owner(), expected_version: None, title: Some(title), description: None, visibility: None,
             };
             for event in channel.decide(command, NOW).unwrap() {
                 let json = serde_json::to_string(&event).unwrap();

@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{
     DomainEvent, Event, RecordedEvent,
-    channels::ChannelEvent,
+    channels::{ChannelEvent, Visibility},
     sealed::{BoxFuture, Keyring},
     streams::StreamEvent,
 };
@@ -54,6 +54,7 @@ struct Channel {
     handle: String,
     title: String,
     description: String,
+    visibility: String,
     live_stream_id: Option<Uuid>,
     closed_at: Option<OffsetDateTime>,
     created_at: OffsetDateTime,
@@ -70,13 +71,19 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
             DomainEvent::Channel(ChannelEvent::Created { channel_id, .. }) => created.insert(channel_id.uuid()),
             DomainEvent::Channel(
                 ChannelEvent::DetailsChanged { channel_id, .. }
+                | ChannelEvent::VisibilityChanged { channel_id, .. }
                 | ChannelEvent::StreamKeyRotated { channel_id, .. }
+                | ChannelEvent::RecordingChanged { channel_id, .. }
                 | ChannelEvent::Closed { channel_id, .. },
             )
             | DomainEvent::Stream(StreamEvent::Started { channel_id, .. } | StreamEvent::Ended { channel_id, .. }) => {
                 touched.insert(channel_id.uuid())
             }
-            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) => false,
+            // A channel's row says which stream is on, not how it can be watched.
+            DomainEvent::Stream(StreamEvent::RenditionsChanged { .. }) => false,
+            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) | DomainEvent::Recording(_) => {
+                false
+            }
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&created).copied().collect();
@@ -103,6 +110,7 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                             handle: handle.as_str().to_owned(),
                             title: title.as_str().to_owned(),
                             description: description.as_str().to_owned(),
+                            visibility: Visibility::default().as_str().to_owned(),
                             live_stream_id: None,
                             closed_at: None,
                             created_at: *created_at,
@@ -114,7 +122,9 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                     return Ok(Some(id));
                 }
                 ChannelEvent::DetailsChanged { channel_id, .. }
+                | ChannelEvent::VisibilityChanged { channel_id, .. }
                 | ChannelEvent::StreamKeyRotated { channel_id, .. }
+                | ChannelEvent::RecordingChanged { channel_id, .. }
                 | ChannelEvent::Closed { channel_id, .. } => channel_id.uuid(),
             };
             let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("channel {id}") };
@@ -129,8 +139,13 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                     description.as_str().clone_into(&mut row.description);
                     row.updated_at = *changed_at;
                 }
+                ChannelEvent::VisibilityChanged { visibility, changed_at, .. } => {
+                    visibility.as_str().clone_into(&mut row.visibility);
+                    row.updated_at = *changed_at;
+                }
                 // Nothing of the key is shown, but an editor's version counts it.
                 ChannelEvent::StreamKeyRotated { rotated_at, .. } => row.updated_at = *rotated_at,
+                ChannelEvent::RecordingChanged { changed_at, .. } => row.updated_at = *changed_at,
                 // The row stays for what may still come of a stream that is ending; its texts go.
                 ChannelEvent::Closed { closed_at, .. } => {
                     row.title.clear();
@@ -145,7 +160,10 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
         }
         DomainEvent::Stream(event) => {
             let (StreamEvent::Started { stream_id, channel_id, .. } | StreamEvent::Ended { stream_id, channel_id, .. }) =
-                event;
+                event
+            else {
+                return Ok(None);
+            };
             let (id, stream_id) = (channel_id.uuid(), stream_id.uuid());
             let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("channel {id}") };
             let row = rows.get_mut(&id).ok_or_else(unknown)?;
@@ -156,11 +174,14 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                 StreamEvent::Started { .. } => row.live_stream_id = Some(stream_id),
                 // The end of an older stream says nothing about the one that is on.
                 StreamEvent::Ended { .. } => row.live_stream_id = row.live_stream_id.filter(|live| *live != stream_id),
+                StreamEvent::RenditionsChanged { .. } => {}
             }
             row.position = recorded.position;
             Ok(Some(id))
         }
-        DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) => Ok(None),
+        DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) | DomainEvent::Recording(_) => {
+            Ok(None)
+        }
     }
 }
 
@@ -169,7 +190,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
     let column = || Vec::<Uuid>::with_capacity(count);
     let texts = || Vec::<String>::with_capacity(count);
     let (mut ids, mut owners, mut live) = (column(), column(), Vec::with_capacity(count));
-    let (mut handles, mut titles, mut descriptions) = (texts(), texts(), texts());
+    let (mut handles, mut titles, mut descriptions, mut visibilities) = (texts(), texts(), texts(), texts());
     let (mut created, mut updated) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut versions, mut positions, mut closed) =
         (Vec::with_capacity(count), Vec::with_capacity(count), Vec::with_capacity(count));
@@ -179,6 +200,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
         handles.push(row.handle);
         titles.push(row.title);
         descriptions.push(row.description);
+        visibilities.push(row.visibility);
         live.push(row.live_stream_id);
         created.push(row.created_at);
         updated.push(row.updated_at);
@@ -189,13 +211,13 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
     sqlx::query(
         "insert into channels_v1
              (id, owner_id, handle, title, description, live_stream_id, created_at, updated_at, version, position,
-              closed_at)
+              closed_at, visibility)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[],
-             $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[])
+             $7::timestamptz[], $8::timestamptz[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::text[])
          on conflict (id) do update set
              title = excluded.title, description = excluded.description, live_stream_id = excluded.live_stream_id,
              updated_at = excluded.updated_at, version = excluded.version, position = excluded.position,
-             closed_at = excluded.closed_at
+             closed_at = excluded.closed_at, visibility = excluded.visibility
          where channels_v1.position < excluded.position",
     )
     .bind(ids)
@@ -209,6 +231,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Channel>, connection: &mut Pg
     .bind(versions)
     .bind(positions)
     .bind(closed)
+    .bind(visibilities)
     .execute(connection)
     .await?;
     Ok(())

@@ -2,11 +2,11 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{
     DomainEvent, Event, RecordedEvent,
-    channels::ChannelEvent,
+    channels::{ChannelEvent, Visibility},
     sealed::{BoxFuture, Keyring},
-    streams::StreamEvent,
+    streams::{Rendition, StreamEvent},
 };
-use sqlx::{PgConnection, prelude::FromRow};
+use sqlx::{PgConnection, prelude::FromRow, types::Json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -43,7 +43,10 @@ impl Projection for StreamsV1 {
                 match &recorded.event {
                     DomainEvent::Stream(event) => changed.extend(fold(&mut streams, event, recorded)?),
                     DomainEvent::Channel(event) => fold_channel(&mut channels, event, recorded.position),
-                    DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) => {}
+                    DomainEvent::Account(_)
+                    | DomainEvent::Session(_)
+                    | DomainEvent::Export(_)
+                    | DomainEvent::Recording(_) => {}
                 }
             }
             write_channels(channels, connection).await?;
@@ -67,6 +70,8 @@ struct Stream {
     audio_sample_rate: Option<i64>,
     audio_channels: Option<i16>,
     encoder: Option<String>,
+    renditions: Json<Vec<Rendition>>,
+    renditions_reason: Option<String>,
     started_at: OffsetDateTime,
     ended_at: Option<OffsetDateTime>,
     end_reason: Option<String>,
@@ -82,10 +87,14 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
     for recorded in batch {
         match &recorded.event {
             DomainEvent::Stream(StreamEvent::Started { stream_id, .. }) => started.insert(stream_id.uuid()),
-            DomainEvent::Stream(StreamEvent::Ended { stream_id, .. }) => touched.insert(stream_id.uuid()),
-            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Channel(_) | DomainEvent::Export(_) => {
-                false
-            }
+            DomainEvent::Stream(
+                StreamEvent::RenditionsChanged { stream_id, .. } | StreamEvent::Ended { stream_id, .. },
+            ) => touched.insert(stream_id.uuid()),
+            DomainEvent::Account(_)
+            | DomainEvent::Session(_)
+            | DomainEvent::Channel(_)
+            | DomainEvent::Export(_)
+            | DomainEvent::Recording(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&started).copied().collect();
@@ -121,6 +130,8 @@ fn fold(
                     audio_sample_rate: audio.as_ref().map(|audio| audio.sample_rate.into()),
                     audio_channels: audio.as_ref().map(|audio| audio.channels.into()),
                     encoder: encoder.as_ref().map(|encoder| encoder.as_str().to_owned()),
+                    renditions: Json(Vec::new()),
+                    renditions_reason: None,
                     started_at: *started_at,
                     ended_at: None,
                     end_reason: None,
@@ -130,6 +141,20 @@ fn fold(
                     position: recorded.position,
                 },
             );
+            Ok(Some(id))
+        }
+        StreamEvent::RenditionsChanged { stream_id, renditions, reason, changed_at, .. } => {
+            let id = stream_id.uuid();
+            let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("stream {id}") };
+            let row = rows.get_mut(&id).ok_or_else(unknown)?;
+            if row.position >= recorded.position {
+                return Ok(None);
+            }
+            row.renditions = Json(renditions.clone());
+            row.renditions_reason = Some(reason.as_str().to_owned());
+            row.updated_at = *changed_at;
+            row.version = recorded.sequence;
+            row.position = recorded.position;
             Ok(Some(id))
         }
         StreamEvent::Ended { stream_id, reason, ended_at, duration_ms, .. } => {
@@ -156,6 +181,7 @@ struct Shown<'a> {
     /// Only where the channel is new.
     handle: Option<&'a str>,
     title: Option<&'a str>,
+    visibility: Option<Visibility>,
     is_closed: bool,
     position: i64,
 }
@@ -164,18 +190,23 @@ fn fold_channel<'a>(channels: &mut HashMap<Uuid, Shown<'a>>, event: &'a ChannelE
     match event {
         ChannelEvent::Created { channel_id, handle, title, .. } => {
             let (handle, title) = (Some(handle.as_str()), Some(title.as_str()));
-            channels.insert(channel_id.uuid(), Shown { handle, title, is_closed: false, position });
+            let visibility = Some(Visibility::default());
+            channels.insert(channel_id.uuid(), Shown { handle, title, visibility, is_closed: false, position });
         }
         ChannelEvent::DetailsChanged { channel_id, title, .. } => {
             let shown = channels.entry(channel_id.uuid()).or_default();
             (shown.title, shown.position) = (Some(title.as_str()), position);
+        }
+        ChannelEvent::VisibilityChanged { channel_id, visibility, .. } => {
+            let shown = channels.entry(channel_id.uuid()).or_default();
+            (shown.visibility, shown.position) = (Some(*visibility), position);
         }
         ChannelEvent::Closed { channel_id, .. } => {
             let shown = channels.entry(channel_id.uuid()).or_default();
             // Its texts go with it.
             (shown.title, shown.is_closed, shown.position) = (Some(""), true, position);
         }
-        ChannelEvent::StreamKeyRotated { .. } => {}
+        ChannelEvent::StreamKeyRotated { .. } | ChannelEvent::RecordingChanged { .. } => {}
     }
 }
 
@@ -183,18 +214,20 @@ async fn write_channels(channels: HashMap<Uuid, Shown<'_>>, connection: &mut PgC
     let (created, changed): (Vec<_>, Vec<_>) = channels.into_iter().partition(|(_, shown)| shown.handle.is_some());
     for (sql, rows) in [
         (
-            "insert into streams_v1_channels (id, handle, title, is_closed, position)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::bigint[])
+            "insert into streams_v1_channels (id, handle, title, visibility, is_closed, position)
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::bigint[])
              on conflict (id) do update set
-                 title = excluded.title, is_closed = excluded.is_closed, position = excluded.position
+                 title = excluded.title, visibility = excluded.visibility, is_closed = excluded.is_closed,
+                 position = excluded.position
              where streams_v1_channels.position < excluded.position",
             created,
         ),
         (
             "update streams_v1_channels channel
-             set title = new.title, is_closed = new.is_closed, position = new.position
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::bigint[])
-                 as new (id, handle, title, is_closed, position)
+             set title = coalesce(new.title, channel.title), visibility = coalesce(new.visibility, channel.visibility),
+                 is_closed = new.is_closed, position = new.position
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::boolean[], $6::bigint[])
+                 as new (id, handle, title, visibility, is_closed, position)
              where channel.id = new.id and channel.position < new.position",
             changed,
         ),
@@ -203,11 +236,12 @@ async fn write_channels(channels: HashMap<Uuid, Shown<'_>>, connection: &mut PgC
             continue;
         }
         let (mut ids, mut handles, mut titles) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut closed, mut positions) = (Vec::new(), Vec::new());
+        let (mut visibilities, mut closed, mut positions) = (Vec::new(), Vec::new(), Vec::new());
         for (id, shown) in rows {
             ids.push(id);
             handles.push(shown.handle);
             titles.push(shown.title);
+            visibilities.push(shown.visibility.map(Visibility::as_str));
             closed.push(shown.is_closed);
             positions.push(shown.position);
         }
@@ -215,6 +249,7 @@ async fn write_channels(channels: HashMap<Uuid, Shown<'_>>, connection: &mut PgC
             .bind(ids)
             .bind(handles)
             .bind(titles)
+            .bind(visibilities)
             .bind(closed)
             .bind(positions)
             .execute(&mut *connection)
@@ -232,7 +267,7 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
     let (mut audio_codecs, mut sample_rates, mut audio_channels) = (Vec::new(), Vec::new(), Vec::new());
     let (mut started, mut ended, mut reasons, mut durations) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-    let mut encoders = Vec::new();
+    let (mut encoders, mut renditions, mut renditions_reasons) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {
         ids.push(row.id);
         channels.push(row.channel_id);
@@ -253,17 +288,21 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
         versions.push(row.version);
         positions.push(row.position);
         encoders.push(row.encoder);
+        renditions.push(row.renditions);
+        renditions_reasons.push(row.renditions_reason);
     }
     sqlx::query(
         "insert into streams_v1
              (id, channel_id, node_id, title, video_codec, video_width, video_height, video_frame_rate, audio_codec,
               audio_sample_rate, audio_channels, started_at, ended_at, end_reason, duration_ms, updated_at, version,
-              position, encoder)
+              position, encoder, renditions, renditions_reason)
          select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
              $8::float8[], $9::text[], $10::bigint[], $11::smallint[], $12::timestamptz[], $13::timestamptz[],
-             $14::text[], $15::bigint[], $16::timestamptz[], $17::bigint[], $18::bigint[], $19::text[])
+             $14::text[], $15::bigint[], $16::timestamptz[], $17::bigint[], $18::bigint[], $19::text[],
+             $20::jsonb[], $21::text[])
          on conflict (id) do update set
              ended_at = excluded.ended_at, end_reason = excluded.end_reason, duration_ms = excluded.duration_ms,
+             renditions = excluded.renditions, renditions_reason = excluded.renditions_reason,
              updated_at = excluded.updated_at, version = excluded.version, position = excluded.position
          where streams_v1.position < excluded.position",
     )
@@ -286,6 +325,8 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
     .bind(versions)
     .bind(positions)
     .bind(encoders)
+    .bind(renditions)
+    .bind(renditions_reasons)
     .execute(connection)
     .await?;
     Ok(())

@@ -1,9 +1,15 @@
-use domain::ids::{AccountId, ChannelId, StreamId};
+use domain::{
+    channels::Visibility,
+    ids::{AccountId, ChannelId, StreamId},
+};
 
 use projections::{channels::ChannelFilter, streams::StreamFilter};
 
 use crate::{
-    history::{after_seconds, closed, created, details_changed, ended, key_rotated, new, registered, started},
+    history::{
+        after_seconds, closed, created, details_changed, ended, key_rotated, new, registered, started,
+        visibility_changed,
+    },
     stage::{PATIENCE, Stage},
 };
 
@@ -95,4 +101,47 @@ async fn a_closed_channel_is_not_shown_nor_are_its_streams() {
     let texts = "select count(*) from read.channels_v1 where id = $1 and (title <> '' or description <> '')";
     let texts: i64 = sqlx::query_scalar(texts).bind(gone.uuid()).fetch_one(&stage.pool).await.unwrap();
     assert_eq!(texts, 0);
+}
+
+#[tokio::test]
+async fn only_public_channels_and_their_streams_are_where_only_those_are_asked_for() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (owner, open, hidden): (AccountId, ChannelId, ChannelId) = (new(), new(), new());
+    let (shown, unseen): (StreamId, StreamId) = (new(), new());
+    let at = after_seconds;
+    let events = [
+        created(open, owner, "river", at(0)),
+        created(hidden, owner, "spring", at(1)),
+        started(shown, open, at(2)),
+        visibility_changed(hidden, Visibility::Unlisted, at(3)),
+        started(unseen, hidden, at(4)),
+    ];
+    let head = stage.append(&events).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let (channels, streams) = (workers.read.channels(), workers.read.streams());
+    let listed = async |visibility| {
+        let channels = channels.page(ChannelFilter { visibility, ..ChannelFilter::default() }, None, 10).await.unwrap();
+        let streams = streams.page(StreamFilter { visibility, ..StreamFilter::default() }, None, 10).await.unwrap();
+        let channels: Vec<_> = channels.items.iter().map(|row| row.id).collect();
+        (channels, streams.items.iter().map(|row| row.id).collect::<Vec<_>>())
+    };
+    assert_eq!(listed(None).await, (vec![hidden, open], vec![unseen, shown]));
+    assert_eq!(listed(Some(Visibility::Public)).await, (vec![open], vec![shown]));
+    assert_eq!(listed(Some(Visibility::Unlisted)).await, (vec![hidden], vec![unseen]));
+    let row = channels.by_handle("spring").await.unwrap().unwrap();
+    assert_eq!((row.visibility, row.version, row.updated_at), (Visibility::Unlisted, 2, at(3)));
+    assert_eq!(&*row.title, "The channel spring");
+    assert_eq!(streams.by_id(unseen).await.unwrap().unwrap().visibility, Visibility::Unlisted);
+
+    let head = stage
+        .append(&[
+            visibility_changed(hidden, Visibility::Private, at(5)),
+            visibility_changed(open, Visibility::Unlisted, at(6)),
+            visibility_changed(open, Visibility::Public, at(7)),
+        ])
+        .await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    assert_eq!(listed(Some(Visibility::Public)).await, (vec![open], vec![shown]));
+    assert_eq!(listed(Some(Visibility::Private)).await, (vec![hidden], vec![unseen]));
 }

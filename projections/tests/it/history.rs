@@ -3,15 +3,15 @@
 use domain::{
     DomainEvent,
     accounts::{AccountEvent, SessionEndReason, SessionEvent},
-    channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title},
-    ids::{AccountId, ChannelId, ExportId, NodeId, SecretId, SessionId, StreamId},
-    streams::{AudioTrack, EncoderName, EndReason, StreamEvent, VideoTrack},
+    channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title, Visibility},
+    ids::{AccountId, ChannelId, ExportId, NodeId, RecordingId, SecretId, SessionId, StreamId},
+    streams::{AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, StreamEvent, VideoTrack},
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    exports,
+    exports, recordings,
     stage::{seal, seal_erased},
 };
 
@@ -92,6 +92,10 @@ pub(crate) fn details_changed(channel_id: ChannelId, title: &str, at: OffsetDate
     })
 }
 
+pub(crate) fn visibility_changed(channel_id: ChannelId, visibility: Visibility, at: OffsetDateTime) -> DomainEvent {
+    DomainEvent::Channel(ChannelEvent::VisibilityChanged { channel_id, visibility, changed_at: at })
+}
+
 pub(crate) fn key_rotated(channel_id: ChannelId, at: OffsetDateTime) -> DomainEvent {
     DomainEvent::Channel(ChannelEvent::StreamKeyRotated { channel_id, stream_key: new::<SecretId>(), rotated_at: at })
 }
@@ -115,6 +119,23 @@ pub(crate) fn started(stream_id: StreamId, channel_id: ChannelId, at: OffsetDate
         encoder: EncoderName::from_sent("obs-output module"),
         started_at: at,
     })
+}
+
+pub(crate) fn renditions() -> Vec<Rendition> {
+    vec![
+        Rendition { name: "480p".to_owned(), width: 854, height: 480, bitrate_kbps: 1_000 },
+        Rendition { name: "360p".to_owned(), width: 640, height: 360, bitrate_kbps: 600 },
+    ]
+}
+
+pub(crate) fn renditions_changed(
+    stream_id: StreamId,
+    channel_id: ChannelId,
+    renditions: Vec<Rendition>,
+    at: OffsetDateTime,
+) -> DomainEvent {
+    let reason = if renditions.is_empty() { RenditionsReason::TooSlow } else { RenditionsReason::Started };
+    DomainEvent::Stream(StreamEvent::RenditionsChanged { stream_id, channel_id, renditions, reason, changed_at: at })
 }
 
 pub(crate) fn ended(stream_id: StreamId, channel_id: ChannelId, at: OffsetDateTime) -> DomainEvent {
@@ -147,11 +168,12 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let mut sessions: Vec<(SessionId, AccountId)> = Vec::new();
     let mut channels: Vec<(ChannelId, Option<StreamId>)> = Vec::new();
     let mut exports: Vec<(ExportId, bool)> = Vec::new();
+    let mut kept: Vec<(RecordingId, ChannelId, bool)> = Vec::new();
     let mut events = Vec::new();
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
-        let event = match dice.roll(15) {
+        let event = match dice.roll(17) {
             0 | 1 => {
                 accounts.push(new());
                 registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
@@ -181,7 +203,15 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 let (channel_id, _) = channels[dice.roll(channels.len())];
                 details_changed(channel_id, &format!("Title {number}"), at)
             }
+            7 if !channels.is_empty() && dice.roll(2) == 0 => {
+                let visibility = [Visibility::Public, Visibility::Unlisted, Visibility::Private][dice.roll(3)];
+                visibility_changed(channels[dice.roll(channels.len())].0, visibility, at)
+            }
             7 if !channels.is_empty() => key_rotated(channels[dice.roll(channels.len())].0, at),
+            15 | 16 if !channels.is_empty() => {
+                let (channel_id, _) = channels[dice.roll(channels.len())];
+                recordings::step(dice, &mut kept, channel_id, at)
+            }
             12 | 13 => exports::step(dice, &mut exports, at),
             14 if !accounts.is_empty() && dice.roll(2) == 0 => {
                 erased(accounts.swap_remove(dice.roll(accounts.len())), at)
@@ -196,6 +226,11 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
             8.. if !channels.is_empty() => {
                 let index = dice.roll(channels.len());
                 let (channel_id, live) = channels[index];
+                if let Some(stream_id) = live.filter(|_| dice.roll(3) == 0) {
+                    let made = renditions().split_off(dice.roll(3));
+                    events.push(renditions_changed(stream_id, channel_id, made, at));
+                    continue;
+                }
                 channels[index].1 = if live.is_some() { None } else { Some(new()) };
                 match (live, channels[index].1) {
                     (Some(stream_id), _) => ended(stream_id, channel_id, at),

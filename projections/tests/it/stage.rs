@@ -16,6 +16,7 @@ use domain::{
     accounts::{Account, AccountEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
+    recordings::Recording,
     ids::AccountId,
     sealed::{BoxFuture, Keyring, KeyringError, Opened, Sealed},
     streams::{Stream, StreamEvent},
@@ -198,12 +199,16 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
         DomainEvent::Channel(event) => {
             let (ChannelEvent::Created { channel_id, .. }
             | ChannelEvent::DetailsChanged { channel_id, .. }
+            | ChannelEvent::VisibilityChanged { channel_id, .. }
             | ChannelEvent::StreamKeyRotated { channel_id, .. }
+            | ChannelEvent::RecordingChanged { channel_id, .. }
             | ChannelEvent::Closed { channel_id, .. }) = event;
             (Channel::TYPE, channel_id.to_string(), json(event))
         }
         DomainEvent::Stream(event) => {
-            let (StreamEvent::Started { stream_id, .. } | StreamEvent::Ended { stream_id, .. }) = event;
+            let (StreamEvent::Started { stream_id, .. }
+            | StreamEvent::RenditionsChanged { stream_id, .. }
+            | StreamEvent::Ended { stream_id, .. }) = event;
             (Stream::TYPE, stream_id.to_string(), json(event))
         }
         DomainEvent::Export(event) => {
@@ -213,6 +218,7 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
             | ExportEvent::Deleted { export_id, .. }) = event;
             (Export::TYPE, export_id.to_string(), json(event))
         }
+        DomainEvent::Recording(event) => (Recording::TYPE, event.recording_id().to_string(), json(event)),
     }
 }
 
