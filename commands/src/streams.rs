@@ -3,7 +3,10 @@
 use domain::{
     Aggregate, Claimed,
     ids::{ChannelId, NodeId, StreamId},
-    streams::{AudioTrack, EncoderName, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
+    streams::{
+        AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, Stream, StreamCommand, StreamEvent,
+        StreamRefusal, VideoTrack,
+    },
 };
 use serde_json::value::RawValue;
 use sqlx::types::Json;
@@ -49,6 +52,24 @@ pub async fn start(commands: &Commands, start: StartStream) -> Result<i64, Comma
     let StartStream { stream_id, channel_id, node_id, title, video, audio, encoder } = start;
     let command = StreamCommand::Start { stream_id, channel_id, node_id, title, video, audio, encoder };
     execute(commands, stream_id, node_id, command, StreamRefusal::AlreadyStarted).await
+}
+
+/// Stores which renditions a stream has now, and why; what is stored already is not stored again. Answers the position at
+/// which the log shows it.
+///
+/// # Errors
+/// [`CommandError::Refused`] when there is no such stream, it has ended, or another node takes it in.
+pub async fn change_renditions(
+    commands: &Commands,
+    stream_id: StreamId,
+    node_id: NodeId,
+    renditions: Vec<Rendition>,
+    reason: RenditionsReason,
+) -> Result<i64, CommandError<StreamRefusal>> {
+    let command = StreamCommand::ChangeRenditions { node_id, renditions, reason };
+    let metadata = Metadata::new(Actor::Ingest(node_id));
+    let committed = commands.execute::<Stream>(&stream_id.to_string(), command, metadata).await?;
+    Ok(committed.position)
 }
 
 /// Stores that a stream ended; the same again is fine, and the first reason stays. Answers the position at which the

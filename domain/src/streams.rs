@@ -95,6 +95,58 @@ impl EndReason {
     }
 }
 
+/// One of the smaller pictures that are made from a stream's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rendition {
+    /// As in its address, `720p` for example.
+    pub name: String,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Of the picture, on average.
+    pub bitrate_kbps: u32,
+}
+
+/// Why a stream has the renditions that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RenditionsReason {
+    /// They are made from now on.
+    Started,
+    /// Making more of them fell behind.
+    TooSlow,
+    /// The node's processor time does not suffice for more, beside its other streams.
+    NoBudget,
+    /// Another stream left processor time for more.
+    BudgetFreed,
+    /// What makes them failed again and again.
+    FfmpegFailed,
+    /// What makes them is not installed on the node.
+    FfmpegMissing,
+    /// They are made again, after it had failed.
+    Recovered,
+    /// The encoder sends another picture than before.
+    SourceChanged,
+}
+
+impl RenditionsReason {
+    /// As stored and sent, `too_slow` for example.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::TooSlow => "too_slow",
+            Self::NoBudget => "no_budget",
+            Self::BudgetFreed => "budget_freed",
+            Self::FfmpegFailed => "ffmpeg_failed",
+            Self::FfmpegMissing => "ffmpeg_missing",
+            Self::Recovered => "recovered",
+            Self::SourceChanged => "source_changed",
+        }
+    }
+}
+
 /// What a stream can be told to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamCommand {
@@ -114,6 +166,15 @@ pub enum StreamCommand {
         audio: Option<AudioTrack>,
         /// What the encoder calls itself, if it says.
         encoder: Option<EncoderName>,
+    },
+    /// Other renditions than before are made from its picture.
+    ChangeRenditions {
+        /// The node that says so; only the one that takes the stream in may.
+        node_id: NodeId,
+        /// All that are made now, without the source itself; the highest first.
+        renditions: Vec<Rendition>,
+        /// Why these.
+        reason: RenditionsReason,
     },
     /// It is over.
     End {
@@ -148,6 +209,21 @@ pub enum StreamEvent {
         #[schemars(schema_with = "timestamp::schema")]
         started_at: OffsetDateTime,
     },
+    /// Viewers have other sizes of the picture to choose from than before.
+    RenditionsChanged {
+        /// The stream.
+        stream_id: StreamId,
+        /// Whose broadcast it is.
+        channel_id: ChannelId,
+        /// All that there are now, without the source itself; the highest first.
+        renditions: Vec<Rendition>,
+        /// Why these.
+        reason: RenditionsReason,
+        /// When it was so.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        changed_at: OffsetDateTime,
+    },
     /// The broadcast is over.
     Ended {
         /// The stream.
@@ -167,13 +243,14 @@ pub enum StreamEvent {
 
 impl StreamEvent {
     /// The stored names of all events of a stream.
-    pub const TYPES: &[&'static str] = &["stream.started", "stream.ended"];
+    pub const TYPES: &[&'static str] = &["stream.started", "stream.renditions_changed", "stream.ended"];
 }
 
 impl Event for StreamEvent {
     fn event_type(&self) -> &'static str {
         match self {
             Self::Started { .. } => "stream.started",
+            Self::RenditionsChanged { .. } => "stream.renditions_changed",
             Self::Ended { .. } => "stream.ended",
         }
     }
@@ -182,7 +259,7 @@ impl Event for StreamEvent {
         match self {
             // 2 has the encoder.
             Self::Started { .. } => "2",
-            Self::Ended { .. } => "1",
+            Self::RenditionsChanged { .. } | Self::Ended { .. } => "1",
         }
     }
 
@@ -191,6 +268,7 @@ impl Event for StreamEvent {
             Self::Started { channel_id, .. } => {
                 vec![Claim::Take { kind: Claimed::LiveStream, name: channel_id.to_string() }]
             }
+            Self::RenditionsChanged { .. } => Vec::new(),
             Self::Ended { channel_id, .. } => {
                 vec![Claim::Release { kind: Claimed::LiveStream, name: channel_id.to_string() }]
             }
@@ -222,6 +300,7 @@ pub enum StreamRefusal {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     started: Option<Started>,
+    renditions: Option<(Vec<Rendition>, RenditionsReason)>,
     has_ended: bool,
 }
 
@@ -254,10 +333,25 @@ impl Aggregate for Stream {
                     started_at: now,
                 }])
             }
-            (StreamCommand::End { .. }, None) => Err(StreamRefusal::Unknown),
-            (StreamCommand::End { .. }, Some(_)) if self.has_ended => Err(StreamRefusal::AlreadyEnded),
-            (StreamCommand::End { node_id, .. }, Some(started)) if node_id != started.node_id => {
+            (StreamCommand::ChangeRenditions { .. } | StreamCommand::End { .. }, None) => Err(StreamRefusal::Unknown),
+            (StreamCommand::ChangeRenditions { .. } | StreamCommand::End { .. }, Some(_)) if self.has_ended => {
+                Err(StreamRefusal::AlreadyEnded)
+            }
+            (StreamCommand::ChangeRenditions { node_id, .. } | StreamCommand::End { node_id, .. }, Some(started))
+                if node_id != started.node_id =>
+            {
                 Err(StreamRefusal::OtherNode)
+            }
+            (StreamCommand::ChangeRenditions { renditions, reason, .. }, Some(started)) => {
+                let is_news = self.renditions.as_ref() != Some(&(renditions.clone(), reason));
+                let changed = StreamEvent::RenditionsChanged {
+                    stream_id: started.stream_id,
+                    channel_id: started.channel_id,
+                    renditions,
+                    reason,
+                    changed_at: now,
+                };
+                Ok(if is_news { vec![changed] } else { Vec::new() })
             }
             (StreamCommand::End { reason, .. }, Some(started)) => {
                 // A clock that was set back must not give a stream a negative length.
@@ -284,6 +378,9 @@ impl Aggregate for Stream {
                     node_id: *node_id,
                     started_at: *started_at,
                 });
+            }
+            StreamEvent::RenditionsChanged { renditions, reason, .. } => {
+                self.renditions = Some((renditions.clone(), *reason));
             }
             StreamEvent::Ended { .. } => self.has_ended = true,
         }

@@ -1,12 +1,15 @@
 //! What the media plane needs from the rest of the platform. The binary wires it to the write side; tests record calls.
 
 use domain::{
-    ids::{ChannelId, StreamId},
-    streams::{AudioTrack, EncoderName, EndReason, VideoTrack},
+    ids::{ChannelId, RecordingId, StreamId},
+    recordings::{FinishedRecording, RecordingFailure},
+    streams::{AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, VideoTrack},
 };
 use futures::future::BoxFuture;
 use thiserror::Error;
 use time::OffsetDateTime;
+
+use crate::rights::ChannelRights;
 
 /// Whose stream key it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub struct Publisher {
     pub channel_id: ChannelId,
     /// Its handle, for log lines.
     pub channel_handle: String,
+    /// Who may watch what it publishes.
+    pub rights: ChannelRights,
 }
 
 /// A stream whose first key frame is in.
@@ -62,7 +67,7 @@ pub enum PublishError {
 
 /// The write side, as the media plane sees it.
 ///
-/// Calls are repeated after [`PublishError::Unavailable`], so `stream_started` and `stream_ended` must succeed when
+/// Calls are repeated after [`PublishError::Unavailable`], so all that report something must succeed when
 /// the same fact about the same stream is already stored. A call that does not answer within
 /// [`Patience::call`](crate::Patience::call) is dropped and counts as unavailable.
 pub trait Publishing: Send + Sync + 'static {
@@ -75,6 +80,96 @@ pub trait Publishing: Send + Sync + 'static {
     /// Stores that a stream has ended.
     fn stream_ended(&self, stream_id: StreamId, reason: EndReason) -> BoxFuture<'_, Result<(), PublishError>>;
 
+    /// Stores which renditions a stream has now beside its source, the highest first, and why.
+    fn renditions_changed(
+        &self,
+        stream_id: StreamId,
+        renditions: Vec<Rendition>,
+        reason: RenditionsReason,
+    ) -> BoxFuture<'_, Result<(), PublishError>>;
+
     /// The streams that this node has started and not ended, in no particular order; asked once, at start.
     fn open_streams(&self) -> BoxFuture<'_, Result<Vec<OpenStream>, PublishError>>;
+}
+
+/// A recording that is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenRecording {
+    /// The recording.
+    pub recording_id: RecordingId,
+    /// The stream that it keeps.
+    pub stream_id: StreamId,
+    /// Whose broadcast that is.
+    pub channel_id: ChannelId,
+}
+
+/// Why the write side does not take a fact about a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecordError {
+    /// There is no such recording any more.
+    #[error("the recording was deleted")]
+    Gone,
+    /// The write side does not answer, and what was asked may or may not have happened.
+    #[error("the server cannot keep recordings at the moment")]
+    Unavailable,
+}
+
+/// The write side, as the recorder sees it. Calls are repeated after [`RecordError::Unavailable`], so each must succeed when
+/// the same fact is already stored.
+pub trait Recordings: Send + Sync + 'static {
+    /// Begins the recording of a stream; `None` when its channel does not record.
+    fn begin(
+        &self,
+        stream_id: StreamId,
+        channel_id: ChannelId,
+    ) -> BoxFuture<'_, Result<Option<OpenRecording>, RecordError>>;
+
+    /// The recordings that this node has begun and not finished, in no particular order; asked once, at start.
+    fn open(&self) -> BoxFuture<'_, Result<Vec<OpenRecording>, RecordError>>;
+
+    /// Stores that a recording is complete.
+    fn published(
+        &self,
+        recording_id: RecordingId,
+        finished: FinishedRecording,
+    ) -> BoxFuture<'_, Result<(), RecordError>>;
+
+    /// Stores that there is nothing of a recording.
+    fn failed(&self, recording_id: RecordingId, reason: RecordingFailure) -> BoxFuture<'_, Result<(), RecordError>>;
+}
+
+/// What somebody wants of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordingUse {
+    /// To watch it.
+    Play,
+    /// To have it as a file.
+    Download,
+}
+
+/// Whether somebody may have a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordingAccess {
+    /// There is no such recording to be watched.
+    Unknown,
+    /// It takes a token, and this is none or not a good one.
+    Refused,
+    /// It may be had.
+    Granted {
+        /// Whether everybody may have it, so that shared caches may keep it.
+        is_public: bool,
+        /// What a file of it is called, without an ending: letters, digits, `.`, `_` and `-`.
+        file_name: String,
+    },
+}
+
+/// Who may have which recording, as the origin sees it.
+pub trait RecordingRights: Send + Sync + 'static {
+    /// Whether a recording may be had by whoever has `token`. Asked for every playlist and segment.
+    fn allows<'a>(
+        &'a self,
+        recording_id: RecordingId,
+        wanted: RecordingUse,
+        token: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<RecordingAccess, RecordError>>;
 }

@@ -4,9 +4,10 @@ use commands::{CommandError, Commands, streams::StartStream};
 use domain::{
     channels::Channel,
     ids::{NodeId, StreamId},
-    streams::{EndReason, StreamRefusal},
+    streams::{EndReason, Rendition, RenditionsReason, StreamRefusal},
 };
 use futures::{FutureExt, future::BoxFuture};
+use ingest::rights::ChannelRights;
 use ingest::{OpenStream, PublishError, Publisher, Publishing, StartedStream};
 use tracing::{debug, error};
 
@@ -21,7 +22,13 @@ impl WriteSide {
         let publisher = commands::channels::authorise_publisher(&self.commands, stream_key)
             .await
             .map_err(|error| refusal("a stream key", error, |_| PublishError::KeyUnknown))?;
-        Ok(Publisher { channel_id: publisher.channel_id, channel_handle: publisher.handle })
+        let rights = ChannelRights {
+            channel_id: publisher.channel_id,
+            visibility: publisher.visibility,
+            version: publisher.version,
+            is_closed: false,
+        };
+        Ok(Publisher { channel_id: publisher.channel_id, channel_handle: publisher.handle, rights })
     }
 
     async fn start(&self, stream: StartedStream) -> Result<(), PublishError> {
@@ -51,6 +58,18 @@ impl WriteSide {
         Ok(())
     }
 
+    async fn change_renditions(
+        &self,
+        stream_id: StreamId,
+        renditions: Vec<Rendition>,
+        reason: RenditionsReason,
+    ) -> Result<(), PublishError> {
+        commands::streams::change_renditions(&self.commands, stream_id, self.node_id, renditions, reason)
+            .await
+            .map_err(|error| refusal("renditions", error, stream_refusal))?;
+        Ok(())
+    }
+
     async fn open(&self) -> Result<Vec<OpenStream>, PublishError> {
         let open = commands::streams::open_streams(&self.commands, self.node_id).await;
         let open = open.map_err(|error| refusal("open streams", error.into(), |never: Never| match never {}))?;
@@ -74,6 +93,15 @@ impl Publishing for WriteSide {
 
     fn stream_ended(&self, stream_id: StreamId, reason: EndReason) -> BoxFuture<'_, Result<(), PublishError>> {
         self.end(stream_id, reason).boxed()
+    }
+
+    fn renditions_changed(
+        &self,
+        stream_id: StreamId,
+        renditions: Vec<Rendition>,
+        reason: RenditionsReason,
+    ) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.change_renditions(stream_id, renditions, reason).boxed()
     }
 
     fn open_streams(&self) -> BoxFuture<'_, Result<Vec<OpenStream>, PublishError>> {

@@ -4,7 +4,7 @@ use commands::{
 };
 use domain::{
     ids::{ChannelId, NodeId, StreamId},
-    streams::{AudioTrack, EndReason, StreamRefusal, VideoTrack},
+    streams::{AudioTrack, EndReason, Rendition, RenditionsReason, StreamRefusal, VideoTrack},
 };
 use uuid::Uuid;
 
@@ -38,6 +38,33 @@ async fn a_stream_starts_and_ends_once_however_often_it_is_said() {
     assert_eq!(stage.event_types().await, ["stream.started", "stream.ended"]);
     let unknown = streams::end(&commands, StreamId::from(Uuid::now_v7()), node_id, EndReason::Error).await;
     assert!(matches!(unknown, Err(CommandError::Refused(StreamRefusal::Unknown))));
+}
+
+#[tokio::test]
+async fn renditions_are_stored_when_they_change_and_only_then() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let node_id = NodeId::from(Uuid::now_v7());
+    let stream = start(ChannelId::from(Uuid::now_v7()), node_id);
+    let change = |node_id, renditions, reason| {
+        streams::change_renditions(&commands, stream.stream_id, node_id, renditions, reason)
+    };
+    let made = || vec![Rendition { name: "480p".to_owned(), width: 854, height: 480, bitrate_kbps: 1_000 }];
+    let early = change(node_id, made(), RenditionsReason::Started).await;
+    assert!(matches!(early, Err(CommandError::Refused(StreamRefusal::Unknown))));
+    streams::start(&commands, stream.clone()).await.unwrap();
+    assert_eq!(change(node_id, made(), RenditionsReason::Started).await.unwrap(), 2);
+    assert_eq!(change(node_id, made(), RenditionsReason::Started).await.unwrap(), 2);
+    assert_eq!(change(node_id, Vec::new(), RenditionsReason::TooSlow).await.unwrap(), 3);
+    let elsewhere = change(NodeId::from(Uuid::now_v7()), made(), RenditionsReason::Started).await;
+    assert!(matches!(elsewhere, Err(CommandError::Refused(StreamRefusal::OtherNode))));
+    streams::end(&commands, stream.stream_id, node_id, EndReason::Unpublished).await.unwrap();
+    let late = change(node_id, made(), RenditionsReason::Recovered).await;
+    assert!(matches!(late, Err(CommandError::Refused(StreamRefusal::AlreadyEnded))));
+    assert_eq!(
+        stage.event_types().await,
+        ["stream.started", "stream.renditions_changed", "stream.renditions_changed", "stream.ended"]
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,10 @@
 use domain::{
     Aggregate, Claim, Claimed, Event,
     ids::NodeId,
-    streams::{AudioTrack, EncoderName, EndReason, Stream, StreamCommand, StreamEvent, StreamRefusal, VideoTrack},
+    streams::{
+        AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, Stream, StreamCommand, StreamEvent,
+        StreamRefusal, VideoTrack,
+    },
 };
 use time::Duration;
 
@@ -72,6 +75,41 @@ fn it_ends_once_with_its_length() {
     given::<Stream>([]).when(end(node())).then_refused(StreamRefusal::Unknown);
 }
 
+fn renditions() -> Vec<Rendition> {
+    vec![Rendition { name: "480p".to_owned(), width: 854, height: 480, bitrate_kbps: 1_000 }]
+}
+
+fn change(node_id: NodeId, renditions: Vec<Rendition>, reason: RenditionsReason) -> StreamCommand {
+    StreamCommand::ChangeRenditions { node_id, renditions, reason }
+}
+
+fn changed(renditions: Vec<Rendition>, reason: RenditionsReason) -> StreamEvent {
+    StreamEvent::RenditionsChanged { stream_id: id(1), channel_id: id(2), renditions, reason, changed_at: NOW }
+}
+
+#[test]
+fn renditions_change_while_it_runs() {
+    use RenditionsReason::{Started, TooSlow};
+    let first = || changed(renditions(), Started);
+    given::<Stream>([started()]).when(change(node(), renditions(), Started)).then([first()]);
+    given::<Stream>([started(), first()])
+        .when(change(node(), Vec::new(), TooSlow))
+        .then([changed(Vec::new(), TooSlow)]);
+    // Said twice, it is one fact.
+    given::<Stream>([started(), first()]).when(change(node(), renditions(), Started)).then([]);
+    given::<Stream>([started(), first(), changed(Vec::new(), TooSlow)])
+        .when(change(node(), renditions(), Started))
+        .then([first()]);
+}
+
+#[test]
+fn renditions_change_only_by_its_node_from_start_to_end() {
+    let change = |node_id| change(node_id, renditions(), RenditionsReason::Started);
+    given::<Stream>([]).when(change(node())).then_refused(StreamRefusal::Unknown);
+    given::<Stream>([started(), ended(1)]).when(change(node())).then_refused(StreamRefusal::AlreadyEnded);
+    given::<Stream>([started()]).when(change(id(9))).then_refused(StreamRefusal::OtherNode);
+}
+
 #[test]
 fn only_its_node_ends_it() {
     given::<Stream>([started()]).when(end(id(9))).then_refused(StreamRefusal::OtherNode);
@@ -94,6 +132,16 @@ fn a_live_stream_holds_its_channel() {
 fn reasons_are_stored_and_sent_alike() {
     use EndReason::{ChannelClosed, ConnectionLost, Crashed, Error, KeyRotated, Shutdown, Unpublished};
     for reason in [Unpublished, ConnectionLost, Shutdown, Crashed, KeyRotated, ChannelClosed, Error] {
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+    }
+}
+
+#[test]
+fn reasons_for_renditions_are_stored_and_sent_alike() {
+    use RenditionsReason::{
+        BudgetFreed, FfmpegFailed, FfmpegMissing, NoBudget, Recovered, SourceChanged, Started, TooSlow,
+    };
+    for reason in [Started, TooSlow, NoBudget, BudgetFreed, FfmpegFailed, FfmpegMissing, Recovered, SourceChanged] {
         assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use axum::Router;
 use domain::{
     ids::{ChannelId, StreamId},
-    streams::EndReason,
+    streams::{EndReason, Rendition, RenditionsReason},
 };
 use futures::{FutureExt, future::BoxFuture};
 use ingest::{
@@ -33,12 +33,21 @@ pub enum Report {
     Ended(StreamId, EndReason),
 }
 
+/// What was reported of a stream's renditions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportedRenditions {
+    pub stream_id: StreamId,
+    pub renditions: Vec<Rendition>,
+    pub reason: RenditionsReason,
+}
+
 /// The recording platform.
 #[derive(Default)]
 pub struct Platform {
     keys: Mutex<HashMap<String, Publisher>>,
     open: Mutex<Vec<OpenStream>>,
     reports: watch::Sender<Vec<Report>>,
+    renditions: watch::Sender<Vec<ReportedRenditions>>,
     is_away: AtomicBool,
     /// How many calls were answered with "unavailable".
     pub turned_away: AtomicUsize,
@@ -79,6 +88,20 @@ impl Platform {
         let mut reports = self.reports.subscribe();
         let reports = timeout(LONG, reports.wait_for(|reports| reports.len() >= count)).await;
         reports.unwrap_or_else(|_| panic!("{count} reports expected, got {:?}", self.reports())).unwrap().clone()
+    }
+
+    /// Waits for a report of renditions that is as wanted.
+    pub async fn renditions(&self, is_wanted: impl Fn(&ReportedRenditions) -> bool) -> ReportedRenditions {
+        let mut reports = self.renditions.subscribe();
+        let wanted = reports.wait_for(|reports| reports.iter().any(&is_wanted));
+        let reports = timeout(LONG, wanted).await;
+        let reports = reports.unwrap_or_else(|_| panic!("not reported: {:?}", self.renditions.borrow())).unwrap();
+        reports.iter().find(|report| is_wanted(report)).unwrap().clone()
+    }
+
+    /// All that was reported of renditions.
+    pub fn all_renditions(&self) -> Vec<ReportedRenditions> {
+        self.renditions.borrow().clone()
     }
 
     /// Waits for the first start and returns its stream.
@@ -124,6 +147,22 @@ impl Publishing for Platform {
         async move {
             self.answer(|| {
                 self.reports.send_modify(|reports| reports.push(Report::Ended(stream_id, reason)));
+                Ok(())
+            })
+        }
+        .boxed()
+    }
+
+    fn renditions_changed(
+        &self,
+        stream_id: StreamId,
+        renditions: Vec<Rendition>,
+        reason: RenditionsReason,
+    ) -> BoxFuture<'_, Result<(), PublishError>> {
+        async move {
+            self.answer(|| {
+                let report = ReportedRenditions { stream_id, renditions, reason };
+                self.renditions.send_modify(|reports| reports.push(report));
                 Ok(())
             })
         }
