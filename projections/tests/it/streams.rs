@@ -1,10 +1,12 @@
 use domain::{
     ids::{AccountId, ChannelId, StreamId},
-    streams::EndReason,
+    streams::{EndReason, RenditionsReason},
 };
 
 use crate::{
-    history::{after_seconds, audio, created, details_changed, ended, new, started, video},
+    history::{
+        after_seconds, audio, created, details_changed, ended, new, renditions, renditions_changed, started, video,
+    },
     stage::{PATIENCE, Stage},
 };
 
@@ -37,6 +39,33 @@ async fn a_stream_shows_its_course_and_its_channel_as_it_is_now() {
     assert_eq!((row.ended_at, row.end_reason), (Some(after_seconds(62)), Some(EndReason::ConnectionLost)));
     assert_eq!((row.duration_ms, row.updated_at, row.version), (Some(61_000), after_seconds(62), 2));
     assert_eq!(workers.read.streams().by_id(new()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stream_shows_the_renditions_that_it_has() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (owner, channel, id): (AccountId, ChannelId, StreamId) = (new(), new(), new());
+    let head = stage
+        .append(&[created(channel, owner, "harbour", after_seconds(0)), started(id, channel, after_seconds(1))])
+        .await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
+    assert_eq!((row.renditions, row.renditions_reason), (Vec::new(), None));
+
+    let head = stage.append(&[renditions_changed(id, channel, renditions(), after_seconds(5))]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
+    assert_eq!((row.renditions, row.renditions_reason), (renditions(), Some(RenditionsReason::Started)));
+    assert_eq!((row.updated_at, row.version), (after_seconds(5), 2));
+
+    let head = stage
+        .append(&[renditions_changed(id, channel, Vec::new(), after_seconds(9)), ended(id, channel, after_seconds(62))])
+        .await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
+    assert_eq!((row.renditions, row.renditions_reason), (Vec::new(), Some(RenditionsReason::TooSlow)));
+    assert_eq!((row.updated_at, row.version), (after_seconds(62), 3));
 }
 
 #[tokio::test]
