@@ -65,7 +65,7 @@ async fn a_stream_shows_the_renditions_that_it_has() {
     assert!(workers.read.wait_for(head, PATIENCE).await);
     let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
     assert_eq!((row.renditions, row.renditions_reason), (Vec::new(), Some(RenditionsReason::TooSlow)));
-    assert_eq!((row.updated_at, row.version), (after_seconds(62), 3));
+    assert_eq!((row.updated_at, row.version), (after_seconds(62), 4));
 }
 
 #[tokio::test]
