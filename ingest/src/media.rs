@@ -10,3 +10,4 @@ pub(crate) mod clock;
 pub(crate) mod flv;
 pub(crate) mod fragment;
 pub(crate) mod init;
+pub(crate) mod split;

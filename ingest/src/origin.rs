@@ -3,10 +3,12 @@
 //! | address | what |
 //! |---|---|
 //! | `/<stream>/index.m3u8` | the multivariant playlist |
-//! | `/<stream>/source/index.m3u8` | the media playlist; blocks for `_HLS_msn` and `_HLS_part` |
-//! | `/<stream>/source/init<N>.mp4`, `s<N>.m4s`, `p<N>.m4s` | initialisation segment, segment, part |
+//! | `/<stream>/<rendition>/index.m3u8` | a media playlist; blocks for `_HLS_msn` and `_HLS_part`, shorter with `_HLS_skip` |
+//! | `/<stream>/<rendition>/init<N>.mp4`, `s<N>.m4s`, `p<N>.m4s` | initialisation segment, segment, part |
 //! | `/<stream>/thumbnail.jpg` | the latest still picture, also after the stream |
 //! | `/channels/<channel>/index.m3u8` | the channel's stable address: redirects to the stream while it is live |
+//!
+//! A rendition is `source`, as the encoder sends it, `audio`, which is its sound alone, or one that is made of it.
 //!
 //! One handler reads the path itself: what players ask for hundreds of thousands of times should pass through as few
 //! layers as can be, and every refusal, of a method or an address too, should be a problem document.
@@ -36,7 +38,7 @@ use self::{
     problem::Problem,
 };
 use crate::{
-    packager::{Broadcast, View},
+    packager::{AUDIO, Broadcast, Rendition, SOURCE, View},
     thumbnails,
 };
 
@@ -115,15 +117,16 @@ impl Origin {
     async fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
         match Address::read(uri.path()).ok_or(Problem::NOT_FOUND)? {
             Address::Master(stream_id) => {
-                let view = wait::for_playlist(&*self.broadcast(stream_id)?, None).await?;
-                Ok(reply::playlist(&view, view.master_playlist(), None, headers))
+                let broadcast = self.broadcast(stream_id)?;
+                let view = wait::for_playlist(broadcast.source(), None).await?;
+                let document = broadcast.master_playlist().ok_or(Problem::NOTHING_TO_PLAY)?;
+                Ok(reply::playlist(&document, view.facts.timing.target_duration_s / 2, headers))
             }
-            Address::Media(stream_id) => {
+            Address::Media(stream_id, name) => {
                 let reload = ReloadQuery::read(uri.query().unwrap_or_default())?;
-                let view = wait::for_playlist(&*self.broadcast(stream_id)?, reload).await?;
-                Ok(reply::playlist(&view, view.media_playlist(), reload, headers))
+                self.media_playlist(stream_id, name, reload, headers).await
             }
-            Address::File(stream_id, file) => self.media_file(stream_id, file, headers).await,
+            Address::File(stream_id, name, file) => self.media_file(stream_id, name, file, headers).await,
             Address::Thumbnail(stream_id) => self.thumbnail(stream_id, headers).await,
             Address::Channel(channel_id) => match self.broadcasts.live_of_channel(channel_id) {
                 Some(broadcast) => Ok(reply::redirect(&format!("../../{}/index.m3u8", broadcast.stream_id()))),
@@ -136,16 +139,42 @@ impl Origin {
         self.broadcasts.get(stream_id).ok_or(Problem::STREAM_NOT_FOUND)
     }
 
-    async fn media_file(&self, stream_id: StreamId, file: MediaFile, headers: &HeaderMap) -> Result<Response, Problem> {
+    async fn media_playlist(
+        &self,
+        stream_id: StreamId,
+        name: &str,
+        reload: ReloadQuery,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
         let broadcast = self.broadcast(stream_id)?;
+        let view = wait::for_playlist(&*rendition(&broadcast, name)?, reload.position).await.map_err(|problem| {
+            // It was removed while somebody waited.
+            let is_gone = problem == Problem::NOTHING_TO_PLAY && rendition(&broadcast, name).is_err();
+            if is_gone { Problem::RENDITION_NOT_FOUND } else { problem }
+        })?;
+        if name == AUDIO && !view.has_audio() {
+            return Err(Problem::RENDITION_NOT_FOUND);
+        }
+        let target_s = view.facts.timing.target_duration_s;
+        let fresh_s = if reload.position.is_some() { 6 * target_s } else { target_s / 2 };
+        Ok(reply::playlist(broadcast.media_playlist(name, &view, reload.is_delta), fresh_s, headers))
+    }
+
+    async fn media_file(
+        &self,
+        stream_id: StreamId,
+        name: &str,
+        file: MediaFile,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
+        let broadcast = self.broadcast(stream_id)?;
+        let rendition = rendition(&broadcast, name)?;
         let view = match file {
-            MediaFile::Part(number) => wait::for_part(&broadcast, number).await?,
-            MediaFile::Init(_) | MediaFile::Segment(_) => {
-                broadcast.subscribe().borrow().view.clone().ok_or(Problem::MEDIA_NOT_FOUND)?
-            }
+            MediaFile::Part(number) => wait::for_part(&rendition, number).await?,
+            MediaFile::Init(_) | MediaFile::Segment(_) => rendition.view().ok_or(Problem::MEDIA_NOT_FOUND)?,
         };
-        let bytes = bytes_of(&view, file).ok_or(Problem::MEDIA_NOT_FOUND)?;
-        Ok(reply::media(bytes, file, headers))
+        let bytes = if name == AUDIO { audio_of(&view, file) } else { bytes_of(&view, file) };
+        Ok(reply::media(bytes.ok_or(Problem::MEDIA_NOT_FOUND)?, file, headers))
     }
 
     async fn thumbnail(&self, stream_id: StreamId, headers: &HeaderMap) -> Result<Response, Problem> {
@@ -161,6 +190,21 @@ impl Origin {
                 Err(Problem::INTERNAL)
             }
         }
+    }
+}
+
+/// The rendition that has what is asked for: the sound alone is made of the source.
+fn rendition(broadcast: &Broadcast, name: &str) -> Result<Arc<Rendition>, Problem> {
+    let name = if name == AUDIO { SOURCE } else { name };
+    broadcast.rendition(name).ok_or(Problem::RENDITION_NOT_FOUND)
+}
+
+/// The sound alone.
+fn audio_of(view: &View, file: MediaFile) -> Option<bytes::Bytes> {
+    match file {
+        MediaFile::Init(number) => view.init(number)?.audio(),
+        MediaFile::Segment(number) => view.segment(number)?.audio(),
+        MediaFile::Part(number) => view.part(number)?.audio(),
     }
 }
 

@@ -9,19 +9,25 @@
 //! | playlists | draft-pantos-hls-rfc8216bis |
 //!
 //! A [`Packager`] belongs to one encoder connection: it cuts what the encoder sends. A [`Broadcast`] belongs to one
-//! stream and outlives the connections of its encoder: it numbers what was cut, keeps a window of it and wakes those
-//! who wait. The origin serves broadcasts.
+//! stream and outlives the connections of its encoder. It has a [`Rendition`] of what the encoder sends, `source`, and
+//! others that an encoder of ours makes of it: that one reads a [`Feed`], and a [`Follower`] cuts what it writes where
+//! the source was cut. Each rendition numbers what was cut, keeps a window of it and wakes those who wait. The origin
+//! serves broadcasts.
 //!
 //! All times on a broadcast's own timeline are whole milliseconds, since that is what RTMP has.
 
 mod broadcast;
 mod cutter;
 mod epoch;
+mod feed;
+mod follower;
 mod gops;
 mod health;
+mod lane;
 mod lock;
 mod playlist;
 mod refusal;
+mod rendition;
 mod sound;
 mod view;
 mod window;
@@ -42,11 +48,15 @@ use crate::media::{
     flv::{self, AudioTag, VideoTag},
 };
 
-pub(crate) use broadcast::Shown;
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
-pub(crate) use playlist::SOURCE;
+pub use feed::{Feed, FeedItem};
+pub use follower::{Follower, Lag};
+pub(crate) use playlist::{AUDIO, SOURCE};
 pub use refusal::MediaRefusal;
+pub(crate) use rendition::Shown;
+pub use rendition::{Rendition, RenditionSpec};
 pub(crate) use view::{Document, Reload, View};
+pub(crate) use window::Segment;
 
 /// How streams are cut, and how much of them is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,6 +62,15 @@ pub(crate) fn write(sequence: u32, video: Run<'_>, audio: Run<'_>) -> Bytes {
     out.into()
 }
 
+/// How long a fragment with this sound alone is.
+pub(crate) fn audio_bytes(samples: &[Sample]) -> usize {
+    const BOXES: usize = 116;
+    match samples.is_empty() {
+        true => 0,
+        false => BOXES + samples.iter().map(|sample| 4 + sample.data.len()).sum::<usize>(),
+    }
+}
+
 /// Returns where the data offset is to be written.
 fn write_video(out: &mut Vec<u8>, run: Run<'_>) -> usize {
     let mut offset = 0;

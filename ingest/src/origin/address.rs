@@ -4,14 +4,15 @@ use domain::ids::{ChannelId, StreamId};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::packager::SOURCE;
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(super) enum Address<'a> {
     Master(StreamId),
-    Media(StreamId),
-    File(StreamId, MediaFile),
+    /// The media playlist of a rendition, by its name.
+    Media(StreamId, &'a str),
+    /// What the media playlist of a rendition names.
+    File(StreamId, &'a str, MediaFile),
     Thumbnail(StreamId),
     Channel(ChannelId),
 }
@@ -24,17 +25,19 @@ pub(super) enum MediaFile {
     Part(u64),
 }
 
-impl Address {
+impl<'a> Address<'a> {
     /// Reads the path below the origin's root.
-    pub(super) fn read(path: &str) -> Option<Self> {
+    pub(super) fn read(path: &'a str) -> Option<Self> {
         let mut names = path.strip_prefix('/')?.split('/');
         let (first, second, third, rest) = (names.next()?, names.next()?, names.next(), names.next());
         match (first, second, third, rest) {
             ("channels", channel, Some("index.m3u8"), None) => Some(Self::Channel(id(channel)?.into())),
             (stream, "index.m3u8", None, None) => Some(Self::Master(id(stream)?.into())),
             (stream, "thumbnail.jpg", None, None) => Some(Self::Thumbnail(id(stream)?.into())),
-            (stream, SOURCE, Some("index.m3u8"), None) => Some(Self::Media(id(stream)?.into())),
-            (stream, SOURCE, Some(file), None) => Some(Self::File(id(stream)?.into(), MediaFile::read(file)?)),
+            (stream, name, Some("index.m3u8"), None) => Some(Self::Media(id(stream)?.into(), rendition(name)?)),
+            (stream, name, Some(file), None) => {
+                Some(Self::File(id(stream)?.into(), rendition(name)?, MediaFile::read(file)?))
+            }
             _ => None,
         }
     }
@@ -55,16 +58,25 @@ impl MediaFile {
     }
 }
 
+/// How a media playlist is asked for: the delivery directives of RFC 8216bis section 6.2.5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReloadQuery {
+    /// What it is to have; `None` for what there is now.
+    pub position: Option<Position>,
+    /// A delta update will do.
+    pub is_delta: bool,
+}
+
 /// What a blocked reload waits for: RFC 8216bis section 6.2.5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReloadQuery {
+pub(super) struct Position {
     pub segment: u64,
     pub part: Option<u64>,
 }
 
 impl ReloadQuery {
-    /// Reads the delivery directives of a query; `None` when there are none. Others than these two are not ours.
-    pub(super) fn read(query: &str) -> Result<Option<Self>, Problem> {
+    /// Reads the delivery directives of a query. What is not of HLS is not ours.
+    pub(super) fn read(query: &str) -> Result<Self, Problem> {
         let value = |wanted: &str| {
             query.split('&').find_map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -72,12 +84,25 @@ impl ReloadQuery {
             })
         };
         let parse = |text: &str| text.parse::<u64>().map_err(|_| Problem::RELOAD_INVALID);
-        match (value("_HLS_msn"), value("_HLS_part")) {
-            (None, None) => Ok(None),
-            (None, Some(_)) => Err(Problem::RELOAD_INVALID),
-            (Some(segment), part) => Ok(Some(Self { segment: parse(segment)?, part: part.map(parse).transpose()? })),
-        }
+        // "v2" leaves out old date ranges too, of which there are none.
+        let is_delta = match value("_HLS_skip") {
+            None => false,
+            Some("YES" | "v2") => true,
+            Some(_) => return Err(Problem::RELOAD_INVALID),
+        };
+        let position = match (value("_HLS_msn"), value("_HLS_part")) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(Problem::RELOAD_INVALID),
+            (Some(segment), part) => Some(Position { segment: parse(segment)?, part: part.map(parse).transpose()? }),
+        };
+        Ok(Self { position, is_delta })
     }
+}
+
+/// The name of a rendition, whether there is one of this name or not.
+fn rendition(text: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    ((1..=32).contains(&text.len()) && text.bytes().all(is_plain)).then_some(text)
 }
 
 /// A UUID in lower case with hyphens.
@@ -102,12 +127,14 @@ mod tests {
     fn each_thing_has_one_address() {
         let stream: StreamId = ID.parse().unwrap();
         let channel: ChannelId = ID.parse().unwrap();
-        let read = |path: &str| Address::read(&path.replace("ID", ID));
+        let with_id = |path: &str| -> &'static str { path.replace("ID", ID).leak() };
+        let read = |path: &str| Address::read(with_id(path));
         assert_eq!(read("/ID/index.m3u8"), Some(Address::Master(stream)));
-        assert_eq!(read("/ID/source/index.m3u8"), Some(Address::Media(stream)));
-        assert_eq!(read("/ID/source/s0.m4s"), Some(Address::File(stream, MediaFile::Segment(0))));
-        assert_eq!(read("/ID/source/p120.m4s"), Some(Address::File(stream, MediaFile::Part(120))));
-        assert_eq!(read("/ID/source/init7.mp4"), Some(Address::File(stream, MediaFile::Init(7))));
+        assert_eq!(read("/ID/source/index.m3u8"), Some(Address::Media(stream, "source")));
+        assert_eq!(read("/ID/720p/index.m3u8"), Some(Address::Media(stream, "720p")));
+        assert_eq!(read("/ID/source/s0.m4s"), Some(Address::File(stream, "source", MediaFile::Segment(0))));
+        assert_eq!(read("/ID/audio/p120.m4s"), Some(Address::File(stream, "audio", MediaFile::Part(120))));
+        assert_eq!(read("/ID/source/init7.mp4"), Some(Address::File(stream, "source", MediaFile::Init(7))));
         assert_eq!(read("/ID/thumbnail.jpg"), Some(Address::Thumbnail(stream)));
         assert_eq!(read("/channels/ID/index.m3u8"), Some(Address::Channel(channel)));
         for path in [
@@ -117,7 +144,9 @@ mod tests {
             "/ID",
             "/ID/",
             "/x/index.m3u8",
-            "/ID/720p/index.m3u8",
+            "/ID//index.m3u8",
+            "/ID/72OP/index.m3u8",
+            "/ID/%2e/index.m3u8",
             "/ID/source/s01.m4s",
             "/ID/source/s+1.m4s",
             "/ID/source/s.m4s",
@@ -137,12 +166,24 @@ mod tests {
 
     #[test]
     fn directives_are_numbers() {
-        let reload = |segment, part| Ok(Some(ReloadQuery { segment, part }));
-        assert_eq!(ReloadQuery::read(""), Ok(None));
-        assert_eq!(ReloadQuery::read("t=1"), Ok(None));
-        assert_eq!(ReloadQuery::read("_HLS_msn=4"), reload(4, None));
-        assert_eq!(ReloadQuery::read("t=1&_HLS_part=0&_HLS_msn=4"), reload(4, Some(0)));
-        for query in ["_HLS_part=1", "_HLS_msn=", "_HLS_msn", "_HLS_msn=-1", "_HLS_msn=1&_HLS_part=x", "_HLS_msn=1e3"] {
+        let reload = |segment, part, is_delta| Ok(ReloadQuery { position: Some(Position { segment, part }), is_delta });
+        assert_eq!(ReloadQuery::read(""), Ok(ReloadQuery::default()));
+        assert_eq!(ReloadQuery::read("t=1"), Ok(ReloadQuery::default()));
+        assert_eq!(ReloadQuery::read("_HLS_msn=4"), reload(4, None, false));
+        assert_eq!(ReloadQuery::read("t=1&_HLS_part=0&_HLS_msn=4"), reload(4, Some(0), false));
+        assert_eq!(ReloadQuery::read("_HLS_msn=4&_HLS_skip=YES"), reload(4, None, true));
+        assert_eq!(ReloadQuery::read("_HLS_skip=v2"), Ok(ReloadQuery { position: None, is_delta: true }));
+        for query in [
+            "_HLS_part=1",
+            "_HLS_msn=",
+            "_HLS_msn",
+            "_HLS_msn=-1",
+            "_HLS_msn=1&_HLS_part=x",
+            "_HLS_msn=1e3",
+            "_HLS_skip",
+            "_HLS_skip=NO",
+            "_HLS_msn=1&_HLS_skip=yes",
+        ] {
             assert_eq!(ReloadQuery::read(query), Err(Problem::RELOAD_INVALID), "{query}");
         }
     }

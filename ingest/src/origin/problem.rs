@@ -36,6 +36,11 @@ impl Problem {
         "media_not_found",
         "This part of the stream is no longer kept, or does not exist yet.",
     );
+    pub(super) const RENDITION_NOT_FOUND: Self = Self::new(
+        StatusCode::NOT_FOUND,
+        "rendition_not_found",
+        "The stream is not offered in this quality at the moment: load the multivariant playlist again.",
+    );
     pub(super) const NOTHING_TO_PLAY: Self =
         Self::new(StatusCode::NOT_FOUND, "nothing_to_play", "This stream ended before it could be played.");
     pub(super) const THUMBNAIL_NOT_FOUND: Self =
@@ -45,7 +50,7 @@ impl Problem {
     pub(super) const RELOAD_INVALID: Self = Self::new(
         StatusCode::BAD_REQUEST,
         "reload_invalid",
-        "_HLS_msn and _HLS_part are whole numbers, and _HLS_part needs _HLS_msn.",
+        "_HLS_msn and _HLS_part are whole numbers, _HLS_part needs _HLS_msn, and _HLS_skip is YES or v2.",
     );
     pub(super) const RELOAD_TOO_FAR: Self = Self::new(
         StatusCode::BAD_REQUEST,

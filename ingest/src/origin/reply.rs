@@ -11,8 +11,8 @@ use bytes::Bytes;
 use storage::Object;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::address::{MediaFile, ReloadQuery};
-use crate::packager::{Document, View};
+use super::address::MediaFile;
+use crate::packager::Document;
 
 const PLAYLIST_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("video/mp4");
@@ -20,15 +20,12 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000
 
 /// A playlist, compressed where the client can take it.
 ///
-/// How long caches may keep it is what RFC 8216bis section 6.2.5 recommends: six target durations for an address that
-/// names a position, half of one for the plain address.
-pub(super) fn playlist(view: &View, document: &Document, reload: Option<ReloadQuery>, request: &HeaderMap) -> Response {
+/// How long caches may keep it, in seconds, is what RFC 8216bis section 6.2.5 recommends: six target durations for an
+/// address that names a position, half of one for others.
+pub(super) fn playlist(document: &Document, fresh_s: u32, request: &HeaderMap) -> Response {
     let is_gzip = accepts_gzip(request);
-    let facts = &view.facts;
-    let tag = format!("\"{}-{}{}\"", facts.next_part, facts.revision, if is_gzip { "-gzip" } else { "" });
+    let tag = format!("\"{}{}\"", document.tag, if is_gzip { "-gzip" } else { "" });
     let body = if is_gzip { document.gzip() } else { &document.plain };
-    let target_s = facts.timing.target_duration_s;
-    let fresh_s = if reload.is_some() { 6 * target_s } else { target_s / 2 };
     let cache = text(&format!("public, max-age={fresh_s}"));
     let mut response = tagged(request, &tag, || body.clone());
     let headers = response.headers_mut();

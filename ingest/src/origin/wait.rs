@@ -5,19 +5,19 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{address::ReloadQuery, problem::Problem};
-use crate::packager::{Broadcast, Reload, Shown, View};
+use super::{address::Position, problem::Problem};
+use crate::packager::{Reload, Rendition, Shown, View};
 
 /// For a stream that has just begun: its first segment takes 4 s at most.
 const FIRST_PLAYLIST_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The view whose playlist has what was asked for.
-pub(super) async fn for_playlist(broadcast: &Broadcast, query: Option<ReloadQuery>) -> Result<Arc<View>, Problem> {
-    let reload = |view: &View| match query {
+pub(super) async fn for_playlist(rendition: &Rendition, position: Option<Position>) -> Result<Arc<View>, Problem> {
+    let reload = |view: &View| match position {
         None => Reload::Ready,
-        Some(query) => view.reload(query.segment, query.part),
+        Some(Position { segment, part }) => view.reload(segment, part),
     };
-    let view = settled(broadcast, |view| reload(view) != Reload::Wait).await?.ok_or(Problem::NOTHING_TO_PLAY)?;
+    let view = settled(rendition, |view| reload(view) != Reload::Wait).await?.ok_or(Problem::NOTHING_TO_PLAY)?;
     match reload(&view) {
         Reload::TooFar => Err(Problem::RELOAD_TOO_FAR),
         Reload::Ready | Reload::Wait => Ok(view),
@@ -25,17 +25,18 @@ pub(super) async fn for_playlist(broadcast: &Broadcast, query: Option<ReloadQuer
 }
 
 /// The view that has a part, if it is there or the next to come.
-pub(super) async fn for_part(broadcast: &Broadcast, number: u64) -> Result<Arc<View>, Problem> {
-    if broadcast.subscribe().borrow().view.is_none() {
+pub(super) async fn for_part(rendition: &Rendition, number: u64) -> Result<Arc<View>, Problem> {
+    if rendition.view().is_none() {
         return Err(Problem::MEDIA_NOT_FOUND);
     }
     let is_settled = |view: &View| view.facts.next_part != number || view.facts.is_ended;
-    settled(broadcast, is_settled).await?.ok_or(Problem::MEDIA_NOT_FOUND)
+    settled(rendition, is_settled).await?.ok_or(Problem::MEDIA_NOT_FOUND)
 }
 
-/// Waits until a view is as wanted or the broadcast ends; `None` when it ended before it could be played.
-async fn settled(broadcast: &Broadcast, is_wanted: impl Fn(&View) -> bool) -> Result<Option<Arc<View>>, Problem> {
-    let mut shown = broadcast.subscribe();
+/// Waits until a view is as wanted or the rendition ends; `None` when it ended before it could be played, or was
+/// removed.
+async fn settled(rendition: &Rendition, is_wanted: impl Fn(&View) -> bool) -> Result<Option<Arc<View>>, Problem> {
+    let mut shown = rendition.subscribe();
     let is_settled = |shown: &Shown| shown.is_ended || shown.view.as_deref().is_some_and(&is_wanted);
     let limit = {
         let now = shown.borrow();
@@ -49,7 +50,7 @@ async fn settled(broadcast: &Broadcast, is_wanted: impl Fn(&View) -> bool) -> Re
     };
     match timeout(limit, shown.wait_for(is_settled)).await {
         Ok(Ok(shown)) => Ok(shown.view.clone()),
-        // The sender lives in the broadcast that we hold, so only the time can have run out.
+        // The sender lives in the rendition that we hold, so only the time can have run out.
         Ok(Err(_)) | Err(_) => Err(Problem::NOT_READY),
     }
 }

@@ -9,10 +9,11 @@ use super::{
     MediaRefusal,
     cutter::{Configs, Picture},
     gops::Gops,
-    sound::Sound,
-    window::{InitMedia, SegmentStart},
+    sound::{Sound, TooLate},
+    window::{Cut, InitMedia, SegmentStart, Twin},
 };
 use crate::media::{
+    aac::AacConfig,
     avc::AvcConfig,
     fragment::{self, Run, Sample, VIDEO_TIMESCALE},
     init,
@@ -47,11 +48,26 @@ pub(super) struct Epoch {
     pub segment_start_ms: i64,
     pub segment_bytes: usize,
     pub is_segment_open: bool,
+    /// The source's segment that the next one to begin goes beside.
+    pub twin: Option<Twin>,
+    /// Nothing comes after the present part.
+    pub is_ending: bool,
+    /// By how much the source's sound is behind its pictures where parts end, beyond what it is here: segments of all
+    /// renditions have the same sound, so that a player can change between them.
+    pub sound_behind_ms: i64,
     pub part_lengths: PartLengths,
     pub part: OpenPart,
     pub sound_came_at_ms: i64,
     /// Reused from part to part.
     pub sound_samples: Vec<Sample>,
+}
+
+/// A part's fragment, and what is in it.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub is_independent: bool,
+    pub sound_bytes: usize,
+    pub bytes: Bytes,
 }
 
 #[derive(Debug)]
@@ -123,6 +139,9 @@ impl Epoch {
             segment_start_ms: begins_ms,
             segment_bytes: 0,
             is_segment_open: false,
+            twin: None,
+            is_ending: false,
+            sound_behind_ms: 0,
             part_lengths: PartLengths::default(),
             part: OpenPart { start_ms: begins_ms, end_ms: begins_ms, ..OpenPart::default() },
             sound_came_at_ms: begins_ms,
@@ -185,7 +204,7 @@ impl Epoch {
 
     /// Writes the fragment with the pictures that are there and the sound that belongs to them; `None` when there is
     /// neither.
-    pub(super) fn write_part(&mut self, number: u64, until_ms: i64) -> Option<(bool, Bytes)> {
+    pub(super) fn write_part(&mut self, number: u64, until_ms: i64) -> Option<Written> {
         if self.is_init_due && self.sound.as_ref().is_some_and(|sound| !sound.is_waiting()) {
             // It was announced and has not come. Players would wait for it.
             self.sound = None;
@@ -193,7 +212,10 @@ impl Epoch {
         let mut sound_start = 0;
         self.sound_samples.clear();
         if let Some(sound) = &mut self.sound {
-            let sound_until_ms = until_ms + self.reorder_ms;
+            // What is presented with the pictures beyond this has not come yet: encoders send by decode time. At the end
+            // nothing else will.
+            let sound_until_ms =
+                if self.is_ending { until_ms + self.reorder_ms } else { until_ms - self.sound_behind_ms };
             if until_ms - self.sound_came_at_ms > SILENCE_AFTER_MS {
                 sound.fill_until(sound_until_ms);
             }
@@ -206,16 +228,45 @@ impl Epoch {
         let video = Run { decode_time: (part.first_decode_ms * TICKS_PER_MS) as u64, samples: &part.samples };
         let audio = Run { decode_time: sound_start as u64, samples: &self.sound_samples };
         let bytes = fragment::write(number as u32, video, audio);
+        let sound_bytes = fragment::audio_bytes(&self.sound_samples);
         self.sound_samples.clear();
         part.samples.clear();
-        Some((part.is_independent, bytes))
+        Some(Written { is_independent: part.is_independent, sound_bytes, bytes })
     }
 
-    pub(super) fn start_segment(&mut self) -> SegmentStart {
+    /// When the picture that is held is decoded, or the next will be.
+    pub(super) fn picture_ms(&self) -> i64 {
+        self.held.as_ref().map_or(self.part.end_ms, |held| held.decode_ms)
+    }
+
+    /// Takes in a frame of sound at the encoder's time; of another configuration it is dropped.
+    pub(super) fn push_sound(&mut self, time_ms: i64, config: &AacConfig, data: Bytes) -> Result<(), TooLate> {
+        let came_at_ms = self.picture_ms();
+        let Some(sound) = self.sound.as_mut().filter(|sound| sound.config() == config) else { return Ok(()) };
+        self.sound_came_at_ms = came_at_ms;
+        self.segment_bytes += data.len();
+        sound.push(time_ms + self.offset_ms, data)
+    }
+
+    /// Where the segment begins whose first part is about to be written.
+    pub(super) fn cut(&self) -> Cut {
+        let key_frame = self.part.samples.first().filter(|first| first.is_sync);
+        Cut {
+            decode_ms: self.segment_start_ms,
+            presents_ms: match key_frame {
+                Some(first) => self.part.first_decode_ms + i64::from(first.composition) / TICKS_PER_MS,
+                None => self.segment_start_ms + self.reorder_ms,
+            },
+            is_key: key_frame.is_some(),
+        }
+    }
+
+    pub(super) fn start_segment(&mut self, cut: Cut) -> SegmentStart {
         self.is_segment_open = true;
-        let starts_at = self.at(self.segment_start_ms);
+        let twin = self.twin.take();
+        let starts_at = twin.map_or_else(|| self.at(self.segment_start_ms), |twin| twin.starts_at);
         let init = std::mem::take(&mut self.is_init_due).then(|| self.init_media());
-        SegmentStart { starts_at, init }
+        SegmentStart { starts_at, init, cut, twin }
     }
 
     pub(super) fn init_media(&self) -> InitMedia {
@@ -228,6 +279,7 @@ impl Epoch {
         InitMedia {
             bytes: init::write(&self.video, audio),
             codecs,
+            sound_codec: audio.map(AacConfig::codec),
             width: self.video.width,
             height: self.video.height,
             // Without timing in the stream, the last picture's duration has to do.

@@ -1,6 +1,7 @@
 //! What viewers may see at one moment: an immutable picture of the window, shared by all who ask.
 
 use std::{
+    hash::{DefaultHasher, Hash, Hasher},
     io::Write,
     sync::{Arc, OnceLock},
 };
@@ -9,53 +10,63 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    playlist,
-    window::{Init, Part, Segment, Timing},
+    playlist::{self, Listing, Report},
+    window::{Init, Part, Rate, Segment, Timing},
 };
-
-/// What the master playlist says.
-#[derive(Clone, Debug)]
-pub(crate) struct MasterFacts {
-    pub peak_bits_per_second: u64,
-    pub average_bits_per_second: u64,
-    pub init: Arc<Init>,
-}
 
 /// The content of a [`View`].
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// Grows with each view of a broadcast.
+    /// Grows with each view of a rendition.
     pub revision: u64,
     pub is_ended: bool,
     pub timing: Timing,
     pub segments: Vec<Arc<Segment>>,
     pub listed_from: usize,
-    pub discontinuity_sequence: u64,
+    /// The discontinuity sequence number of the latest segment.
+    pub discontinuity: u64,
     pub open: Option<Segment>,
     /// The number of the segment after the last complete one.
     pub next_segment: u64,
     pub next_part: u64,
-    pub master: MasterFacts,
+    /// Where the last part ends on the broadcast's timeline.
+    pub edge_ms: i64,
+    pub rate: Rate,
+    pub sound_rate: Rate,
+    /// The latest.
+    pub init: Arc<Init>,
 }
 
-/// One moment of a broadcast. Texts are written and compressed when they are first asked for, once.
+/// One moment of a rendition. Texts are written and compressed when they are first asked for, once.
 #[derive(Debug)]
 pub(crate) struct View {
     pub facts: Facts,
-    media_playlist: OnceLock<Document>,
-    master_playlist: OnceLock<Document>,
+    playlist: OnceLock<Document>,
+    delta: OnceLock<Option<Document>>,
+    audio_playlist: OnceLock<Document>,
+    audio_delta: OnceLock<Option<Document>>,
 }
 
 /// A text to serve, plain and compressed.
 #[derive(Debug)]
 pub(crate) struct Document {
+    /// What tells it from other texts at the same address, for an entity tag.
+    pub tag: String,
     pub plain: Bytes,
     gzip: OnceLock<Bytes>,
 }
 
 impl Document {
-    fn new(text: String) -> Self {
-        Self { plain: text.into(), gzip: OnceLock::new() }
+    pub(super) fn new(tag: String, text: String) -> Self {
+        Self { tag, plain: text.into(), gzip: OnceLock::new() }
+    }
+
+    /// A text that is its own tag.
+    pub(super) fn of_content(text: String) -> Self {
+        // Its keys are fixed, so that nodes agree.
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self::new(format!("{:016x}", hasher.finish()), text)
     }
 
     pub(crate) fn gzip(&self) -> &Bytes {
@@ -81,15 +92,55 @@ pub(crate) enum Reload {
 
 impl View {
     pub(crate) fn new(facts: Facts) -> Self {
-        Self { facts, media_playlist: OnceLock::new(), master_playlist: OnceLock::new() }
+        Self {
+            facts,
+            playlist: OnceLock::new(),
+            delta: OnceLock::new(),
+            audio_playlist: OnceLock::new(),
+            audio_delta: OnceLock::new(),
+        }
     }
 
-    pub(crate) fn media_playlist(&self) -> &Document {
-        self.media_playlist.get_or_init(|| Document::new(playlist::media(&self.facts)))
+    /// The media playlist, of the sound alone if wanted; as a delta update where one was asked for and leaves something
+    /// out. What is reported of other renditions is asked for when a text is first written.
+    pub(super) fn playlist(&self, is_audio: bool, is_delta: bool, reports: impl Fn() -> Vec<Report>) -> &Document {
+        let Facts { revision, next_part, .. } = self.facts;
+        let (whole, delta) = match is_audio {
+            false => (&self.playlist, &self.delta),
+            true => (&self.audio_playlist, &self.audio_delta),
+        };
+        let listing = || Listing::live(&self.facts, is_audio, reports());
+        let shorter = is_delta.then(|| {
+            delta.get_or_init(|| {
+                let listing = listing();
+                let skipped = listing.skippable();
+                let text = (skipped > 0).then(|| playlist::media(&listing, skipped))?;
+                Some(Document::new(format!("{next_part}-{revision}-delta"), text))
+            })
+        });
+        shorter.and_then(Option::as_ref).unwrap_or_else(|| {
+            whole.get_or_init(|| Document::new(format!("{next_part}-{revision}"), playlist::media(&listing(), 0)))
+        })
     }
 
-    pub(crate) fn master_playlist(&self) -> &Document {
-        self.master_playlist.get_or_init(|| Document::new(playlist::master(&self.facts.master)))
+    /// Where this rendition is, for the playlists of others.
+    pub(super) fn report(&self, name: &str) -> Option<Report> {
+        let last = match &self.facts.open {
+            Some(open) => open,
+            None => self.facts.segments.last()?,
+        };
+        let last_part = (last.parts.len() as u64).checked_sub(1);
+        Some(Report { name: name.to_owned(), last_segment: last.number, last_part })
+    }
+
+    /// Whether the source has sound at present.
+    pub(crate) fn has_audio(&self) -> bool {
+        self.facts.init.media.sound_codec.is_some()
+    }
+
+    /// Complete segments, oldest first, and then the growing one.
+    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+        self.facts.segments.iter().map(|segment| &**segment).chain(&self.facts.open)
     }
 
     /// A complete segment.

@@ -1,14 +1,15 @@
 //! Which segments and parts are kept, which are listed, and how they are numbered.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::{Bytes, BytesMut};
 use time::OffsetDateTime;
 
-use super::{
-    FirstNumbers, PackagerConfig,
-    view::{MasterFacts, View},
-};
+use super::{FirstNumbers, PackagerConfig, view::View};
+use crate::media::split;
 
 /// Part numbers start at this many times the first segment's number, so that they too are new after a crash. No segment
 /// has as many parts: it lasts 4.4 s at most, and two parts in a row at least 0.1 s.
@@ -22,7 +23,42 @@ pub(crate) struct Part {
     pub duration_ms: u32,
     /// A key frame is in it.
     pub is_independent: bool,
+    /// Where it begins on the broadcast's timeline, in decode time.
+    pub start_ms: i64,
     pub bytes: Bytes,
+    pub split: Arc<Split>,
+}
+
+impl Part {
+    /// The sound alone; `None` where there is none in it.
+    pub(crate) fn audio(&self) -> Option<Bytes> {
+        self.split.audio.get_or_init(|| split::audio_only(&self.bytes)).clone()
+    }
+
+    /// The picture alone; `None` where there is none in it.
+    #[expect(dead_code, reason = "for players that want picture and sound apart")]
+    pub(crate) fn video(&self) -> Option<Bytes> {
+        self.split.video.get_or_init(|| split::video_only(&self.bytes)).clone()
+    }
+}
+
+/// Picture and sound apart, from when somebody asks.
+#[derive(Debug, Default)]
+pub(crate) struct Split {
+    video: OnceLock<Option<Bytes>>,
+    audio: OnceLock<Option<Bytes>>,
+}
+
+/// Where a segment begins on the broadcast's timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// When its first picture is decoded.
+    pub decode_ms: i64,
+    /// When its key frame is presented; where it begins with another picture, its decode time later by the epoch's
+    /// usual distance between the two. Renditions are cut by this: their encoders reorder pictures in ways of their own.
+    pub presents_ms: i64,
+    /// Its first picture is a key frame.
+    pub is_key: bool,
 }
 
 /// An initialisation segment, and what it says.
@@ -31,6 +67,24 @@ pub(crate) struct Init {
     /// The number of the first segment that needs it.
     pub number: u64,
     pub media: InitMedia,
+    split: Split,
+}
+
+impl Init {
+    fn new(number: u64, media: InitMedia) -> Self {
+        Self { number, media, split: Split::default() }
+    }
+
+    /// Of the sound alone; `None` where there is none.
+    pub(crate) fn audio(&self) -> Option<Bytes> {
+        self.split.audio.get_or_init(|| split::init_audio_only(&self.media.bytes)).clone()
+    }
+
+    /// Of the picture alone.
+    #[expect(dead_code, reason = "for players that want picture and sound apart")]
+    pub(crate) fn video(&self) -> Option<Bytes> {
+        self.split.video.get_or_init(|| split::init_video_only(&self.media.bytes)).clone()
+    }
 }
 
 /// The content of an [`Init`].
@@ -39,6 +93,8 @@ pub(crate) struct InitMedia {
     pub bytes: Bytes,
     /// As the `CODECS` attribute lists them.
     pub codecs: String,
+    /// The sound's among them.
+    pub sound_codec: Option<String>,
     pub width: u32,
     pub height: u32,
     pub frame_rate: f64,
@@ -55,14 +111,31 @@ pub(crate) struct Segment {
     pub init: Arc<Init>,
     /// Times, tracks or both begin anew.
     pub is_after_discontinuity: bool,
+    /// Its discontinuity sequence number: RFC 8216bis section 6.2.1.
+    pub discontinuity: u64,
     /// When its first picture was taken in.
     pub starts_at: OffsetDateTime,
+    pub cut: Cut,
+    /// Bytes of sound in it.
+    pub sound_bytes: usize,
+    split: Arc<Split>,
 }
 
 impl Segment {
     /// Whether its first picture can be decoded by itself.
     pub(crate) fn is_independent(&self) -> bool {
-        self.parts.first().is_some_and(|part| part.is_independent)
+        self.cut.is_key
+    }
+
+    /// The sound alone of a complete segment; `None` where there is none in it.
+    pub(crate) fn audio(&self) -> Option<Bytes> {
+        self.split.audio.get_or_init(|| split::audio_only(&self.bytes)).clone()
+    }
+
+    /// The picture alone of a complete segment; `None` where there is none in it.
+    #[expect(dead_code, reason = "for players that want picture and sound apart")]
+    pub(crate) fn video(&self) -> Option<Bytes> {
+        self.split.video.get_or_init(|| split::video_only(&self.bytes)).clone()
     }
 
     /// Joins the parts and makes slices of them, so that their bytes are held once.
@@ -97,6 +170,18 @@ pub(crate) struct SegmentStart {
     pub starts_at: OffsetDateTime,
     /// Present where times, tracks or both begin anew.
     pub init: Option<InitMedia>,
+    pub cut: Cut,
+    /// The segment of the source that this one goes beside; `None` in the source itself.
+    pub twin: Option<Twin>,
+}
+
+/// What a segment has in common with the source's of the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Twin {
+    pub number: u64,
+    pub starts_at: OffsetDateTime,
+    pub discontinuity: u64,
+    pub is_after_discontinuity: bool,
 }
 
 /// What a packager adds.
@@ -106,8 +191,10 @@ pub(crate) struct NewPart {
     pub start: Option<SegmentStart>,
     pub duration_ms: u32,
     pub is_independent: bool,
-    /// Where it ends on the broadcast's timeline.
+    /// Where it begins and ends on the broadcast's timeline.
+    pub start_ms: i64,
     pub end_ms: i64,
+    pub sound_bytes: usize,
     pub bytes: Bytes,
 }
 
@@ -126,12 +213,41 @@ pub(crate) struct Window {
     next_segment: u64,
     next_part: u64,
     end_ms: Option<i64>,
-    discontinuity_sequence: u64,
+    /// Of the latest segment.
+    discontinuity: u64,
+    /// The last segment is shorter than the source's of its number.
+    is_torn: bool,
     kept_bytes: usize,
-    peak_bits_per_second: u64,
+    rate: Rate,
+    sound_rate: Rate,
+    revision: u64,
+}
+
+/// Bits a second, as measured so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rate {
+    peak: u64,
     total_bytes: u64,
     total_ms: u64,
-    revision: u64,
+}
+
+impl Rate {
+    fn count(&mut self, bytes: usize, duration_ms: u32, is_typical: bool) {
+        self.total_bytes += bytes as u64;
+        self.total_ms += u64::from(duration_ms);
+        if is_typical {
+            self.peak = self.peak.max(bytes as u64 * 8_000 / u64::from(duration_ms.max(1)));
+        }
+    }
+
+    pub(crate) fn average_bits_per_second(self) -> u64 {
+        (self.total_bytes * 8_000).checked_div(self.total_ms).unwrap_or(0)
+    }
+
+    /// Of the largest segment that is not much shorter than others.
+    pub(crate) fn peak_bits_per_second(self) -> u64 {
+        self.peak.max(self.average_bits_per_second())
+    }
 }
 
 impl Window {
@@ -148,11 +264,11 @@ impl Window {
             next_segment: first.media_sequence,
             next_part: first.media_sequence.saturating_mul(PARTS_PER_SEGMENT),
             end_ms: None,
-            discontinuity_sequence: first.discontinuity_sequence,
+            discontinuity: first.discontinuity_sequence,
+            is_torn: false,
             kept_bytes: 0,
-            peak_bits_per_second: 0,
-            total_bytes: 0,
-            total_ms: 0,
+            rate: Rate::default(),
+            sound_rate: Rate::default(),
             revision: 0,
         }
     }
@@ -180,21 +296,39 @@ impl Window {
         }
         let Some(open) = &mut self.open else { return };
         open.duration_ms += part.duration_ms;
+        open.sound_bytes += part.sound_bytes;
         open.parts.push(Part {
             number: self.next_part,
             duration_ms: part.duration_ms,
             is_independent: part.is_independent,
+            start_ms: part.start_ms,
             bytes: part.bytes,
+            split: Arc::default(),
         });
         self.next_part += 1;
         self.end_ms = Some(part.end_ms);
     }
 
     fn begin(&mut self, start: SegmentStart) -> Option<Segment> {
-        let is_first = self.init.is_none();
-        let is_after_discontinuity = start.init.is_some() && !is_first;
+        let is_after_discontinuity = match start.twin {
+            Some(twin) => {
+                self.go_beside(twin);
+                twin.is_after_discontinuity
+            }
+            None => {
+                let is_first = self.init.is_none();
+                let is_after_discontinuity = start.init.is_some() && !is_first;
+                self.discontinuity += u64::from(is_after_discontinuity);
+                is_after_discontinuity
+            }
+        };
         if let Some(media) = start.init {
-            self.init = Some(Arc::new(Init { number: self.next_segment, media }));
+            // An encoder of renditions that was started again makes the same.
+            let is_known =
+                !is_after_discontinuity && self.init.as_ref().is_some_and(|init| init.media.bytes == media.bytes);
+            if !is_known {
+                self.init = Some(Arc::new(Init::new(self.next_segment, media)));
+            }
         }
         Some(Segment {
             number: self.next_segment,
@@ -203,8 +337,36 @@ impl Window {
             bytes: Bytes::new(),
             init: Arc::clone(self.init.as_ref()?),
             is_after_discontinuity,
+            discontinuity: self.discontinuity,
             starts_at: start.starts_at,
+            cut: start.cut,
+            sound_bytes: 0,
+            split: Arc::default(),
         })
+    }
+
+    /// Takes the source's numbers. Where segments of the source have no twin here, those before are forgotten: a
+    /// playlist has no holes.
+    fn go_beside(&mut self, twin: Twin) {
+        let is_torn = std::mem::take(&mut self.is_torn) && !twin.is_after_discontinuity;
+        if twin.number != self.next_segment || is_torn {
+            self.segments.clear();
+            self.listed_from = 0;
+            self.kept_bytes = 0;
+            self.init = None;
+            self.next_part = self.next_part.max(twin.number.saturating_mul(PARTS_PER_SEGMENT));
+        }
+        self.next_segment = twin.number;
+        self.discontinuity = twin.discontinuity;
+    }
+
+    /// The growing segment ends before its twin does.
+    pub(crate) fn tear(&mut self) {
+        self.is_torn = true;
+    }
+
+    pub(crate) fn next_segment(&self) -> u64 {
+        self.next_segment
     }
 
     /// Completes the growing segment, if there is one, and lets old ones go.
@@ -214,12 +376,11 @@ impl Window {
         let size = segment.bytes.len();
         self.next_segment = segment.number + 1;
         self.kept_bytes += size;
-        self.total_bytes += size as u64;
-        self.total_ms += u64::from(segment.duration_ms);
         let half_target_ms = self.timing.map_or(1_000, |timing| timing.target_duration_s * 500);
-        if segment.duration_ms >= half_target_ms {
-            let rate = size as u64 * 8_000 / u64::from(segment.duration_ms);
-            self.peak_bits_per_second = self.peak_bits_per_second.max(rate);
+        let is_typical = segment.duration_ms >= half_target_ms;
+        self.rate.count(size, segment.duration_ms, is_typical);
+        if segment.init.media.sound_codec.is_some() {
+            self.sound_rate.count(segment.sound_bytes, segment.duration_ms, is_typical);
         }
         self.segments.push_back(Arc::new(segment));
         self.slide();
@@ -233,7 +394,7 @@ impl Window {
             self.listed_from = 0;
             self.init = None;
             self.kept_bytes = 0;
-            (self.peak_bits_per_second, self.total_bytes, self.total_ms) = (0, 0, 0);
+            (self.rate, self.sound_rate) = (Rate::default(), Rate::default());
         }
     }
 
@@ -270,10 +431,7 @@ impl Window {
     }
 
     fn unlist_first(&mut self) {
-        if let Some(segment) = self.segments.get(self.listed_from) {
-            self.discontinuity_sequence += u64::from(segment.is_after_discontinuity);
-            self.listed_from += 1;
-        }
+        self.listed_from = (self.listed_from + 1).min(self.segments.len());
     }
 
     fn drop_first(&mut self) {
@@ -288,22 +446,20 @@ impl Window {
         let timing = self.timing?;
         let init = Arc::clone(self.init.as_ref()?);
         self.revision += 1;
-        let average = (self.total_bytes * 8_000).checked_div(self.total_ms).unwrap_or(0);
         Some(View::new(super::view::Facts {
             revision: self.revision,
             is_ended: self.is_ended,
             timing,
             segments: self.segments.iter().cloned().collect(),
             listed_from: self.listed_from,
-            discontinuity_sequence: self.discontinuity_sequence,
+            discontinuity: self.discontinuity,
             open: self.open.clone(),
             next_segment: self.next_segment,
             next_part: self.next_part,
-            master: MasterFacts {
-                peak_bits_per_second: self.peak_bits_per_second.max(average),
-                average_bits_per_second: average,
-                init,
-            },
+            edge_ms: self.end_ms.unwrap_or(0),
+            rate: self.rate,
+            sound_rate: self.sound_rate,
+            init,
         }))
     }
 }

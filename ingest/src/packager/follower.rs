@@ -1,0 +1,343 @@
+//! Packages a rendition beside the source: the same segments, by number and by time, of other pictures.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{
+    Broadcast, MAX_AAC_FRAME_BYTES, MAX_UNREADABLE_MESSAGES, MediaRefusal, Rendition, Tag, TagKind,
+    cutter::{Configs, Picture},
+    epoch::Epoch,
+    lane::Lane,
+    rendition::Shown,
+    sound::TooLate,
+    view::View,
+    window::{Segment, Twin},
+};
+use crate::media::{
+    aac::AacConfig,
+    avc::{self, AvcConfig},
+    flv::{self, AudioTag, VideoTag},
+};
+
+/// A picture that lasts longer is a hole.
+const MAX_PICTURE_MS: i64 = 2_400;
+/// How far a picture may lie before the one it follows and still be put after it.
+const MAX_BACKWARDS_MS: i64 = 500;
+/// How far the key frame at which it begins may be from the source's.
+const JOIN_TOLERANCE_MS: i64 = 16;
+/// Sound that is further from the picture belongs to another epoch of the source.
+const MAX_SOUND_APART_MS: i64 = 5_000;
+
+/// How a rendition keeps up with its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// How far its latest picture is behind the end of the source's latest part, in milliseconds of media; 0 before its
+    /// first picture.
+    pub behind_ms: u32,
+    /// How often it came so late that the source's segments were gone, or left out a whole segment. Each time it began
+    /// anew at a later one, and what it had before was forgotten.
+    pub lost: u32,
+}
+
+/// Cuts what an encoder makes of the source into parts of a rendition.
+///
+/// Times of its messages are those of the broadcast's timeline, as a [`Feed`](super::Feed) has them, in milliseconds
+/// whose upper bits are lost. It begins with the first key frame at which a segment of the source begins, and goes on
+/// from segment to segment: with the source's numbers, times on the wall's clock, discontinuities and target durations.
+/// Parts are its own.
+#[derive(Debug)]
+pub struct Follower {
+    source: watch::Receiver<Shown>,
+    lane: Lane,
+    video: Option<Arc<AvcConfig>>,
+    audio: Option<Arc<AacConfig>>,
+    /// The number of the source's segment beside which we are.
+    number: u64,
+    latest_ms: Option<i64>,
+    lost: u32,
+    unreadable_messages: u32,
+    refusal: Option<MediaRefusal>,
+}
+
+impl Follower {
+    /// A packager for a new encoder of this rendition. From here on it alone writes to the rendition: an earlier one is
+    /// refused with [`MediaRefusal::Replaced`].
+    #[must_use]
+    pub fn new(broadcast: &Broadcast, rendition: Arc<Rendition>) -> Self {
+        Self {
+            source: broadcast.subscribe(),
+            lane: Lane::new(rendition, broadcast.config().part_target_ms),
+            video: None,
+            audio: None,
+            number: 0,
+            latest_ms: None,
+            lost: 0,
+            unreadable_messages: 0,
+            refusal: None,
+        }
+    }
+
+    /// Takes one message in.
+    ///
+    /// # Errors
+    ///
+    /// A [`MediaRefusal`] after which the encoder should be stopped: what it sends cannot be packaged, or the rendition
+    /// or its broadcast has ended. What was taken in before stays watchable; further messages are refused too.
+    pub fn push(&mut self, tag: Tag) -> Result<(), MediaRefusal> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        if let Err(refusal) = self.take(tag) {
+            self.finish();
+            self.refusal = Some(refusal.clone());
+            return Err(refusal);
+        }
+        Ok(())
+    }
+
+    /// The encoder has ended: what is held back is written out. Dropping a follower does the same. Unless the source
+    /// begins anew too, another follower of this rendition begins with an empty playlist.
+    pub fn finish(&mut self) {
+        // A refusal here means that somebody else writes by now, or nobody may: then there is nothing to write out.
+        let _ = self.break_off();
+        self.refusal.get_or_insert(MediaRefusal::Ended);
+    }
+
+    /// How it keeps up with the source.
+    #[must_use]
+    pub fn lag(&self) -> Lag {
+        let edge_ms = self.source.borrow().view.as_ref().map_or(0, |view| view.facts.edge_ms);
+        let behind_ms = self.latest_ms.map_or(0, |latest_ms| edge_ms - latest_ms);
+        Lag { behind_ms: u32::try_from(behind_ms.max(0)).unwrap_or(u32::MAX), lost: self.lost }
+    }
+
+    /// Whether the rendition is being written to: from the first segment that it has in common with the source.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        self.lane.is_running()
+    }
+
+    fn take(&mut self, tag: Tag) -> Result<(), MediaRefusal> {
+        self.lane.check()?;
+        // Before the source can be played there is nothing to follow.
+        let Some(view) = self.source.borrow().view.clone() else { return Ok(()) };
+        self.lane.timing = Some(view.facts.timing);
+        match tag.kind {
+            TagKind::Video => match flv::read_video(&tag.body)? {
+                VideoTag::Config(record) => {
+                    let config = AvcConfig::read(record)?;
+                    if self.video.as_deref() != Some(&config) {
+                        self.video = Some(Arc::new(config));
+                    }
+                    Ok(())
+                }
+                VideoTag::Frame { is_key, composition_ms, data } => {
+                    let time_ms = self.time(tag.timestamp_ms, &view);
+                    self.take_picture(&view, time_ms, composition_ms, is_key, data)
+                }
+                VideoTag::Nothing => Ok(()),
+            },
+            TagKind::Audio => match flv::read_audio(&tag.body)? {
+                AudioTag::Config(record) => {
+                    let config = AacConfig::read(record)?;
+                    if self.audio.as_deref() != Some(&config) {
+                        self.audio = Some(Arc::new(config));
+                    }
+                    Ok(())
+                }
+                AudioTag::Frame(data) => {
+                    let time_ms = self.time(tag.timestamp_ms, &view);
+                    self.take_sound(time_ms, data)
+                }
+                AudioTag::Nothing => Ok(()),
+            },
+        }
+    }
+
+    /// The time nearest to where we are, or to where the source is, that has these lower bits.
+    fn time(&self, timestamp_ms: u32, view: &View) -> i64 {
+        let near_ms = self.latest_ms.unwrap_or(view.facts.edge_ms);
+        near_ms + i64::from(timestamp_ms.wrapping_sub(near_ms as u32) as i32)
+    }
+
+    fn take_picture(
+        &mut self,
+        view: &View,
+        time_ms: i64,
+        composition_ms: i32,
+        is_flagged_key: bool,
+        data: Bytes,
+    ) -> Result<(), MediaRefusal> {
+        let Some(video) = self.video.clone() else { return Ok(()) };
+        let picture = match avc::inspect(&data, video.length_size) {
+            Some(picture) => picture,
+            None => return self.skip_unreadable("broken H.264 pictures"),
+        };
+        self.unreadable_messages = 0;
+        if !picture.has_slice {
+            return Ok(());
+        }
+        self.latest_ms = Some(time_ms);
+        let is_key = is_flagged_key || picture.is_idr;
+        let picture = Picture { time_ms, composition_ms: i64::from(composition_ms), is_key, data };
+        let Some(epoch) = &self.lane.epoch else { return self.join(view, picture, &video) };
+        let place = Place::of(&picture, epoch);
+        let mut reached = segments_from(view, self.number + 1).take_while(|segment| place.has_reached(segment));
+        match (reached.next(), reached.next()) {
+            (Some(next), None) if next.number == self.number + 1 => {
+                let is_new = next.is_after_discontinuity || !Arc::ptr_eq(&epoch.video, &video);
+                let twin = twin(next);
+                if is_new {
+                    self.lane.end_epoch()?;
+                    return self.join(view, picture, &video);
+                }
+                self.append(picture)?;
+                self.lane.end_segment()?;
+                if let Some(epoch) = &mut self.lane.epoch {
+                    epoch.twin = Some(twin);
+                }
+                self.number = twin.number;
+                Ok(())
+            }
+            // A whole segment of the source has no picture here, or those that we need are gone.
+            (Some(_), _) => self.rejoin(view, picture, &video),
+            (None, _) if view.segments().next().is_some_and(|oldest| oldest.number > self.number + 1) => {
+                self.rejoin(view, picture, &video)
+            }
+            (None, _) => {
+                let step_ms = time_ms - epoch.picture_ms();
+                if !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
+                    return self.rejoin(view, picture, &video);
+                }
+                if !Arc::ptr_eq(&epoch.video, &video) {
+                    // The picture has changed, and the source has not come to a new segment.
+                    return Ok(());
+                }
+                self.append(picture)
+            }
+        }
+    }
+
+    /// Puts a picture after the one that is held, which goes into its part.
+    fn append(&mut self, picture: Picture) -> Result<(), MediaRefusal> {
+        let Some(epoch) = &mut self.lane.epoch else { return Ok(()) };
+        let held = epoch.follow(picture)?;
+        let decode_ms = held.decode_ms;
+        match epoch.held.replace(held) {
+            Some(previous) => {
+                let duration_ms = decode_ms - previous.decode_ms;
+                self.lane.place(previous, duration_ms)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Begins with a key frame that begins a segment of the source; other pictures are dropped.
+    fn join(&mut self, view: &View, picture: Picture, video: &Arc<AvcConfig>) -> Result<(), MediaRefusal> {
+        if !picture.is_key {
+            return Ok(());
+        }
+        let presents_ms = picture.time_ms + picture.composition_ms;
+        let next = self.lane.rendition().next_segment();
+        let segment = segments_from(view, next)
+            .find(|segment| segment.cut.is_key && (segment.cut.presents_ms - presents_ms).abs() <= JOIN_TOLERANCE_MS);
+        let Some(segment) = segment else { return Ok(()) };
+        let configs = Configs { video, audio: self.audio.as_ref(), is_audio_coming: self.audio.is_some() };
+        let mut epoch = Epoch::new(picture.time_ms, segment.starts_at, picture, configs);
+        epoch.twin = Some(twin(segment));
+        epoch.sound_behind_ms = segment.cut.presents_ms - segment.cut.decode_ms - epoch.reorder_ms;
+        self.lane.epoch = Some(epoch);
+        self.number = segment.number;
+        Ok(())
+    }
+
+    fn rejoin(&mut self, view: &View, picture: Picture, video: &Arc<AvcConfig>) -> Result<(), MediaRefusal> {
+        self.lost += 1;
+        self.break_off()?;
+        self.join(view, picture, video)
+    }
+
+    /// Ends in the middle of a segment.
+    fn break_off(&mut self) -> Result<(), MediaRefusal> {
+        if self.lane.is_running() {
+            self.lane.end_epoch()?;
+            self.lane.tear()?;
+        }
+        Ok(())
+    }
+
+    fn take_sound(&mut self, time_ms: i64, data: Bytes) -> Result<(), MediaRefusal> {
+        let (Some(audio), Some(epoch)) = (&self.audio, &mut self.lane.epoch) else { return Ok(()) };
+        if data.is_empty() {
+            return Ok(());
+        }
+        if data.len() > MAX_AAC_FRAME_BYTES {
+            return self.skip_unreadable("AAC frames that are too long");
+        }
+        if (time_ms - epoch.picture_ms()).abs() > MAX_SOUND_APART_MS {
+            // Of before or after a break of the source.
+            return Ok(());
+        }
+        match epoch.push_sound(time_ms, audio, data) {
+            Ok(()) => Ok(()),
+            Err(TooLate) => {
+                self.lost += 1;
+                self.break_off()
+            }
+        }
+    }
+
+    fn skip_unreadable(&mut self, reason: &'static str) -> Result<(), MediaRefusal> {
+        self.unreadable_messages += 1;
+        if self.unreadable_messages > MAX_UNREADABLE_MESSAGES {
+            return Err(MediaRefusal::MalformedMedia { reason });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Where a picture is, to be compared with the beginnings of the source's segments.
+#[derive(Clone, Copy)]
+struct Place {
+    presents_ms: i64,
+    /// Its decode time later by the usual distance to its presentation.
+    decodes_ms: i64,
+    tolerance_ms: i64,
+}
+
+impl Place {
+    fn of(picture: &Picture, epoch: &Epoch) -> Self {
+        Self {
+            presents_ms: picture.time_ms + picture.composition_ms,
+            decodes_ms: picture.time_ms + epoch.reorder_ms,
+            tolerance_ms: epoch.usual_duration_ms() / 2,
+        }
+    }
+
+    fn has_reached(self, segment: &Segment) -> bool {
+        let place_ms = if segment.cut.is_key { self.presents_ms } else { self.decodes_ms };
+        place_ms + self.tolerance_ms >= segment.cut.presents_ms
+    }
+}
+
+/// The source's segments with this number and higher ones, as far as they are kept.
+fn segments_from(view: &View, number: u64) -> impl Iterator<Item = &Segment> {
+    view.segments().skip_while(move |segment| segment.number < number)
+}
+
+fn twin(segment: &Segment) -> Twin {
+    Twin {
+        number: segment.number,
+        starts_at: segment.starts_at,
+        discontinuity: segment.discontinuity,
+        is_after_discontinuity: segment.is_after_discontinuity,
+    }
+}

@@ -1,0 +1,231 @@
+//! Fills one rendition: makes parts of pictures and sound, as long as fit under the part target. Where segments end is
+//! decided elsewhere: by the [cutter](super::cutter) for the source, by the [follower](super::follower) for others.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::{
+    MediaRefusal,
+    epoch::{Epoch, Held, PART_SLACK_MS},
+    rendition::{Claim, Rendition},
+    sound::Sound,
+    window::{NewPart, Timing},
+};
+
+/// Where a broadcast's timeline begins, so that no presentation time is negative however far the encoder reorders.
+const TIMELINE_START_MS: i64 = 10_000;
+/// The playlist is out after this, however long the first group of pictures is.
+pub(super) const MAX_FIRST_SEGMENT_MS: i64 = 4_000;
+/// What a part must have of its target, in per cent.
+const MIN_PART_PERCENT: i64 = 85;
+/// The last picture before a break lasts as long as those before it, up to this.
+const MAX_LAST_PICTURE_MS: i64 = 1_000;
+/// What one rendition may take in; a segment of twice the bits is refused.
+const MAX_MBPS: u32 = 100;
+/// Sound may end this much after the picture.
+const SOUND_TAIL_MS: i64 = 1_000;
+/// A duration is rounded before it is compared with the target duration; a little is left for the clock.
+const SEGMENT_SLACK_MS: i64 = 400;
+/// A segment that is shorter says nothing of what a part needs.
+pub(super) const MIN_SEGMENT_MS: i64 = 990;
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    rendition: Arc<Rendition>,
+    writer: u64,
+    next_part: u64,
+    configured_part_ms: i64,
+    pub timing: Option<Timing>,
+    /// Where the next epoch begins.
+    pub end_ms: i64,
+    /// When the last segment ends on the wall's clock: times there do not go backwards either.
+    pub ends_at: Option<OffsetDateTime>,
+    pub epoch: Option<Epoch>,
+    pub segments: i64,
+}
+
+impl Lane {
+    /// Takes the rendition over from whoever writes to it.
+    pub(super) fn new(rendition: Arc<Rendition>, part_target_ms: u32) -> Self {
+        let Claim { writer, next_part, timing, ends_at, end_ms } = rendition.claim();
+        // Sound may have gone on a little longer than the picture.
+        let end_ms = end_ms.map_or(TIMELINE_START_MS, |end_ms| end_ms + SOUND_TAIL_MS);
+        let configured_part_ms = i64::from(part_target_ms.clamp(100, 2_000));
+        Self { rendition, writer, next_part, configured_part_ms, timing, end_ms, ends_at, epoch: None, segments: 0 }
+    }
+
+    pub(super) fn rendition(&self) -> &Arc<Rendition> {
+        &self.rendition
+    }
+
+    /// Whether this packager may still write.
+    pub(super) fn check(&self) -> Result<(), MediaRefusal> {
+        self.rendition.check(self.writer)
+    }
+
+    /// Whether a key frame has come since the last break.
+    pub(super) fn is_running(&self) -> bool {
+        self.epoch.is_some()
+    }
+
+    /// Where the media taken in ends on the broadcast's timeline.
+    pub(super) fn reached_ms(&self) -> i64 {
+        self.epoch.as_ref().map_or(self.end_ms, |epoch| epoch.part.end_ms)
+    }
+
+    /// How much of the growing segment is there.
+    pub(super) fn segment_ms(&self) -> i64 {
+        self.epoch.as_ref().map_or(0, |epoch| epoch.part.end_ms - epoch.segment_start_ms)
+    }
+
+    /// Puts a picture whose duration is known into a part.
+    pub(super) fn place(&mut self, held: Held, duration_ms: i64) -> Result<(), MediaRefusal> {
+        let (part_limit_ms, segment_limit_ms) = (self.part_limit_ms(), self.segment_limit_ms());
+        let Some(epoch) = &self.epoch else { return Ok(()) };
+        let part_ms = epoch.part.length_ms();
+        if part_ms > 0 && part_ms + duration_ms > part_limit_ms {
+            // A part that would be too short takes the picture in and is cut under it. While the part target is not out
+            // yet, it will be what even pictures need.
+            let is_long_enough = part_ms * 100 >= part_limit_ms * MIN_PART_PERCENT;
+            let is_even = duration_ms * 2 <= epoch.usual_duration_ms() * 3;
+            if is_long_enough || (self.timing.is_none() && is_even) {
+                self.end_part(epoch.part.end_ms)?;
+            }
+        }
+        let Some(epoch) = &mut self.epoch else { return Ok(()) };
+        epoch.add(held, duration_ms);
+        if epoch.segment_bytes as i64 > segment_limit_ms * i64::from(MAX_MBPS) * 250 {
+            return Err(MediaRefusal::BitrateTooHigh { max_mbps: MAX_MBPS });
+        }
+        self.end_full_parts(duration_ms)
+    }
+
+    /// Ends parts that have no room for another picture like the last, without waiting for it.
+    fn end_full_parts(&mut self, duration_ms: i64) -> Result<(), MediaRefusal> {
+        let limit_ms = self.part_limit_ms();
+        let target_ms = limit_ms - PART_SLACK_MS;
+        // Parts that end under a picture, and such as lie under it altogether: these have sound alone. Where there is
+        // none, nothing can be in them, and one part is too long.
+        while let Some(epoch) = &self.epoch
+            && epoch.part.length_ms() > limit_ms
+            && epoch.can_be_cut_at(epoch.part.start_ms + target_ms, target_ms)
+        {
+            if !self.end_part(epoch.part.start_ms + target_ms)? {
+                break;
+            }
+        }
+        let Some(epoch) = &self.epoch else { return Ok(()) };
+        let length_ms = epoch.part.length_ms();
+        let is_full = length_ms + duration_ms > limit_ms && length_ms * 100 >= limit_ms * MIN_PART_PERCENT;
+        if is_full {
+            self.end_part(epoch.part.end_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the part up to this time; what is declared of a picture beyond it belongs to the next part. Says whether
+    /// there was anything to write.
+    fn end_part(&mut self, until_ms: i64) -> Result<bool, MediaRefusal> {
+        let limit_ms = self.part_limit_ms();
+        let Some(epoch) = &mut self.epoch else { return Ok(false) };
+        let cut = epoch.cut();
+        let Some(written) = epoch.write_part(self.next_part, until_ms) else { return Ok(false) };
+        let start_ms = epoch.part.start_ms;
+        let duration_ms = until_ms - start_ms;
+        let start = (!epoch.is_segment_open).then(|| epoch.start_segment(cut));
+        epoch.part_lengths.count(duration_ms, limit_ms);
+        epoch.part.start_ms = until_ms;
+        epoch.part.is_independent = false;
+        let part = NewPart {
+            start,
+            duration_ms: u32::try_from(duration_ms).unwrap_or(0),
+            is_independent: written.is_independent,
+            start_ms,
+            end_ms: until_ms,
+            sound_bytes: written.sound_bytes,
+            bytes: written.bytes,
+        };
+        self.next_part = self.rendition.write(self.writer, |window| window.add_part(part))?;
+        Ok(true)
+    }
+
+    /// Ends the segment; with the first one the playlist comes out.
+    pub(super) fn end_segment(&mut self) -> Result<(), MediaRefusal> {
+        let part_limit_ms = self.part_limit_ms();
+        let Some(end_ms) = self.epoch.as_ref().map(|epoch| epoch.part.end_ms) else { return Ok(()) };
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.part.length_ms() > 0) {
+            self.end_part(end_ms)?;
+        }
+        let Some(epoch) = &mut self.epoch else { return Ok(()) };
+        if !epoch.is_segment_open {
+            return Ok(());
+        }
+        let length_ms = epoch.part.start_ms - epoch.segment_start_ms;
+        epoch.is_segment_open = false;
+        // Time in which nothing began is left to the next segment.
+        epoch.segment_start_ms = epoch.part.start_ms;
+        epoch.segment_bytes = 0;
+        self.ends_at = Some(epoch.at(end_ms));
+        self.segments += 1;
+        let timing = *self.timing.get_or_insert_with(|| {
+            let part_target_ms = match length_ms >= MIN_SEGMENT_MS {
+                true => epoch.part_lengths.target_ms().unwrap_or(part_limit_ms),
+                false => part_limit_ms,
+            };
+            Timing {
+                // A group may be a little longer than the one measured.
+                target_duration_s: (length_ms + 899).div_euclid(1_000).clamp(2, 4) as u32,
+                part_target_ms: part_target_ms.clamp(1, MAX_FIRST_SEGMENT_MS) as u32,
+            }
+        });
+        self.next_part = self.rendition.write(self.writer, |window| {
+            window.timing = Some(timing);
+            window.end_segment();
+        })?;
+        Ok(())
+    }
+
+    /// The last picture before a break, and how long it is to last.
+    pub(super) fn take_last(&mut self) -> Option<(Held, i64)> {
+        let epoch = self.epoch.as_mut()?;
+        let held = epoch.held.take()?;
+        Some((held, epoch.usual_duration_ms().min(MAX_LAST_PICTURE_MS)))
+    }
+
+    /// Writes out all that is held back.
+    pub(super) fn end_epoch(&mut self) -> Result<(), MediaRefusal> {
+        if let Some((held, duration_ms)) = self.take_last() {
+            self.place(held, duration_ms)?;
+        }
+        if let Some(epoch) = &mut self.epoch {
+            epoch.is_ending = true;
+        }
+        self.end_segment()?;
+        if let Some(epoch) = self.epoch.take() {
+            let sound_ms = epoch.sound.as_ref().and_then(Sound::end_ms).unwrap_or(0);
+            self.end_ms = epoch.part.end_ms.max(sound_ms);
+        }
+        Ok(())
+    }
+
+    /// The growing segment ends here, before the source's does: what comes next does not go on from it.
+    pub(super) fn tear(&mut self) -> Result<(), MediaRefusal> {
+        self.next_part = self.rendition.write(self.writer, |window| window.tear())?;
+        Ok(())
+    }
+
+    pub(super) fn part_limit_ms(&self) -> i64 {
+        match self.timing {
+            Some(timing) => i64::from(timing.part_target_ms),
+            None => self.configured_part_ms + PART_SLACK_MS,
+        }
+    }
+
+    pub(super) fn segment_limit_ms(&self) -> i64 {
+        match self.timing {
+            Some(timing) => i64::from(timing.target_duration_s) * 1_000 + SEGMENT_SLACK_MS,
+            None => MAX_FIRST_SEGMENT_MS,
+        }
+    }
+}
