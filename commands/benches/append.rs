@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 
 use self::{
     member::{Member, Say},
-    peers::Peers,
+    peers::{Peers, Single},
     processes::Processes,
 };
 
@@ -81,14 +81,16 @@ async fn main() {
     append(&pool, &processes, 256, measured).await;
     let mut runs = vec![Vec::new(); tasks.len()];
     let (mut copies, mut singles) = (vec![Vec::new(); tasks.len()], [Vec::new(), Vec::new()]);
+    let mut functions = Vec::new();
     for _ in 0..rounds {
         for (index, tasks) in tasks.iter().enumerate() {
             runs[index].push(append(&pool, &processes, *tasks, measured).await);
             copies[index].push(peers.copy(&processes).await);
         }
         for (clients, rates) in [1, CLIENTS].into_iter().zip(&mut singles) {
-            rates.push(peers.single(clients, measured));
+            rates.push(peers.single(Single::Insert, clients, measured));
         }
+        functions.push(peers.single(Single::Function, 1, measured));
     }
 
     println!(
@@ -125,6 +127,13 @@ async fn main() {
     for (clients, rates) in [1, CLIENTS].into_iter().zip(&singles) {
         println!("{:<28} {:>9.0}", format!("pgbench, {clients} clients"), median(rates.iter().copied()));
     }
+    println!(
+        "{:<28} {:>9.0} {:>8} {:>9.2}",
+        "append_one by pgbench, 1",
+        median(functions.iter().copied()),
+        "",
+        median(functions.iter().zip(&singles[0]).map(|(function, insert)| function / insert)),
+    );
     pool.close().await;
     postgres.shutdown().await;
 }

@@ -18,12 +18,30 @@ const INSERT: &str = r#"insert into log.single (position, aggregate_type, aggreg
         '{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}');
 "#;
 
+/// The same row by the function through which one command alone is stored: what the server and the clients' waking up leave
+/// of [`INSERT`], without any of our processes. It stands below that by what ordered, contiguous positions cost.
+const FUNCTION: &str = r#"select log.append_one('member', '018f3c5e-7a10-7c3d-9e1f-00000000000' || :client_id,
+    nextval('log.single_position'), 'member.said', '1',
+    '{"Said":{"text":"What a goal, did you see how he went past all three of them?","said_at":"2026-11-21T10:00:00.123456Z"}}',
+    '{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}');
+"#;
+
+/// What pgbench runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Single {
+    /// A plain insert.
+    Insert,
+    /// `log.append_one`.
+    Function,
+}
+
 /// Other ways to get rows into the same server.
 pub(crate) struct Peers {
     pool: PgPool,
     pgbench: PathBuf,
     socket_folder: PathBuf,
-    script: tempfile::NamedTempFile,
+    insert: tempfile::NamedTempFile,
+    function: tempfile::NamedTempFile,
 }
 
 impl Peers {
@@ -38,9 +56,13 @@ impl Peers {
         .unwrap();
         let pgbench = processes.server_program().with_file_name("pgbench");
         assert!(pgbench.is_file(), "{} is missing; Debian has it in the package postgresql-15", pgbench.display());
-        let script = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(script.path(), INSERT.replace("\n    ", " ")).unwrap();
-        Self { pool: pool.clone(), pgbench, socket_folder: postgres.socket_folder().to_owned(), script }
+        let script = |text: &str| {
+            let script = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(script.path(), text.replace("\n    ", " ")).unwrap();
+            script
+        };
+        let (insert, function) = (script(INSERT), script(FUNCTION));
+        Self { pool: pool.clone(), pgbench, socket_folder: postgres.socket_folder().to_owned(), insert, function }
     }
 
     /// Rows a second by COPY of the whole log from memory, into an empty table with the same indexes, and the server's
@@ -62,13 +84,17 @@ impl Peers {
     }
 
     /// Rows a second when each is a transaction of its own.
-    pub(crate) fn single(&self, clients: u32, measured: Duration) -> f64 {
+    pub(crate) fn single(&self, way: Single, clients: u32, measured: Duration) -> f64 {
+        let script = match way {
+            Single::Insert => &self.insert,
+            Single::Function => &self.function,
+        };
         let output = Command::new(&self.pgbench)
             .args(["-M", "prepared", "-n", "-c", &clients.to_string(), "-j", &clients.min(2).to_string()])
             .args(["-T", &measured.as_secs().to_string(), "-h"])
             .arg(&self.socket_folder)
             .args(["-U", "weir", "-f"])
-            .arg(self.script.path())
+            .arg(script.path())
             .arg("weir")
             .output()
             .unwrap();
