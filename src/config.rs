@@ -29,6 +29,15 @@ pub struct Settings {
     /// Where encoders connect [default: 127.0.0.1:1935]
     #[arg(long, env = "WEIR_RTMP", global = true, value_name = "ADDRESS")]
     rtmp: Option<SocketAddr>,
+    /// Where encoders connect under TLS (RTMPS); needs a certificate [default: nowhere]
+    #[arg(long, env = "WEIR_RTMPS", global = true, value_name = "ADDRESS")]
+    rtmps: Option<SocketAddr>,
+    /// The certificate of RTMPS and its chain (PEM), read again when it changes [default: --tls-cert]
+    #[arg(long, env = "WEIR_RTMPS_CERT", global = true, value_name = "FILE")]
+    rtmps_cert: Option<PathBuf>,
+    /// The private key of the certificate of RTMPS (PEM) [default: --tls-key]
+    #[arg(long, env = "WEIR_RTMPS_KEY", global = true, value_name = "FILE")]
+    rtmps_key: Option<PathBuf>,
     /// Where metrics and health are told, for every role [default: 127.0.0.1:9464, or nowhere when that is taken]
     #[arg(long, env = "WEIR_METRICS", global = true, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -38,6 +47,9 @@ pub struct Settings {
     /// The address that streamers are told [default: from --rtmp]
     #[arg(long, env = "WEIR_PUBLIC_RTMP_URL", global = true, value_name = "URL")]
     public_rtmp_url: Option<String>,
+    /// The address for TLS that streamers are told [default: from --rtmps]
+    #[arg(long, env = "WEIR_PUBLIC_RTMPS_URL", global = true, value_name = "URL")]
+    public_rtmps_url: Option<String>,
     /// The address at which other nodes find this one's streams, for nodes with the role ingest [default: from --http]
     #[arg(long, env = "WEIR_ADVERTISE_HTTP", global = true, value_name = "URL")]
     advertise_http: Option<String>,
@@ -104,12 +116,20 @@ pub struct Config {
     pub http: SocketAddr,
     /// Where encoders connect.
     pub rtmp: SocketAddr,
+    /// Where encoders connect under TLS; then there are a certificate and a key.
+    pub rtmps: Option<SocketAddr>,
+    /// Absolute; that of HTTPS where RTMPS has none of its own.
+    pub rtmps_cert: Option<PathBuf>,
+    /// Absolute; there is a certificate too.
+    pub rtmps_key: Option<PathBuf>,
     /// `None`: the usual address, if it is free.
     pub metrics: Option<SocketAddr>,
     /// Without a slash at the end; `None`: made from the bound address.
     pub public_url: Option<String>,
     /// Without a slash at the end; `None`: made from the bound address.
     pub public_rtmp_url: Option<String>,
+    /// Without a slash at the end; `None`: made from the bound address, if there is one.
+    pub public_rtmps_url: Option<String>,
     /// Without a slash at the end; `None`: made from the bound address.
     pub advertise_http: Option<String>,
     /// Absolute; there is a key too.
@@ -193,18 +213,38 @@ impl Settings {
                 .with_context(|| format!("the secrets file {} has no absolute path", path.display()))?,
             None => data_dir.join("secrets.toml"),
         };
-        let (tls_cert, tls_key) = pair(self.tls_cert.or(file.tls_cert), self.tls_key.or(file.tls_key))?;
+        let (tls_cert, tls_key) = pair("tls", self.tls_cert.or(file.tls_cert), self.tls_key.or(file.tls_key))?;
+        let rtmps = self.rtmps.or(file.rtmps);
+        let of_rtmps = pair("rtmps", self.rtmps_cert.or(file.rtmps_cert), self.rtmps_key.or(file.rtmps_key))?;
+        let (rtmps_cert, rtmps_key) = match of_rtmps {
+            (None, None) => (tls_cert.clone(), tls_key.clone()),
+            own => own,
+        };
+        if rtmps.is_some() && rtmps_cert.is_none() {
+            bail!(
+                "rtmps needs a certificate: name its files, in PEM, with rtmps_cert and rtmps_key, or with tls_cert and \
+                 tls_key for HTTPS as well"
+            );
+        }
         let database_url = self.database_url.or(file.database_url);
         let nats_url = self.nats_url.or(file.nats_url);
         Ok(Config {
             http: self.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             rtmp: self.rtmp.or(file.rtmp).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 1935))),
+            rtmps,
+            rtmps_cert,
+            rtmps_key,
             metrics: self.metrics.or(file.metrics),
             public_url: address("public_url", self.public_url.or(file.public_url), &["http", "https"])?,
             public_rtmp_url: address(
                 "public_rtmp_url",
                 self.public_rtmp_url.or(file.public_rtmp_url),
                 &["rtmp", "rtmps"],
+            )?,
+            public_rtmps_url: address(
+                "public_rtmps_url",
+                self.public_rtmps_url.or(file.public_rtmps_url),
+                &["rtmps"],
             )?,
             // Plain: within the network of the nodes.
             advertise_http: address("advertise_http", self.advertise_http.or(file.advertise_http), &["http"])?,
@@ -278,6 +318,12 @@ impl Config {
     pub fn public_rtmp_url(&self, bound: SocketAddr) -> String {
         self.public_rtmp_url.clone().unwrap_or_else(|| format!("rtmp://{}/live", reachable(bound)))
     }
+
+    /// What streamers are told of RTMPS, given where it is really served; `None` where it is nowhere.
+    pub fn public_rtmps_url(&self, bound: Option<SocketAddr>) -> Option<String> {
+        let made = || bound.map(|bound| format!("rtmps://{}/live", reachable(bound)));
+        self.public_rtmps_url.clone().or_else(made)
+    }
 }
 
 /// The address of a listener as this machine can open it: one that listens everywhere is found on loopback.
@@ -299,16 +345,20 @@ fn address(name: &str, value: Option<String>, schemes: &[&str]) -> anyhow::Resul
     }
 }
 
-/// A certificate and its key with absolute paths, or neither.
-fn pair(certificate: Option<PathBuf>, key: Option<PathBuf>) -> anyhow::Result<(Option<PathBuf>, Option<PathBuf>)> {
+/// A certificate and its key with absolute paths, or neither; `of` is what their settings' names begin with.
+fn pair(
+    of: &str,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> anyhow::Result<(Option<PathBuf>, Option<PathBuf>)> {
     let absolute = |path: PathBuf| {
         std::path::absolute(&path).with_context(|| format!("the file {} has no absolute path", path.display()))
     };
     match (certificate, key) {
         (None, None) => Ok((None, None)),
         (Some(certificate), Some(key)) => Ok((Some(absolute(certificate)?), Some(absolute(key)?))),
-        (Some(_), None) => bail!("tls_cert needs tls_key, the private key of that certificate"),
-        (None, Some(_)) => bail!("tls_key needs tls_cert, the certificate of that key"),
+        (Some(_), None) => bail!("{of}_cert needs {of}_key, the private key of that certificate"),
+        (None, Some(_)) => bail!("{of}_key needs {of}_cert, the certificate of that key"),
     }
 }
 
@@ -334,6 +384,21 @@ mod tests {
     }
 
     #[test]
+    fn rtmps_takes_the_certificate_of_https_or_its_own() {
+        let https = "rtmps = \"127.0.0.1:1936\"\ntls_cert = \"/a.pem\"\ntls_key = \"/b.pem\"\n";
+        let config = settings(https).unwrap();
+        assert_eq!(config.rtmps_cert.as_deref(), Some(Path::new("/a.pem")));
+        assert_eq!(config.public_rtmps_url(config.rtmps).as_deref(), Some("rtmps://127.0.0.1:1936/live"));
+        let config = settings(&format!("{https}rtmps_cert = \"/c.pem\"\nrtmps_key = \"/d.pem\"")).unwrap();
+        assert_eq!(config.rtmps_key.as_deref(), Some(Path::new("/d.pem")));
+        assert_eq!(config.tls_key.as_deref(), Some(Path::new("/b.pem")));
+        // A node that only tells the address needs no certificate.
+        let config = settings("public_rtmps_url = \"rtmps://live.example.org/live/\"").unwrap();
+        assert_eq!(config.public_rtmps_url(None).as_deref(), Some("rtmps://live.example.org/live"));
+        assert_eq!(settings("").unwrap().public_rtmps_url(None), None);
+    }
+
+    #[test]
     fn refuses_what_it_does_not_know_or_cannot_use() {
         for (text, expected) in [
             ("htpp = \"127.0.0.1:1\"", "unknown field"),
@@ -342,6 +407,9 @@ mod tests {
             ("part_ms = 10", "part_ms is 10; it must be 200 to 2000"),
             ("database_url = \"mysql://x\"", "begins with postgres://"),
             ("tls_cert = \"a.pem\"", "tls_cert needs tls_key"),
+            ("rtmps_key = \"a.pem\"", "rtmps_key needs rtmps_cert"),
+            ("rtmps = \"127.0.0.1:1936\"", "rtmps needs a certificate"),
+            ("public_rtmps_url = \"rtmp://a\"", "public_rtmps_url must be an address that begins with rtmps://"),
             ("advertise_http = \"https://a\"", "advertise_http must be an address that begins with http://"),
             ("http_unread_seconds = 1", "http_unread_seconds is 1; it must be 5 to 600"),
         ] {

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use commands::{Commands, CommandsOptions};
 use domain::ids::NodeId;
 use futures::FutureExt;
-use ingest::{Ingest, IngestConfig, origin::Broadcasts};
+use ingest::{Ingest, IngestConfig, IngestError, RtmpsConfig, origin::Broadcasts};
 use processes::ExportsOptions;
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -73,6 +73,8 @@ pub struct Node {
     pub http: Option<SocketAddr>,
     /// Where encoders connect, by an `ingest` role.
     pub rtmp: Option<SocketAddr>,
+    /// Where they connect under TLS, if they may.
+    pub rtmps: Option<SocketAddr>,
     /// The write side, for what the command line does itself.
     pub commands: Commands,
     ingest: Option<Arc<Ingest>>,
@@ -226,6 +228,7 @@ impl Node {
         let mut node = Self {
             http: None,
             rtmp: ingest.as_ref().map(|ingest| ingest.rtmp_addr()),
+            rtmps: ingest.as_ref().and_then(|ingest| ingest.rtmps_addr()),
             commands: commands.clone(),
             ingest,
             server: None,
@@ -250,6 +253,7 @@ impl Node {
             router = router.nest("/live", live);
             if roles.contains(&Role::Api) {
                 let public_rtmp_url = config.public_rtmp_url(node.rtmp.unwrap_or(config.rtmp));
+                let public_rtmps_url = config.public_rtmps_url(node.rtmps.or(config.rtmps));
                 let read = match &projections {
                     Some(projections) => projections.read_models(),
                     None => ReadModels::new(pool.clone()),
@@ -264,6 +268,7 @@ impl Node {
                     access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
                     public_url,
                     public_rtmp_url,
+                    public_rtmps_url,
                     storage,
                     feed: FeedOptions::default(),
                     stopping: stopping.clone(),
@@ -366,9 +371,24 @@ async fn start_ingest(
     let mut settings = IngestConfig::new(config.rtmp);
     settings.grace = config.reconnect_grace();
     settings.packager.part_target_ms = config.part_ms;
+    settings.rtmps = match (config.rtmps, &config.rtmps_cert, &config.rtmps_key) {
+        (Some(address), Some(certificate), Some(key)) => {
+            Some(RtmpsConfig::new(address, certificate.clone(), key.clone()))
+        }
+        _ => None,
+    };
     let write_side = wire::WriteSide { commands: commands.clone(), node_id };
-    Ingest::start(settings, Arc::new(write_side), storage.clone()).await.with_context(|| {
-        format!("encoders cannot be taken in on {}; is something else there? Choose another with --rtmp", config.rtmp)
+    Ingest::start(settings, Arc::new(write_side), storage.clone()).await.map_err(|error| {
+        let advice = match &error {
+            IngestError::Listen { address, .. } => {
+                format!(
+                    "encoders cannot be taken in on {address}; is something else there? Choose another with --rtmp, or \
+                     --rtmps for TLS"
+                )
+            }
+            _ => "RTMPS cannot be served; name a certificate and its key with --rtmps-cert and --rtmps-key".to_owned(),
+        };
+        anyhow::Error::new(error).context(advice)
     })
 }
 

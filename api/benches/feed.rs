@@ -85,6 +85,7 @@ async fn serve(commands: &Commands, folder: &std::path::Path) -> String {
         access_token_key: AccessTokenKey::from_seed([3; 32]),
         public_url: "https://weir.example.org".to_owned(),
         public_rtmp_url: "rtmp://weir.example.org".to_owned(),
+        public_rtmps_url: None,
         storage: Storage::open_disk(folder.join("objects")).await.unwrap(),
         feed: FeedOptions::default(),
         stopping: Default::default(),

@@ -7,15 +7,22 @@ use domain::ids::{ChannelId, StreamId};
 pub(crate) struct Addresses {
     public_url: String,
     rtmp_url: String,
+    rtmps_url: Option<String>,
 }
 
 impl Addresses {
-    /// `public_url` as browsers see it, with or without a slash at its end; `public_rtmp_url` with or without the
-    /// application's name, which is always `live`.
-    pub(crate) fn new(public_url: &str, public_rtmp_url: &str) -> Self {
-        let rtmp_url = public_rtmp_url.trim_end_matches('/');
-        let rtmp_url = rtmp_url.strip_suffix("/live").unwrap_or(rtmp_url);
-        Self { public_url: public_url.trim_end_matches('/').to_owned(), rtmp_url: format!("{rtmp_url}/live") }
+    /// `public_url` as browsers see it, with or without a slash at its end; the addresses for encoders with or without
+    /// the application's name, which is always `live`.
+    pub(crate) fn new(public_url: &str, public_rtmp_url: &str, public_rtmps_url: Option<&str>) -> Self {
+        let for_encoders = |url: &str| {
+            let url = url.trim_end_matches('/');
+            format!("{}/live", url.strip_suffix("/live").unwrap_or(url))
+        };
+        Self {
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            rtmp_url: for_encoders(public_rtmp_url),
+            rtmps_url: public_rtmps_url.map(for_encoders),
+        }
     }
 
     /// Without a slash at its end.
@@ -40,9 +47,14 @@ impl Addresses {
         &self.rtmp_url
     }
 
-    /// A channel's playlist, which stays the same.
-    pub(crate) fn channel_hls(&self, channel_id: ChannelId) -> String {
-        format!("{}/live/channels/{channel_id}/index.m3u8", self.public_url)
+    /// Where they publish to under TLS, if they may.
+    pub(crate) fn rtmps_url(&self) -> Option<&str> {
+        self.rtmps_url.as_deref()
+    }
+
+    /// A channel's playlist, which stays the same where there is no `token`.
+    pub(crate) fn channel_hls(&self, channel_id: ChannelId, token: Option<&str>) -> String {
+        format!("{}/channels/{channel_id}/index.m3u8", self.live(token))
     }
 
     /// A stream's playlist.
@@ -71,9 +83,11 @@ mod tests {
             ("https://weir.example.org", "rtmp://weir.example.org:1935"),
             ("https://weir.example.org/", "rtmp://weir.example.org:1935/live/"),
         ] {
-            let addresses = Addresses::new(url, rtmp);
+            let rtmps = rtmp.replace("rtmp:", "rtmps:");
+            let addresses = Addresses::new(url, rtmp, Some(&rtmps));
             assert_eq!(addresses.page("/mira"), "https://weir.example.org/mira");
             assert_eq!(addresses.rtmp_url(), "rtmp://weir.example.org:1935/live");
+            assert_eq!(addresses.rtmps_url(), Some("rtmps://weir.example.org:1935/live"));
             assert_eq!(addresses.origin(), "https://weir.example.org");
             assert!(addresses.is_https());
         }
@@ -81,7 +95,7 @@ mod tests {
 
     #[test]
     fn the_origin_has_no_path() {
-        let addresses = Addresses::new("http://127.0.0.1:8080/weir/", "rtmp://127.0.0.1");
+        let addresses = Addresses::new("http://127.0.0.1:8080/weir/", "rtmp://127.0.0.1", None);
         assert_eq!(addresses.origin(), "http://127.0.0.1:8080");
         assert!(!addresses.is_https());
     }

@@ -322,7 +322,11 @@ async fn rotate_stream_key(
 }
 
 fn shown(server: &Server, stream_key: &channels::StreamKey) -> StreamKey {
-    StreamKey { stream_key: stream_key.expose().to_owned(), rtmp_url: server.addresses.rtmp_url().to_owned() }
+    StreamKey {
+        stream_key: stream_key.expose().to_owned(),
+        rtmp_url: server.addresses.rtmp_url().to_owned(),
+        rtmps_url: server.addresses.rtmps_url().map(ToOwned::to_owned),
+    }
 }
 
 /// The channel of a handle as it stands in an address.

@@ -41,6 +41,8 @@ pub struct Api {
     pub public_url: String,
     /// The address that encoders use, `rtmp://weir.example.org:1935` for example.
     pub public_rtmp_url: String,
+    /// The same for encoders that speak TLS, `rtmps://weir.example.org:1936` for example; `None` where there is none.
+    pub public_rtmps_url: Option<String>,
     /// Where the files of exports are.
     pub storage: Storage,
     /// What readers of the event feed may take.
@@ -74,7 +76,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(api: Api, web_app: WebApp) -> Self {
-        let addresses = Addresses::new(&api.public_url, &api.public_rtmp_url);
+        let addresses = Addresses::new(&api.public_url, &api.public_rtmp_url, api.public_rtmps_url.as_deref());
         let feed = api.feed;
         events::tell_metrics();
         Self {

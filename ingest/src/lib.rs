@@ -26,19 +26,25 @@ pub use ports::{OpenStream, PublishError, Publisher, Publishing, StartedStream};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use rtmp::exercise;
-pub use rtmp::{RtmpLimits, RtmpTimeouts};
+pub use rtmp::{
+    RtmpLimits, RtmpTimeouts,
+    tls::{CertificateError, RtmpsConfig},
+};
 
 use live::{Live, Settings};
 use origin::Broadcasts;
 use packager::PackagerConfig;
-use rtmp::Server;
+use recorder::Recorder;
+use rtmp::{Server, tls::Certificate};
 
 /// How the media plane works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IngestConfig {
     /// Where encoders connect; port 0 takes any that is free.
     pub rtmp: SocketAddr,
-    /// How many connections are held.
+    /// Where they connect under TLS, if they may.
+    pub rtmps: Option<RtmpsConfig>,
+    /// How many connections are held, with TLS and without together.
     pub limits: RtmpLimits,
     /// How long peers may take.
     pub timeouts: RtmpTimeouts,
@@ -62,6 +68,7 @@ impl IngestConfig {
     pub fn new(rtmp: SocketAddr) -> Self {
         Self {
             rtmp,
+            rtmps: None,
             limits: RtmpLimits::default(),
             timeouts: RtmpTimeouts::default(),
             grace: Duration::from_secs(60),
@@ -86,6 +93,12 @@ pub enum IngestError {
         #[source]
         source: io::Error,
     },
+    /// RTMPS has no certificate that can be used.
+    #[error("take up the certificate of RTMPS")]
+    Certificate(#[from] CertificateError),
+    /// TLS cannot be set up; it never happens with what is asked of it here.
+    #[error("set up TLS for RTMPS")]
+    Tls(#[from] rustls::Error),
 }
 
 /// The running media plane. Dropping it leaves it running: call [`Ingest::shutdown`].
@@ -95,6 +108,7 @@ pub struct Ingest {
     broadcasts: Broadcasts,
     storage: Storage,
     rtmp_addr: SocketAddr,
+    rtmps_addr: Option<SocketAddr>,
     stopping: CancellationToken,
 }
 
@@ -102,7 +116,8 @@ impl Ingest {
     /// Listens for encoders, and takes up the streams that a crash of this node has left open.
     ///
     /// # Errors
-    /// When the address cannot be listened at. A write side that is away is waited for in the background.
+    /// When an address cannot be listened at, or the certificate of RTMPS cannot be used. A write side that is away is
+    /// waited for in the background.
     pub async fn start(
         config: IngestConfig,
         publishing: Arc<dyn Publishing>,
@@ -110,6 +125,7 @@ impl Ingest {
     ) -> Result<Self, IngestError> {
         let IngestConfig {
             rtmp: address,
+            rtmps,
             limits,
             timeouts,
             grace,
@@ -119,9 +135,16 @@ impl Ingest {
             thumbnail_interval,
             packager,
         } = config;
-        let listen_error = |source| IngestError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen_error)?;
-        let rtmp_addr = listener.local_addr().map_err(listen_error)?;
+        let (listener, rtmp_addr) = listen(address).await?;
+        let secured = match rtmps {
+            Some(rtmps) => {
+                let (address, certificate) = (rtmps.address, Certificate::load(rtmps).await?);
+                let (listener, rtmps_addr) = listen(address).await?;
+                Some((listener, rtmps_addr, certificate.acceptor()?, certificate))
+            }
+            None => None,
+        };
+        let rtmps_addr = secured.as_ref().map(|(_, address, ..)| *address);
         let stopping = CancellationToken::new();
         let broadcasts = Broadcasts::default();
         let live = Live::new(
@@ -131,14 +154,19 @@ impl Ingest {
             Settings { grace, linger, takeover_after, patience, thumbnail_interval, packager },
             stopping.clone(),
         );
-        let server = Server::new(live.clone(), limits, timeouts, stopping.clone());
+        let server = Server::new(live.clone(), limits, timeouts, false, stopping.clone());
         tokio::spawn({
             let live = live.clone();
             async move { live.recover().await }
         });
-        tokio::spawn(Arc::clone(&server).accept(listener));
+        tokio::spawn(Arc::clone(&server).accept(listener, None));
         info!(address = %rtmp_addr, "RTMP listening");
-        Ok(Self { live, server, broadcasts, storage, rtmp_addr, stopping })
+        if let Some((listener, address, acceptor, certificate)) = secured {
+            tokio::spawn(certificate.watch(stopping.clone()));
+            tokio::spawn(Arc::clone(&server).accept(listener, Some(acceptor)));
+            info!(%address, "RTMPS listening");
+        }
+        Ok(Self { live, server, broadcasts, storage, rtmp_addr, rtmps_addr, stopping })
     }
 
     /// Playlists, segments and thumbnails; to be nested under `/live`.
@@ -150,6 +178,12 @@ impl Ingest {
     #[must_use]
     pub fn rtmp_addr(&self) -> SocketAddr {
         self.rtmp_addr
+    }
+
+    /// Where encoders connect under TLS, if they may.
+    #[must_use]
+    pub fn rtmps_addr(&self) -> Option<SocketAddr> {
+        self.rtmps_addr
     }
 
     /// How a channel's ingest stands on this node. Cheap: dashboards may ask every second.
@@ -176,4 +210,11 @@ impl Ingest {
         let _ = timeout(LEAVE, self.server.drained()).await;
         self.live.drained().await;
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), IngestError> {
+    let listen_error = |source| IngestError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    Ok((listener, bound))
 }

@@ -4,10 +4,13 @@
 //! allocates more than it was given.
 
 pub(crate) mod aac;
+pub(crate) mod av1;
 pub(crate) mod avc;
 mod bits;
 pub(crate) mod clock;
 pub(crate) mod flv;
 pub(crate) mod fragment;
+pub(crate) mod hevc;
 pub(crate) mod init;
 pub(crate) mod split;
+pub(crate) mod video;

@@ -5,6 +5,7 @@
 //! | layer | file | what it bounds |
 //! |---|---|---|
 //! | connections | here | how many in all and from one address |
+//! | TLS, where it is spoken | [`tls`] | by which certificate; its handshake is part of the next |
 //! | handshake, publish request, media | [`connection`] | how long each may take, how many bytes without a key |
 //! | chunks | [`chunks`] | message lengths, chunk streams, unfinished messages |
 //! | commands | [`amf0`] | depth, number and lengths of values |
@@ -22,9 +23,13 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::live::Live;
 
@@ -34,6 +39,7 @@ mod connection;
 mod negotiation;
 mod publication;
 mod replies;
+pub(crate) mod tls;
 
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz target sees it, with the feature"))]
@@ -57,7 +63,7 @@ impl Default for RtmpLimits {
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RtmpTimeouts {
-    /// From the connection to the end of the handshake.
+    /// From the connection to the end of the handshake, that of TLS included.
     pub handshake: Duration,
     /// From there to the request to publish.
     pub publish: Duration,
@@ -83,6 +89,7 @@ pub(crate) struct Server {
     live: Live,
     limits: RtmpLimits,
     timeouts: RtmpTimeouts,
+    takes_hevc: bool,
     stopping: CancellationToken,
     connections: TaskTracker,
     held: Mutex<Held>,
@@ -92,6 +99,8 @@ pub(crate) struct Server {
 struct Held {
     total: usize,
     by_address: HashMap<IpAddr, usize>,
+    /// When the log last said that somebody knocked at the wrong port.
+    wrong_port_said_at: Option<Instant>,
 }
 
 /// A connection's place within the limits, given back when dropped.
@@ -105,20 +114,22 @@ impl Server {
         live: Live,
         limits: RtmpLimits,
         timeouts: RtmpTimeouts,
+        takes_hevc: bool,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             live,
             limits,
             timeouts,
+            takes_hevc,
             stopping,
             connections: TaskTracker::new(),
             held: Mutex::new(Held::default()),
         })
     }
 
-    /// Accepts connections until `stopping`; the listener is closed when it returns.
-    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
+    /// Accepts connections until `stopping`, under TLS where there is an acceptor; the listener is closed when it returns.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, tls: Option<TlsAcceptor>) {
         let mut is_failing = false;
         loop {
             let accepted = tokio::select! {
@@ -129,7 +140,7 @@ impl Server {
             match accepted {
                 Ok((socket, peer)) => {
                     is_failing = false;
-                    self.admit(socket, peer);
+                    self.admit(socket, peer, tls.clone());
                 }
                 // The peer was gone before we came to it.
                 Err(error) if is_of_the_peer(&error) => {}
@@ -151,7 +162,20 @@ impl Server {
         self.connections.wait().await;
     }
 
-    fn admit(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+    /// Whether the log is told of a peer at the wrong port: once a minute, since scanners knock all day, and a streamer's
+    /// mistake is worth a line.
+    fn tells_wrong_port(&self) -> bool {
+        const AGAIN: Duration = Duration::from_secs(60);
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if held.wrong_port_said_at.is_some_and(|said_at| now - said_at < AGAIN) {
+            return false;
+        }
+        held.wrong_port_said_at = Some(now);
+        true
+    }
+
+    fn admit(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>) {
         let Some(place) = Place::take(self, peer.ip()) else {
             debug!(%peer, "RTMP peer refused: too many connections");
             return;
@@ -159,9 +183,12 @@ impl Server {
         let server = Arc::clone(self);
         self.connections.spawn(async move {
             // A panic is a bug, and ends this connection alone.
-            let served = AssertUnwindSafe(Box::pin(connection::serve(&server, socket, peer))).catch_unwind().await;
+            let served = AssertUnwindSafe(Box::pin(connection::serve(&server, socket, peer, tls))).catch_unwind().await;
             match served {
                 Ok(Ok(())) => {}
+                Ok(Err(departure)) if departure.is_wrong_port() && server.tells_wrong_port() => {
+                    info!(%peer, reason = %departure, "RTMP peer left");
+                }
                 Ok(Err(departure)) => debug!(%peer, reason = %Chain(&departure), "RTMP peer left"),
                 Err(_) => error!(%peer, "an RTMP connection panicked"),
             }

@@ -177,6 +177,9 @@ pub struct StreamKey {
     /// Where to publish; in OBS the field “Server”.
     #[schema(example = "rtmp://weir.example.org:1935/live")]
     pub rtmp_url: String,
+    /// The same under TLS, so that nobody on the way reads the key; `null` where this install has none.
+    #[schema(required = true, example = "rtmps://weir.example.org:1936/live")]
+    pub rtmps_url: Option<String>,
 }
 
 /// Which channels to list.

@@ -230,7 +230,8 @@ fn kept(token: Zeroizing<String>, file: PathBuf) -> anyhow::Result<Setup> {
     Ok(Setup { token: token.to_string(), file })
 }
 
-/// Five lines on stdout that say where everything is, and one more for whom nobody administers yet, and for the demo.
+/// Five lines on stdout that say where everything is, and one more for RTMPS, for whom nobody administers yet, and for
+/// the demo.
 fn print_addresses(
     mut out: impl Write,
     config: &Config,
@@ -244,6 +245,9 @@ fn print_addresses(
     writeln!(out, "Weir is up after {:.1} s. Ctrl-C stops it.", began.elapsed().as_secs_f64())?;
     writeln!(out, "  Watch    {public_url}")?;
     writeln!(out, "  Publish  {} (server in OBS; the key is in your dashboard)", config.public_rtmp_url(rtmp))?;
+    if let Some(rtmps) = config.public_rtmps_url(node.rtmps) {
+        writeln!(out, "           {rtmps} (the same under TLS)")?;
+    }
     writeln!(out, "  API      {public_url}/docs")?;
     writeln!(out, "  Data     {}", config.data_dir.display())?;
     if let Some(setup) = setup {

@@ -110,6 +110,7 @@ impl Site {
             access_token_key: AccessTokenKey::from_seed([3; 32]),
             public_url: options.public_url.to_owned(),
             public_rtmp_url: "rtmp://weir.test:1935".to_owned(),
+            public_rtmps_url: Some("rtmps://weir.test:1936".to_owned()),
             storage: storage.clone(),
             feed: options.feed,
             stopping: stop.clone(),

@@ -276,7 +276,7 @@ fn timing(bits: &mut Bits<'_>) -> Result<Option<(u32, u32)>, OutOfBits> {
 }
 
 /// Drops the 3 of each 0 0 3, ISO/IEC 14496-10 section 7.4.1.
-fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn without_emulation_prevention(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut zeros = 0;
     for &byte in bytes {

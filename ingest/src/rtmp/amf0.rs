@@ -28,11 +28,32 @@ pub(crate) enum Amf0Error {
 
 /// What an outermost object of a message says under this name, if it is text. What cannot be read says nothing.
 pub(crate) fn property<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
-    let mut walk = Walk { rest: body, values: 0, sought: Some(name), found: None };
+    let mut walk = Walk { rest: body, values: 0, sought: Some(name), is_there: false, found: None };
     while walk.found.is_none() && !walk.rest.is_empty() {
         walk.value(0).ok()?;
     }
     walk.found
+}
+
+/// Whether an outermost object of a message says anything under this name. What cannot be read says nothing.
+pub(crate) fn has_property(body: &[u8], name: &str) -> bool {
+    let mut walk = Walk { rest: body, values: 0, sought: Some(name), is_there: false, found: None };
+    while !walk.is_there && !walk.rest.is_empty() {
+        if walk.value(0).is_err() {
+            return false;
+        }
+    }
+    walk.is_there
+}
+
+/// The transaction of a command message whose body [`command_name`] has looked over: 0 where it has none.
+pub(crate) fn transaction(body: &[u8]) -> f64 {
+    let mut walk = Walk { rest: body, values: 0, sought: None, is_there: false, found: None };
+    let number = match walk.value(0) {
+        Ok(_) => walk.rest.get(1..9).and_then(|number| number.try_into().ok()),
+        Err(_) => None,
+    };
+    number.map_or(0.0, f64::from_be_bytes)
 }
 
 /// The name of a command message, whose whole body has been looked over.
@@ -40,7 +61,7 @@ pub(crate) fn property<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
 /// # Errors
 /// When it is not what it must be: a name, a transaction number, a command object, and any further values.
 pub(crate) fn command_name(body: &[u8]) -> Result<&str, Amf0Error> {
-    let mut walk = Walk { rest: body, values: 0, sought: None, found: None };
+    let mut walk = Walk { rest: body, values: 0, sought: None, is_there: false, found: None };
     let mut name = "";
     let mut count = 0_usize;
     // A stray end marker ends the parse in rml_amf0 as well.
@@ -78,6 +99,7 @@ struct Walk<'a, 's> {
     values: usize,
     /// A property of an outermost object, and its text once it was met.
     sought: Option<&'s str>,
+    is_there: bool,
     found: Option<&'a str>,
 }
 
@@ -131,10 +153,12 @@ impl<'a> Walk<'a, '_> {
                 return if self.take(1)?[0] == OBJECT_END { Ok(Value::Other) } else { Err(Amf0Error::NoEnd) };
             }
             let value = self.value(depth + 1)?;
+            if depth > 0 || self.sought != Some(name) {
+                continue;
+            }
+            self.is_there = true;
             if let Value::Text(text) = value
-                && depth == 0
                 && self.found.is_none()
-                && self.sought == Some(name)
             {
                 self.found = Some(text);
             }
@@ -173,6 +197,14 @@ mod tests {
         }
         assert_eq!(property(&command(b"\x03\x00\x08flashVer\x02\x00\x04FMLE\x00\x00\x09"), "flashVer"), Some("FMLE"));
         assert_eq!(property(&b"\x03\x00\x01a".repeat(20_000), "a"), None);
+        assert!(has_property(&metadata, "width") && has_property(&metadata, "encoder"));
+        assert!(!has_property(&metadata, "height") && !has_property(b"\x03\x00\x01a", "a"));
+    }
+
+    #[test]
+    fn reads_the_transaction_of_a_command() {
+        assert_eq!(transaction(&command(b"")), 1.0);
+        assert_eq!(transaction(b"\x02\x00\x01a\x00\x40"), 0.0);
     }
 
     #[test]

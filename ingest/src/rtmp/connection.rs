@@ -8,8 +8,9 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     Server,
@@ -17,6 +18,7 @@ use super::{
     negotiation::{Negotiation, NegotiationError, PublishRequest, Turn},
     publication::{self, Accepted},
     replies::{self, ReplyError},
+    tls::{RTMP_VERSION, Socket, TLS_HANDSHAKE},
 };
 use crate::live::Refused;
 
@@ -39,6 +41,12 @@ pub(crate) enum Departure {
     NoPublish(Duration),
     #[error("it does not read")]
     DoesNotRead,
+    #[error("no TLS handshake")]
+    Tls(#[source] io::Error),
+    #[error("it spoke plain RTMP at the port of RTMPS: its address must begin with rtmps://")]
+    PlainAtTls,
+    #[error("it spoke TLS at the port of plain RTMP: RTMPS has a port of its own")]
+    TlsAtPlain,
     #[error("a handshake that is none")]
     Handshake(#[from] HandshakeError),
     #[error("malformed chunks")]
@@ -55,17 +63,37 @@ pub(crate) enum Departure {
     Reply(#[from] ReplyError),
 }
 
-/// Serves one peer.
-pub(crate) async fn serve(server: &Server, mut socket: TcpStream, peer: SocketAddr) -> Result<(), Departure> {
+impl Departure {
+    /// Whether an encoder's address is wrong, and not the encoder.
+    pub(crate) fn is_wrong_port(&self) -> bool {
+        matches!(self, Self::PlainAtTls | Self::TlsAtPlain)
+    }
+}
+
+/// Serves one peer, under TLS where there is an acceptor.
+pub(crate) async fn serve(
+    server: &Server,
+    socket: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+) -> Result<(), Departure> {
     // Answers are small and waited for.
     socket.set_nodelay(true).map_err(Departure::Broken)?;
-    let mut line = Line { socket: &mut socket, server };
+    let limit = server.timeouts.handshake;
+    let shaken_by = Instant::now() + limit;
+    let mut line = match tls {
+        None => Line { socket: Socket::Plain(socket), server },
+        Some(acceptor) => {
+            let securing = Box::pin(timeout_at(shaken_by, secure(server, acceptor, socket)));
+            unless_stopping(server, securing).await?.map_err(|_| Departure::NoHandshake(limit))??
+        }
+    };
     let mut input = BytesMut::new();
     let mut reader = ChunkReader::new();
 
     let opening = async {
-        let limit = server.timeouts.handshake;
-        timeout(limit, shake_hands(&mut line, &mut input)).await.map_err(|_| Departure::NoHandshake(limit))??;
+        let shaken = timeout_at(shaken_by, shake_hands(&mut line, &mut input)).await;
+        shaken.map_err(|_| Departure::NoHandshake(limit))??;
         let limit = server.timeouts.publish;
         timeout(limit, negotiate(&mut line, &mut input, &mut reader)).await.map_err(|_| Departure::NoPublish(limit))?
     };
@@ -102,10 +130,27 @@ async fn unless_stopping<T>(server: &Server, work: impl Future<Output = T>) -> R
     }
 }
 
+async fn secure(server: &Server, acceptor: TlsAcceptor, socket: TcpStream) -> Result<Line<'_>, Departure> {
+    let mut first = [0];
+    if socket.peek(&mut first).await.map_err(Departure::Broken)? == 0 {
+        return Err(Departure::HungUp);
+    }
+    if first == [RTMP_VERSION] {
+        Line { socket: Socket::Plain(socket), server }.hang_up().await;
+        return Err(Departure::PlainAtTls);
+    }
+    let secured = acceptor.accept(socket).await.map_err(Departure::Tls)?;
+    Ok(Line { socket: Socket::Tls(Box::new(secured)), server })
+}
+
 async fn shake_hands(line: &mut Line<'_>, input: &mut BytesMut) -> Result<(), Departure> {
     let mut handshake = None;
     loop {
         line.read(input, FIRST_READ_BYTES).await?;
+        if handshake.is_none() && input.first() == Some(&TLS_HANDSHAKE) {
+            line.hang_up().await;
+            return Err(Departure::TlsAtPlain);
+        }
         let handshake = handshake.get_or_insert_with(|| Box::new(Handshake::new(PeerType::Server)));
         match handshake.process_bytes(&input.split())? {
             HandshakeProcessResult::InProgress { response_bytes } => line.write(&response_bytes).await?,
@@ -123,7 +168,7 @@ async fn negotiate(
     input: &mut BytesMut,
     reader: &mut ChunkReader,
 ) -> Result<PublishRequest, Departure> {
-    let mut negotiation = Negotiation::new()?;
+    let mut negotiation = Negotiation::new(line.server.takes_hevc)?;
     let mut received = input.len();
     line.write(&negotiation.take_output()).await?;
     loop {
@@ -165,7 +210,7 @@ async fn refuse(
 
 /// The socket with its limits.
 pub(crate) struct Line<'a> {
-    socket: &'a mut TcpStream,
+    socket: Socket,
     server: &'a Server,
 }
 
@@ -188,7 +233,12 @@ impl Line<'_> {
         if bytes.is_empty() {
             return Ok(());
         }
-        match timeout(self.server.timeouts.write, self.socket.write_all(bytes)).await {
+        let write = async {
+            self.socket.write_all(bytes).await?;
+            // Under TLS what was written may still wait in the session.
+            self.socket.flush().await
+        };
+        match timeout(self.server.timeouts.write, write).await {
             Ok(written) => written.map_err(Departure::Broken),
             Err(_) => Err(Departure::DoesNotRead),
         }

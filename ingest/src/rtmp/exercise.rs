@@ -27,7 +27,7 @@ pub enum Outcome {
 
 /// Takes what a peer sends after the handshake, in reads of `read_bytes`. Any key is accepted.
 pub fn conversation(bytes: &[u8], read_bytes: usize) -> Outcome {
-    let Ok(mut negotiation) = Negotiation::new() else { return Outcome::Left };
+    let Ok(mut negotiation) = Negotiation::new(true) else { return Outcome::Left };
     let broadcast = Broadcast::new(StreamId::from(Uuid::nil()), PackagerConfig::default(), FirstNumbers::default());
     let mut packager = Packager::new(broadcast);
     let mut reader = ChunkReader::new();

@@ -20,6 +20,9 @@ use super::{
 /// The application name, the path of the address that streamers are shown.
 pub(crate) const APP: &str = "live";
 
+/// What we call ourselves, as servers always have.
+const FMS_VERSION: &str = "FMS/3,0,1,123";
+
 /// After how many bytes the peer is to send an acknowledgement, and gets one where it does not say.
 const WINDOW_BYTES: u32 = 2_500_000;
 
@@ -80,21 +83,32 @@ pub(crate) struct Negotiation {
     is_connected: bool,
     window_bytes: u32,
     encoder: Option<EncoderName>,
+    /// The transaction of a `connect` that speaks of Enhanced RTMP.
+    enhanced: Option<f64>,
+    takes_hevc: bool,
     output: Vec<u8>,
 }
 
 impl Negotiation {
-    pub(crate) fn new() -> Result<Self, NegotiationError> {
+    /// `takes_hevc` is said to encoders that ask.
+    pub(crate) fn new(takes_hevc: bool) -> Result<Self, NegotiationError> {
         let config = ServerSessionConfig {
-            fms_version: "FMS/3,0,1,123".to_owned(),
+            fms_version: FMS_VERSION.to_owned(),
             chunk_size: replies::CHUNK_BYTES,
             peer_bandwidth: WINDOW_BYTES,
             window_ack_size: WINDOW_BYTES,
             send_on_bw_done_message_on_start: false,
         };
         let (session, greeting) = ServerSession::new(config)?;
-        let mut negotiation =
-            Self { session, is_connected: false, window_bytes: WINDOW_BYTES / 2, encoder: None, output: Vec::new() };
+        let mut negotiation = Self {
+            session,
+            is_connected: false,
+            window_bytes: WINDOW_BYTES / 2,
+            encoder: None,
+            enhanced: None,
+            takes_hevc,
+            output: Vec::new(),
+        };
         for result in greeting {
             negotiation.keep_output(result);
         }
@@ -136,6 +150,9 @@ impl Negotiation {
             name @ ("connect" | "createStream" | "deleteStream" | "closeStream" | "publish" | "play") => {
                 if name == "connect" {
                     self.encoder = amf0::property(body, "flashVer").and_then(EncoderName::from_sent);
+                    let is_enhanced = ["fourCcList", "videoFourCcInfoMap", "audioFourCcInfoMap", "capsEx"];
+                    let is_enhanced = is_enhanced.into_iter().any(|name| amf0::has_property(body, name));
+                    self.enhanced = is_enhanced.then(|| amf0::transaction(body));
                 }
                 let results = self.feed(chunks::AMF0_COMMAND, message.message_stream_id, body)?;
                 self.results(results, message.message_stream_id)
@@ -159,7 +176,15 @@ impl Negotiation {
                 ServerSessionEvent::ConnectionRequested { request_id, app_name } => {
                     let answers = if without_query(&app_name).trim_end_matches('/') == APP {
                         self.is_connected = true;
-                        self.session.accept_request(request_id)?
+                        let answers = self.session.accept_request(request_id)?;
+                        match self.enhanced {
+                            // The session has no words for it.
+                            Some(transaction) => {
+                                self.output.extend(replies::connected(transaction, FMS_VERSION, self.takes_hevc)?);
+                                Vec::new()
+                            }
+                            None => answers,
+                        }
                     } else {
                         const TEXT: &str = "There is nothing at this address. Use the server address and the stream \
                                             key as the dashboard shows them.";

@@ -49,6 +49,47 @@ pub(crate) fn status(
     )
 }
 
+/// `_result` to a `connect` that speaks of Enhanced RTMP: section "Enhancing NetConnection connect Command" of its second
+/// version. Codecs are only passed on here, and neither several tracks nor reconnect requests are known.
+pub(crate) fn connected(transaction_id: f64, fms_version: &str, takes_hevc: bool) -> Result<Vec<u8>, ReplyError> {
+    /// FourCcInfoMask.CanForward
+    const CAN_FORWARD: f64 = 4.0;
+    /// CapsExMask.ModEx: modifiers are gone over.
+    const MODIFIERS: f64 = 4.0;
+    let text = |text: &str| Amf0Value::Utf8String(text.to_owned());
+    let object = |properties: &[(&str, Amf0Value)]| {
+        Amf0Value::Object(properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+    };
+    let video: &[&str] = if takes_hevc { &["avc1", "av01", "hvc1"] } else { &["avc1", "av01"] };
+    let audio = ["mp4a"];
+    let info = |codecs: &[&str]| {
+        object(&codecs.iter().map(|codec| (*codec, Amf0Value::Number(CAN_FORWARD))).collect::<Vec<_>>())
+    };
+    let properties = object(&[
+        ("fmsVer", text(fms_version)),
+        ("capabilities", Amf0Value::Number(31.0)),
+        ("fourCcList", Amf0Value::StrictArray(video.iter().chain(&audio).map(|codec| text(codec)).collect())),
+        ("videoFourCcInfoMap", info(video)),
+        ("audioFourCcInfoMap", info(&audio)),
+        ("capsEx", Amf0Value::Number(MODIFIERS)),
+    ]);
+    let information = object(&[
+        ("level", text("status")),
+        ("code", text("NetConnection.Connect.Success")),
+        ("description", text("Connected.")),
+        ("objectEncoding", Amf0Value::Number(0.0)),
+    ]);
+    write(
+        0,
+        RtmpMessage::Amf0Command {
+            command_name: "_result".to_owned(),
+            transaction_id,
+            command_object: properties,
+            additional_arguments: vec![information],
+        },
+    )
+}
+
 /// Section 7.1.7: the stream can be used.
 pub(crate) fn stream_begin(message_stream_id: u32) -> Result<Vec<u8>, ReplyError> {
     control(UserControlEventType::StreamBegin, Some(message_stream_id), None)

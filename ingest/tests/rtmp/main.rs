@@ -10,3 +10,4 @@ mod log;
 mod peer;
 mod platform;
 mod publishing;
+mod tls;
