@@ -329,7 +329,9 @@ async fn blocked_reloads_that_are_dropped_give_everything_back() {
     // Were connections kept, it would be some 10 KiB for each of 2,000.
     assert!(grown < 8_000, "{grown} KiB");
     // The server goes on, and a bell is still heard.
-    let waiting = serving.connect("GET /live/a/source/index.m3u8?_HLS_msn=4 HTTP/1.1\r\nHost: weir\r\n\r\n").await;
+    let waiting = serving
+        .connect("GET /live/a/source/index.m3u8?_HLS_msn=4 HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n")
+        .await;
     serving.bell.send_replace(true);
     assert!(all_of(waiting).await.ends_with("#EXTM3U"));
 }
