@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
 use super::Channel;
+use crate::ladder::LadderStatus;
 use crate::packager::{Health, Tracks};
 
 /// How far a channel's publishing has come.
@@ -55,6 +56,8 @@ pub struct IngestStatus {
     pub advice: Vec<Advice>,
     /// The last encoder that was sent away from this channel since this node started.
     pub last_refusal: Option<LastRefusal>,
+    /// The smaller sizes that are made of its stream, and why there are no more.
+    pub ladder: LadderStatus,
 }
 
 /// A way to make a stream better.
@@ -185,6 +188,8 @@ impl Channel {
             encoder: view.encoder,
             health: view.health,
             last_refusal: self.last_refusal.clone(),
+            // Known to the ladders.
+            ladder: LadderStatus::default(),
         }
     }
 }
