@@ -14,11 +14,11 @@ use clap::ValueEnum;
 use commands::{Commands, CommandsOptions};
 use domain::ids::NodeId;
 use futures::FutureExt;
-use ingest::{Ingest, IngestConfig, IngestError, RtmpsConfig, origin::Broadcasts};
-use processes::ExportsOptions;
+use ingest::{Ingest, IngestConfig, IngestError, RtmpsConfig, origin::Broadcasts, recorder::Recorder, rights::Rights};
+use processes::{ExportsOptions, RecordingsOptions};
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use storage::Storage;
+use storage::{DiskWatch, Storage};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -180,6 +180,7 @@ impl Node {
         });
         let storage =
             Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened")?;
+        let disk = DiskWatch::default();
 
         let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
             pool: pool.clone(),
@@ -198,8 +199,15 @@ impl Node {
             tasks.push(("the metrics server", tokio::spawn(serving)));
         }
 
+        let playback_keys = wire::playback_keys(&secrets);
+        let rights = Rights::new(playback_keys.clone());
+        if serves_http {
+            let read = ReadModels::new(pool.clone());
+            let following = wire::follow_rights(commands.clone(), read, rights.clone(), background.clone());
+            tasks.push(("rights to watch", tokio::spawn(following)));
+        }
         let ingest = match roles.contains(&Role::Ingest) {
-            true => Some(Arc::new(start_ingest(&config, node_id, &commands, &storage).await?)),
+            true => Some(Arc::new(start_ingest(&config, node_id, &commands, &storage, &rights, &disk).await?)),
             false => None,
         };
         if let (Some(ingest), false) = (&ingest, is_alone) {
@@ -221,7 +229,9 @@ impl Node {
                 storage: storage.clone(),
                 nats: (!is_alone).then(|| nats.clone()),
             });
-            let running = processes::run(commands.clone(), exports, media, background.clone());
+            let recordings =
+                RecordingsOptions { storage: storage.clone(), limits: config.recording_limits() };
+            let running = processes::run(commands.clone(), exports, recordings, media, background.clone());
             tasks.push(("processes", tokio::spawn(running)));
         }
 
@@ -244,8 +254,10 @@ impl Node {
             let local = match &node.ingest {
                 Some(ingest) => ingest.router(),
                 // Pictures of streams that are over, and words for what is nowhere.
-                None => ingest::origin::router(Broadcasts::default(), storage.clone()),
+                None => ingest::origin::router(Broadcasts::new(rights.clone()), storage.clone()),
             };
+            let door = wire::RecordingDoor::new(commands.clone(), ReadModels::new(pool.clone()), rights);
+            router = router.nest("/vod", ingest::origin::recordings::router(storage.clone(), Arc::new(door)));
             let live = match is_alone {
                 true => local,
                 false => origins::router(local, Owners::new(node.ingest.clone(), nats.clone())),
@@ -264,6 +276,7 @@ impl Node {
                     read,
                     live,
                     publishers,
+                    playback_tokens: Arc::new(wire::Tokens(playback_keys)),
                     readiness,
                     access_token_key: AccessTokenKey::from_seed(secrets.access_token_key.0),
                     public_url,
@@ -367,8 +380,13 @@ async fn start_ingest(
     node_id: NodeId,
     commands: &Commands,
     storage: &Storage,
+    rights: &Rights,
+    disk: &DiskWatch,
 ) -> anyhow::Result<Ingest> {
     let mut settings = IngestConfig::new(config.rtmp);
+    settings.rights = rights.clone();
+    let recordings = wire::RecordingsSide { commands: commands.clone(), node_id };
+    settings.recorder = Recorder::new(Arc::new(recordings), disk.clone());
     settings.grace = config.reconnect_grace();
     settings.packager.part_target_ms = config.part_ms;
     settings.rtmps = match (config.rtmps, &config.rtmps_cert, &config.rtmps_key) {

@@ -9,8 +9,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use commands::MasterKeys;
+use hmac::{Hmac, Mac};
 use rand::{TryRngCore, rngs::OsRng};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 
 /// 32 random bytes, in hex where written.
 #[derive(Clone)]
@@ -29,6 +31,13 @@ pub struct Secrets {
     pub digest_key: Key,
     /// The Ed25519 seed that signs access tokens.
     pub access_token_key: Key,
+    /// Makes the tokens in addresses of streams that not everybody may watch; the only one that relays get. Files of before
+    /// there was one have none: see [`Secrets::playback_keys`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    playback_key: Option<Key>,
+    /// What did so before, the newest first, until the tokens that it made have expired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_playback_keys: Vec<Key>,
     /// Where they were read.
     #[serde(skip)]
     path: PathBuf,
@@ -48,6 +57,8 @@ impl Secrets {
             former_master_keys: Vec::new(),
             digest_key: Key::random()?,
             access_token_key: Key::random()?,
+            playback_key: Some(Key::random()?),
+            former_playback_keys: Vec::new(),
             path: path.to_owned(),
         };
         if write_new(path, &made.text()?)? {
@@ -77,6 +88,32 @@ impl Secrets {
                 let Self { master_key, former_master_keys, .. } = read.ok()?;
                 Some(std::iter::once(master_key).chain(former_master_keys).map(|key| key.0.into()).collect())
             })
+    }
+
+    /// The key that makes playback tokens, and those that made them before. A file of before there was such a key has one
+    /// derived from the key of access tokens, so that all nodes have the same without a file being written.
+    pub fn playback_keys(&self) -> (Key, Vec<Key>) {
+        let derived = || {
+            let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(&self.access_token_key.0).expect("HMAC takes any key");
+            mac.update(b"weir: playback key, version 1");
+            Key(mac.finalize().into_bytes().into())
+        };
+        (self.playback_key.clone().unwrap_or_else(derived), self.former_playback_keys.clone())
+    }
+
+    /// Puts a new playback key into the file, and keeps the one that there is beside it.
+    ///
+    /// # Errors
+    /// When the file cannot be replaced; then it is as it was.
+    pub fn add_playback_key(&mut self) -> anyhow::Result<()> {
+        let (current, mut former) = self.playback_keys();
+        former.insert(0, current);
+        // Tokens of the one before that expired long ago, unless somebody rotates twice a day.
+        former.truncate(2);
+        let with_new = Self { playback_key: Some(Key::random()?), former_playback_keys: former, ..self.clone() };
+        replace(&self.path, &with_new.text()?)?;
+        *self = with_new;
+        Ok(())
     }
 
     /// Puts a new master key beside the one that there is, in the file, too. When that was done before and the rotation not
@@ -112,20 +149,71 @@ impl Secrets {
     }
 
     fn load(path: &Path) -> anyhow::Result<Option<Self>> {
-        let shown = path.display();
-        let metadata = match fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("the secrets file {shown} cannot be read")),
-        };
-        if metadata.mode() & 0o077 != 0 {
-            bail!("the secrets file {shown} is open to others; run: chmod 600 {shown}");
-        }
-        let text = fs::read_to_string(path).with_context(|| format!("the secrets file {shown} cannot be read"))?;
-        let secrets: Self = toml::from_str(&text)
-            .map_err(|_| anyhow::anyhow!("the secrets file {shown} is damaged; put back a copy of it"))?;
-        Ok(Some(Self { path: path.to_owned(), ..secrets }))
+        let secrets: Option<Self> = read(path)?;
+        Ok(secrets.map(|secrets| Self { path: path.to_owned(), ..secrets }))
     }
+}
+
+/// The secrets of a relay: whoever has them can watch everything, and do nothing else.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeSecrets {
+    /// As in [`Secrets`].
+    playback_key: Key,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_playback_keys: Vec<Key>,
+}
+
+impl EdgeSecrets {
+    /// Those that a relay of this install needs.
+    pub fn of(secrets: &Secrets) -> Self {
+        let (playback_key, former_playback_keys) = secrets.playback_keys();
+        Self { playback_key, former_playback_keys }
+    }
+
+    /// Reads the file that must be there.
+    ///
+    /// # Errors
+    /// When there is none, it is open to others, damaged, or has more than a relay should have.
+    pub fn load(path: &Path) -> anyhow::Result<Self> {
+        read(path)?.with_context(|| {
+            let shown = path.display();
+            format!(
+                "there is no secrets file {shown}; `weir keys edge` on a node of the origin prints what goes into it"
+            )
+        })
+    }
+
+    /// The key that makes playback tokens, and those that made them before.
+    pub fn playback_keys(&self) -> (&Key, &[Key]) {
+        (&self.playback_key, &self.former_playback_keys)
+    }
+
+    /// What goes into the file.
+    ///
+    /// # Errors
+    /// Never with what there is.
+    pub fn text(&self) -> anyhow::Result<String> {
+        let text = toml::to_string(self).context("the secrets cannot be written as text")?;
+        Ok(format!("# The playback key of a Weir, for its relays. Whoever has it can watch every stream.\n{text}"))
+    }
+}
+
+/// The secrets of a file that nobody else may read; `None` when there is none.
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    let shown = path.display();
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("the secrets file {shown} cannot be read")),
+    };
+    if metadata.mode() & 0o077 != 0 {
+        bail!("the secrets file {shown} is open to others; run: chmod 600 {shown}");
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("the secrets file {shown} cannot be read"))?;
+    let secrets = toml::from_str(&text)
+        .map_err(|_| anyhow::anyhow!("the secrets file {shown} is damaged; put back a copy of it"))?;
+    Ok(Some(secrets))
 }
 
 /// Writes a file of mode 600 whole or not at all. `false`: there is one already, and it was left as it is.

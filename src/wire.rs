@@ -3,7 +3,11 @@
 mod media;
 mod publishing;
 mod readiness;
+mod recordings;
+mod rights;
 
 pub use media::{ErasedMedia, LocalMedia, RemoteMedia, answer_remote};
 pub use publishing::WriteSide;
 pub use readiness::{NodeReadiness, Servers};
+pub use recordings::{RecordingDoor, RecordingsSide};
+pub use rights::{Tokens, follow_rights, playback_keys};

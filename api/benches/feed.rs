@@ -11,8 +11,8 @@ mod log;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use api::{
-    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PortUnavailable, Publishers,
-    Readiness, WebApp,
+    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PlaybackPass, PlaybackTokens,
+    PortUnavailable, Publishers, Readiness, WebApp,
 };
 use commands::{
     Actor, Commands, CommandsOptions, MasterKeys, Metadata,
@@ -81,6 +81,7 @@ async fn serve(commands: &Commands, folder: &std::path::Path) -> String {
         read: ReadModels::new(commands.pool().clone()),
         live: nothing.clone(),
         publishers: nothing.clone(),
+        playback_tokens: nothing.clone(),
         readiness: nothing,
         access_token_key: AccessTokenKey::from_seed([3; 32]),
         public_url: "https://weir.example.org".to_owned(),
@@ -147,6 +148,12 @@ async fn feed(url: &str, token: &str, encoding: &str, total: i64) -> (f64, usize
 
 /// No media plane.
 struct Nothing;
+
+impl PlaybackTokens for Nothing {
+    fn mint(&self, _: &PlaybackPass) -> String {
+        String::new()
+    }
+}
 
 impl LiveStreams for Nothing {
     fn status(&self, _: ChannelId) -> BoxFuture<'_, Result<IngestStatus, PortUnavailable>> {

@@ -58,13 +58,20 @@ impl Addresses {
     }
 
     /// A stream's playlist.
-    pub(crate) fn stream_hls(&self, stream_id: StreamId) -> String {
-        format!("{}/live/{stream_id}/index.m3u8", self.public_url)
+    pub(crate) fn stream_hls(&self, stream_id: StreamId, token: Option<&str>) -> String {
+        format!("{}/{stream_id}/index.m3u8", self.live(token))
     }
 
     /// A stream's latest picture.
-    pub(crate) fn thumbnail(&self, stream_id: StreamId) -> String {
-        format!("{}/live/{stream_id}/thumbnail.jpg", self.public_url)
+    pub(crate) fn thumbnail(&self, stream_id: StreamId, token: Option<&str>) -> String {
+        format!("{}/{stream_id}/thumbnail.jpg", self.live(token))
+    }
+
+    fn live(&self, token: Option<&str>) -> String {
+        match token {
+            Some(token) => format!("{}/live/t/{token}", self.public_url),
+            None => format!("{}/live", self.public_url),
+        }
     }
 
     /// A page of the web app.

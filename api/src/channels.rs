@@ -1,6 +1,7 @@
 //! Channels: creating, listing, editing, how they were, and their stream keys.
 
 mod as_of;
+mod rights;
 
 use std::sync::Arc;
 
@@ -16,14 +17,13 @@ use commands::{
 };
 use domain::{
     accounts::Username,
-    channels::{ChannelRefusal, Handle},
-    ids::AccountId,
+    channels::{self as rules, ChannelRefusal, Handle},
 };
 use openapi::{
     Problem,
     channels::{
-        Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelQuery, ChannelsQuery, CreateChannelRequest,
-        EditChannelRequest, StreamKey,
+        Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelPlayback, ChannelQuery, ChannelsQuery,
+        CreateChannelRequest, EditChannelRequest, StreamKey, Visibility,
     },
     operation::Accepted,
     streams::Playback,
@@ -32,7 +32,9 @@ use projections::{
     Projection,
     accounts::AccountsV1,
     channels::{ChannelFilter, ChannelRow, ChannelsV1},
+    streams::StreamsV1,
 };
+pub(crate) use rights::{Rights, may_watch, playback_token};
 use tracing::warn;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -49,17 +51,21 @@ use crate::{
 /// What a channel is shown from: its owner's name is the account's.
 const SHOWN_FROM: &[&dyn Projection] = &[&AccountsV1, &ChannelsV1];
 
+/// What else shows or hides with it.
+const LISTED_FROM: &[&dyn Projection] = &[&AccountsV1, &ChannelsV1, &StreamsV1];
+
 pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::new()
         .routes(routes!(list_channels, create_channel))
         .routes(routes!(get_channel, edit_channel))
+        .routes(routes!(get_channel_playback))
         .routes(routes!(get_stream_key))
         .routes(routes!(rotate_stream_key))
 }
 
 /// List channels
 ///
-/// Newest first. Everybody sees the same, but for `mine`.
+/// Public ones, newest first. Everybody sees the same, but for `mine`, which has those that are not public, too.
 #[utoipa::path(
     get, path = "/api/v1/channels", operation_id = "list_channels", tag = "channels",
     params(ChannelsQuery, ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed.")),
@@ -81,7 +87,8 @@ async fn list_channels(
     let is_mine = query.mine == Some(true);
     let mut owner = None;
     if is_mine {
-        let by = authenticated.ok_or_else(|| ApiError::unauthenticated("Your own channels need an access token."))?;
+        let needed = || ApiError::unauthenticated("Your own channels need an access token.");
+        let by = authenticated.as_ref().ok_or_else(needed)?;
         owner = Some(by.account_id);
     }
     if let Some(username) = &query.account {
@@ -94,9 +101,11 @@ async fn list_channels(
             _ => return conditional::json(&headers, &ChannelPage { items: Vec::new(), next_cursor: None }),
         }
     }
-    let filter = ChannelFilter { live: query.live, owner };
+    let visibility = (!is_mine).then_some(rules::Visibility::Public);
+    let filter = ChannelFilter { live: query.live, owner, visibility };
     let found = server.read.channels().page(filter, after.as_ref(), query.limit.get().into()).await?;
-    let mut response = page("/api/v1/channels", &query_text(&query), found, &headers, |row| channel(&server, row))?;
+    let by = authenticated.as_ref();
+    let mut response = page("/api/v1/channels", &query_text(&query), found, &headers, |row| channel(&server, row, by))?;
     if is_mine {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
@@ -141,7 +150,7 @@ async fn create_channel(
         if server.has_read(SHOWN_FROM, created.position).await
             && let Ok(Some(row)) = server.read.channels().by_id(created.channel_id).await
         {
-            return Ok(new_channel(&server, row));
+            return Ok(new_channel(&server, row, &authenticated));
         }
         Ok(accepted(created.position, location))
     };
@@ -150,20 +159,21 @@ async fn create_channel(
         server.has_read(SHOWN_FROM, done.position).await;
         let row = server.read.channels().by_id(channel_id).await?;
         let row = row.ok_or_else(|| ApiError::not_found("The channel was created, and is there no more."))?;
-        Ok(new_channel(&server, row))
+        Ok(new_channel(&server, row, &authenticated))
     };
     once(&server, &authenticated, key, Answer::Kept, carry_out, recalled).await
 }
 
-fn new_channel(server: &Server, row: ChannelRow) -> Response {
+fn new_channel(server: &Server, row: ChannelRow, by: &Authenticated) -> Response {
     let location = [(header::LOCATION, address(&row.handle))];
-    (StatusCode::CREATED, location, JsonBody(channel(server, row))).into_response()
+    (StatusCode::CREATED, location, JsonBody(channel(server, row, Some(by)))).into_response()
 }
 
 /// Get a channel
 ///
 /// As it is, or with `as_of` as it was: its settings at a time or a position of the log, also of a channel that was closed
-/// since. Its owner and administrators may ask how it was.
+/// since. Its owner and administrators may ask how it was, and may look at it while it is private; to everybody else a
+/// private channel is none.
 #[utoipa::path(
     get, path = "/api/v1/channels/{handle}", operation_id = "get_channel", tag = "channels",
     params(
@@ -183,6 +193,7 @@ fn new_channel(server: &Server, row: ChannelRow) -> Response {
 async fn get_channel(
     State(server): State<Arc<Server>>,
     as_of::Asked(asked): as_of::Asked,
+    authenticated: Option<Authenticated>,
     Path(handle): Path<String>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
@@ -192,8 +203,44 @@ async fn get_channel(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         return Ok(response);
     }
-    let row = by_handle(&server, &handle).await?;
-    conditional::json(&headers, &channel(&server, row))
+    let by = authenticated.as_ref();
+    let row = by_handle(&server, by, &handle).await?;
+    let visibility = row.visibility;
+    let mut response = conditional::json(&headers, &channel(&server, row, by))?;
+    if visibility.needs_token() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    Ok(response)
+}
+
+/// Get where a channel plays
+///
+/// The address for whoever asks. That of a public channel always is the same. That of an unlisted or private one has a
+/// token in its path, for everything that the playlist names; it is good for twelve hours, until the session ends, or until
+/// others may watch than before. Ask for a new one in time, and when an address is answered by 403.
+#[utoipa::path(
+    get, path = "/api/v1/channels/{handle}/playback", operation_id = "get_channel_playback", tag = "channels",
+    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
+    security((), ("access_token" = [])),
+    responses(
+        (status = 200, description = "Where it plays.", body = ChannelPlayback),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get_channel_playback(
+    State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
+    Path(handle): Path<String>,
+) -> ApiResult<Response> {
+    let by = authenticated.as_ref();
+    let row = by_handle(&server, by, &handle).await?;
+    let token = playback_token(&server, row.id, row.visibility, row.version, by);
+    let playback = ChannelPlayback {
+        hls_url: server.addresses.channel_hls(row.id, token.as_ref().map(|token| token.text.as_str())),
+        expires_at: token.map(|token| token.expires_at),
+    };
+    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    Ok((headers, JsonBody(playback)).into_response())
 }
 
 /// Edit a channel
@@ -222,7 +269,8 @@ async fn edit_channel(
     IfMatch(expected_version): IfMatch,
     Json(request): Json<EditChannelRequest>,
 ) -> ApiResult<Response> {
-    let row = by_handle(&server, &handle).await?;
+    let row = by_handle(&server, Some(&authenticated), &handle).await?;
+    let shown_from = if request.visibility.is_some() { LISTED_FROM } else { SHOWN_FROM };
     let position = channels::change_details(
         &server.commands,
         channels::ChangeDetails {
@@ -231,16 +279,17 @@ async fn edit_channel(
             expected_version,
             title: request.title,
             description: request.description,
+            visibility: request.visibility.map(rules_visibility),
             metadata: authenticated.metadata(),
         },
     )
     .await
     .map_err(not_changed)?;
     // As above.
-    if server.has_read(SHOWN_FROM, position).await
+    if server.has_read(shown_from, position).await
         && let Ok(Some(row)) = server.read.channels().by_id(row.id).await
     {
-        return Ok(JsonBody(channel(&server, row)).into_response());
+        return Ok(JsonBody(channel(&server, row, Some(&authenticated))).into_response());
     }
     Ok(accepted(position, address(&row.handle)))
 }
@@ -263,7 +312,7 @@ async fn get_stream_key(
     authenticated: Authenticated,
     Path(handle): Path<String>,
 ) -> ApiResult<JsonBody<StreamKey>> {
-    let channel_id = by_handle(&server, &handle).await?.id;
+    let channel_id = by_handle(&server, Some(&authenticated), &handle).await?.id;
     let stream_key =
         channels::stream_key(&server.commands, authenticated.account_id, channel_id).await.map_err(refused)?;
     Ok(JsonBody(shown(&server, &stream_key)))
@@ -298,7 +347,7 @@ async fn rotate_stream_key(
     // A task of its own, so that a caller who hangs up does not keep the encoder from being cut.
     let answering = tokio::spawn(async move {
         let carry_out = async |metadata| {
-            let channel_id = by_handle(&server, &handle).await?.id;
+            let channel_id = by_handle(&server, Some(&authenticated), &handle).await?.id;
             let rotated = channels::rotate_stream_key(&server.commands, by, channel_id, metadata).await;
             if matches!(rotated, Ok(_) | Err(CommandError::OutcomeUnknown(_)))
                 && server.publishers.cut(channel_id).await.is_err()
@@ -329,23 +378,25 @@ fn shown(server: &Server, stream_key: &channels::StreamKey) -> StreamKey {
     }
 }
 
-/// The channel of a handle as it stands in an address.
+/// The channel of a handle as it stands in an address, for whoever asks.
 ///
 /// # Errors
-/// `not_found` when there is none.
-pub(crate) async fn by_handle(server: &Server, handle: &str) -> ApiResult<ChannelRow> {
+/// `not_found` when there is none, or it is private and `by` may not know of it.
+pub(crate) async fn by_handle(server: &Server, by: Option<&Authenticated>, handle: &str) -> ApiResult<ChannelRow> {
     let unknown = || ApiError::not_found("There is no channel with this handle.");
     let handle = Handle::parse(handle).map_err(|_| unknown())?;
-    server.read.channels().by_handle(handle.as_str()).await?.ok_or_else(unknown)
+    let row = server.read.channels().by_handle(handle.as_str()).await?.ok_or_else(unknown)?;
+    let rights = Rights { visibility: row.visibility, owner_id: row.owner_id };
+    if may_watch(server, by, rights).await? { Ok(row) } else { Err(unknown()) }
 }
 
 /// The channel of a handle as it stands in an address, for its owner alone.
 ///
 /// # Errors
 /// `not_found` when there is none, `forbidden` when somebody else owns it.
-pub(crate) async fn owned_by_handle(server: &Server, by: AccountId, handle: &str) -> ApiResult<ChannelRow> {
-    let row = by_handle(server, handle).await?;
-    if row.owner_id == by { Ok(row) } else { Err(not_owner()) }
+pub(crate) async fn owned_by_handle(server: &Server, by: &Authenticated, handle: &str) -> ApiResult<ChannelRow> {
+    let row = by_handle(server, Some(by), handle).await?;
+    if row.owner_id == by.account_id { Ok(row) } else { Err(not_owner()) }
 }
 
 fn not_changed(error: ChannelsError) -> ApiError {
@@ -378,19 +429,39 @@ fn address(handle: &str) -> String {
     format!("/api/v1/channels/{handle}")
 }
 
-fn channel(server: &Server, row: ChannelRow) -> Channel {
+/// As it is shown to `by`, who may watch it.
+fn channel(server: &Server, row: ChannelRow, by: Option<&Authenticated>) -> Channel {
+    let token = playback_token(server, row.id, row.visibility, row.version, by);
+    let token = token.as_ref().map(|token| token.text.as_str());
     Channel {
         id: row.id.uuid(),
         handle: row.handle,
         title: row.title,
         description: row.description,
         owner: ChannelOwner { id: row.owner_id.uuid(), username: row.owner_username },
+        visibility: visibility(row.visibility),
         is_live: row.live_stream_id.is_some(),
         live_stream_id: row.live_stream_id.map(domain::ids::StreamId::uuid),
-        playback: Playback { hls_url: server.addresses.channel_hls(row.id) },
-        thumbnail_url: row.live_stream_id.map(|stream_id| server.addresses.thumbnail(stream_id)),
+        playback: Playback { hls_url: server.addresses.channel_hls(row.id, token) },
+        thumbnail_url: row.live_stream_id.map(|stream_id| server.addresses.thumbnail(stream_id, token)),
         created_at: row.created_at,
         updated_at: row.updated_at,
         version: row.version,
+    }
+}
+
+pub(crate) fn visibility(visibility: rules::Visibility) -> Visibility {
+    match visibility {
+        rules::Visibility::Public => Visibility::Public,
+        rules::Visibility::Unlisted => Visibility::Unlisted,
+        rules::Visibility::Private => Visibility::Private,
+    }
+}
+
+fn rules_visibility(visibility: Visibility) -> rules::Visibility {
+    match visibility {
+        Visibility::Public => rules::Visibility::Public,
+        Visibility::Unlisted => rules::Visibility::Unlisted,
+        Visibility::Private => rules::Visibility::Private,
     }
 }

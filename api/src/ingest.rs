@@ -33,7 +33,7 @@ async fn get_ingest_status(
     authenticated: Authenticated,
     Path(handle): Path<String>,
 ) -> ApiResult<Json<IngestStatus>> {
-    let channel = channels::owned_by_handle(&server, authenticated.account_id, &handle).await?;
+    let channel = channels::owned_by_handle(&server, &authenticated, &handle).await?;
     Ok(Json(status(server.live.status(channel.id).await?)))
 }
 

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use domain::{
-    ids::{ChannelId, StreamId},
+    ids::{ChannelId, SessionId, StreamId},
     streams::{AudioTrack, EncoderName, VideoTrack},
 };
 pub use futures::future::BoxFuture;
@@ -23,6 +23,25 @@ pub trait Publishers: Send + Sync {
     /// Cuts the channel's encoder, wherever it is connected, because its stream key was rotated. Nothing happens when
     /// none is.
     fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), PortUnavailable>>;
+}
+
+/// The right to watch one channel that is not public, for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaybackPass {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// How many events the channel had had when the right was looked at: a later change of who may watch ends it.
+    pub version: i64,
+    /// Whose session it ends with; `None` for whoever knows the address.
+    pub session_id: Option<SessionId>,
+    /// When it ends by itself, in whole seconds.
+    pub expires_at: OffsetDateTime,
+}
+
+/// What makes the tokens that stand in addresses of streams.
+pub trait PlaybackTokens: Send + Sync {
+    /// A token of letters, digits, `-` and `_`.
+    fn mint(&self, pass: &PlaybackPass) -> String;
 }
 
 /// Whether the server has what it needs.

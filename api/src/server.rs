@@ -11,7 +11,7 @@ use crate::{
     access_token::{AccessTokenKey, AccessTokens},
     addresses::Addresses,
     events::{self, Catalogue, FeedOptions, Follower, Places},
-    ports::{LiveStreams, Publishers, Readiness},
+    ports::{LiveStreams, PlaybackTokens, Publishers, Readiness},
     web_app::WebApp,
 };
 
@@ -32,6 +32,8 @@ pub struct Api {
     pub live: Arc<dyn LiveStreams>,
     /// How encoders are cut.
     pub publishers: Arc<dyn Publishers>,
+    /// What makes addresses that only some may play.
+    pub playback_tokens: Arc<dyn PlaybackTokens>,
     /// Whether the server has what it needs.
     pub readiness: Arc<dyn Readiness>,
     /// What signs access tokens.
@@ -57,6 +59,7 @@ pub(crate) struct Server {
     pub(crate) read: ReadModels,
     pub(crate) live: Arc<dyn LiveStreams>,
     pub(crate) publishers: Arc<dyn Publishers>,
+    pub(crate) playback_tokens: Arc<dyn PlaybackTokens>,
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) tokens: AccessTokens,
     pub(crate) addresses: Addresses,
@@ -92,6 +95,7 @@ impl Server {
             read: api.read,
             live: api.live,
             publishers: api.publishers,
+            playback_tokens: api.playback_tokens,
             readiness: api.readiness,
             tokens: AccessTokens::new(&api.access_token_key, addresses.public_url()),
             addresses,

@@ -2,16 +2,26 @@
 
 use std::sync::Arc;
 
+use axum::http::{HeaderValue, header};
 use axum::{extract::State, http::HeaderMap, response::Response};
-use domain::{channels::Handle, ids::StreamId, streams};
+use domain::{
+    channels::{Handle, Visibility},
+    ids::StreamId,
+    streams,
+};
 use openapi::{
     Problem,
-    streams::{AudioFormat, EndReason, Playback, Stream, StreamChannel, StreamPage, StreamsQuery, VideoFormat},
+    streams::{
+        AudioFormat, EndReason, Playback, Rendition, RenditionsReason, Stream, StreamChannel, StreamPage, StreamsQuery,
+        VideoFormat,
+    },
 };
 use projections::streams::{StreamFilter, StreamRow};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    authentication::Authenticated,
+    channels::{Rights, may_watch, playback_token},
     conditional,
     error::{ApiError, ApiResult},
     extract::{Path, Query},
@@ -25,10 +35,11 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 
 /// List streams
 ///
-/// Newest first.
+/// Newest first: those of public channels, or with `channel` those of a channel that you may watch.
 #[utoipa::path(
     get, path = "/api/v1/streams", operation_id = "list_streams", tag = "streams",
     params(StreamsQuery, ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed.")),
+    security((), ("access_token" = [])),
     responses(
         (status = 200, description = "Some streams.", body = StreamPage, headers(
             ("ETag" = String, description = "Of the body."),
@@ -38,21 +49,36 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 )]
 async fn list_streams(
     State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
     Query(query): Query<StreamsQuery>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let after = cursor(query.after.as_deref())?;
-    let mut filter = StreamFilter { live: query.live, channel: None };
+    let mut filter = StreamFilter { live: query.live, channel: None, visibility: Some(Visibility::Public) };
+    let (by, mut token) = (authenticated.as_ref(), None);
     if let Some(handle) = &query.channel {
         let handle = Handle::parse(handle)
             .map_err(|invalid| ApiError::query_invalid("channel", invalid.code, invalid.message))?;
-        match server.read.channels().by_handle(handle.as_str()).await? {
-            Some(channel) => filter.channel = Some(channel.id),
-            None => return conditional::json(&headers, &StreamPage { items: Vec::new(), next_cursor: None }),
+        let nothing = || conditional::json(&headers, &StreamPage { items: Vec::new(), next_cursor: None });
+        let Some(channel) = server.read.channels().by_handle(handle.as_str()).await? else { return nothing() };
+        let rights = Rights { visibility: channel.visibility, owner_id: channel.owner_id };
+        if !may_watch(&server, by, rights).await? {
+            return nothing();
+        }
+        filter.channel = Some(channel.id);
+        if channel.visibility.needs_token() {
+            filter.visibility = None;
+            token = playback_token(&server, channel.id, channel.visibility, channel.version, by);
         }
     }
     let found = server.read.streams().page(filter, after.as_ref(), query.limit.get().into()).await?;
-    page("/api/v1/streams", &query_text(&query), found, &headers, |row| stream(&server, row))
+    let token = token.as_ref().map(|token| token.text.as_str());
+    let render = |row| stream(&server, row, token);
+    let mut response = page("/api/v1/streams", &query_text(&query), found, &headers, render)?;
+    if token.is_some() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    Ok(response)
 }
 
 fn query_text(query: &StreamsQuery) -> Vec<(&'static str, String)> {
@@ -69,6 +95,7 @@ fn query_text(query: &StreamsQuery) -> Vec<(&'static str, String)> {
         ("id" = String, Path, description = "The stream.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02"),
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed."),
     ),
+    security((), ("access_token" = [])),
     responses(
         (status = 200, description = "The stream.", body = Stream, headers(("ETag" = String, description = "Of the body."))),
         (status = 304, description = "Nothing has changed."),
@@ -77,16 +104,31 @@ fn query_text(query: &StreamsQuery) -> Vec<(&'static str, String)> {
 )]
 async fn get_stream(
     State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let unknown = || ApiError::not_found("There is no stream with this id.");
     let id: StreamId = id.parse().map_err(|_| unknown())?;
     let row = server.read.streams().by_id(id).await?.ok_or_else(unknown)?;
-    conditional::json(&headers, &stream(&server, row))
+    if !row.visibility.needs_token() {
+        return conditional::json(&headers, &stream(&server, row, None));
+    }
+    let by = authenticated.as_ref();
+    let channel = server.read.channels().by_id(row.channel_id).await?.ok_or_else(unknown)?;
+    let rights = Rights { visibility: channel.visibility, owner_id: channel.owner_id };
+    if !may_watch(&server, by, rights).await? {
+        return Err(unknown());
+    }
+    let token = playback_token(&server, channel.id, channel.visibility, channel.version, by);
+    let token = token.as_ref().map(|token| token.text.as_str());
+    let mut response = conditional::json(&headers, &stream(&server, row, token))?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
 }
 
-fn stream(server: &Server, row: StreamRow) -> Stream {
+/// With the token that its channel needs, if it needs one.
+fn stream(server: &Server, row: StreamRow, token: Option<&str>) -> Stream {
     Stream {
         id: row.id.uuid(),
         channel: StreamChannel { id: row.channel_id.uuid(), handle: row.channel_handle, title: row.channel_title },
@@ -99,8 +141,10 @@ fn stream(server: &Server, row: StreamRow) -> Stream {
         video: video(row.video),
         audio: row.audio.map(audio),
         encoder: row.encoder.map(|encoder| encoder.as_str().to_owned()),
-        playback: Playback { hls_url: server.addresses.stream_hls(row.id) },
-        thumbnail_url: Some(server.addresses.thumbnail(row.id)),
+        renditions: row.renditions.into_iter().map(rendition).collect(),
+        renditions_reason: row.renditions_reason.map(renditions_reason),
+        playback: Playback { hls_url: server.addresses.stream_hls(row.id, token) },
+        thumbnail_url: Some(server.addresses.thumbnail(row.id, token)),
         created_at: row.started_at,
         updated_at: row.updated_at,
     }
@@ -114,6 +158,24 @@ pub(crate) fn video(track: streams::VideoTrack) -> VideoFormat {
 pub(crate) fn audio(track: streams::AudioTrack) -> AudioFormat {
     let streams::AudioTrack { codec, sample_rate, channels } = track;
     AudioFormat { codec, sample_rate, channels }
+}
+
+pub(crate) fn rendition(rendition: streams::Rendition) -> Rendition {
+    let streams::Rendition { name, width, height, bitrate_kbps } = rendition;
+    Rendition { name, width, height, bitrate_kbps }
+}
+
+pub(crate) fn renditions_reason(reason: streams::RenditionsReason) -> RenditionsReason {
+    match reason {
+        streams::RenditionsReason::Started => RenditionsReason::Started,
+        streams::RenditionsReason::TooSlow => RenditionsReason::TooSlow,
+        streams::RenditionsReason::NoBudget => RenditionsReason::NoBudget,
+        streams::RenditionsReason::BudgetFreed => RenditionsReason::BudgetFreed,
+        streams::RenditionsReason::FfmpegFailed => RenditionsReason::FfmpegFailed,
+        streams::RenditionsReason::FfmpegMissing => RenditionsReason::FfmpegMissing,
+        streams::RenditionsReason::Recovered => RenditionsReason::Recovered,
+        streams::RenditionsReason::SourceChanged => RenditionsReason::SourceChanged,
+    }
 }
 
 fn end_reason(reason: streams::EndReason) -> EndReason {

@@ -13,16 +13,26 @@ use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+pub mod edge;
+mod ladder;
 mod live;
 mod media;
 pub mod origin;
 pub mod packager;
 mod ports;
+pub mod recorder;
+pub mod rights;
 mod rtmp;
 pub mod thumbnails;
 
+pub use ladder::{
+    Encoder, LadderConfig, LadderPace, LadderReason, LadderRendition, LadderStatus, Rung,
+};
 pub use live::{Advice, IngestStatus, LastRefusal, Patience, PublishState};
-pub use ports::{OpenStream, PublishError, Publisher, Publishing, StartedStream};
+pub use ports::{
+    OpenRecording, OpenStream, PublishError, Publisher, Publishing, RecordError, RecordingAccess, RecordingRights,
+    RecordingUse, Recordings, StartedStream,
+};
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub use rtmp::exercise;
@@ -35,6 +45,7 @@ use live::{Live, Settings};
 use origin::Broadcasts;
 use packager::PackagerConfig;
 use recorder::Recorder;
+use rights::Rights;
 use rtmp::{Server, tls::Certificate};
 
 /// How the media plane works.
@@ -60,6 +71,12 @@ pub struct IngestConfig {
     pub thumbnail_interval: Duration,
     /// How streams are cut.
     pub packager: PackagerConfig,
+    /// Which renditions are made of them.
+    pub ladder: LadderConfig,
+    /// Who may watch what; without it everybody everything.
+    pub rights: Rights,
+    /// What keeps streams for later; without it none is kept.
+    pub recorder: Recorder,
 }
 
 impl IngestConfig {
@@ -77,6 +94,9 @@ impl IngestConfig {
             patience: Patience::default(),
             thumbnail_interval: Duration::from_secs(20),
             packager: PackagerConfig::default(),
+            ladder: LadderConfig::default(),
+            rights: Rights::default(),
+            recorder: Recorder::default(),
         }
     }
 }
@@ -134,6 +154,9 @@ impl Ingest {
             patience,
             thumbnail_interval,
             packager,
+            ladder,
+            rights,
+            recorder,
         } = config;
         let (listener, rtmp_addr) = listen(address).await?;
         let secured = match rtmps {
@@ -145,16 +168,17 @@ impl Ingest {
             None => None,
         };
         let rtmps_addr = secured.as_ref().map(|(_, address, ..)| *address);
+        let takes_hevc = packager.takes_hevc;
         let stopping = CancellationToken::new();
-        let broadcasts = Broadcasts::default();
+        let broadcasts = Broadcasts::new(rights);
         let live = Live::new(
             publishing,
             storage.clone(),
             broadcasts.clone(),
-            Settings { grace, linger, takeover_after, patience, thumbnail_interval, packager },
+            Settings { grace, linger, takeover_after, patience, thumbnail_interval, packager, ladder, recorder },
             stopping.clone(),
         );
-        let server = Server::new(live.clone(), limits, timeouts, false, stopping.clone());
+        let server = Server::new(live.clone(), limits, timeouts, takes_hevc, stopping.clone());
         tokio::spawn({
             let live = live.clone();
             async move { live.recover().await }
@@ -172,6 +196,12 @@ impl Ingest {
     /// Playlists, segments and thumbnails; to be nested under `/live`.
     pub fn router(&self) -> Router {
         origin::router(self.broadcasts.clone(), self.storage.clone())
+    }
+
+    /// What this node serves, as [`Ingest::router`] does.
+    #[must_use]
+    pub fn broadcasts(&self) -> &Broadcasts {
+        &self.broadcasts
     }
 
     /// Where encoders connect.

@@ -32,9 +32,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 use crate::{
+    ladder::{LadderConfig, Ladders},
     origin::Broadcasts,
     packager::{Broadcast, PackagerConfig},
-    ports::{PublishError, Publisher, Publishing},
+    ports::{OpenRecording, PublishError, Publisher, Publishing},
+    recorder::{self, Recorder},
+    rights::Change,
     thumbnails,
 };
 
@@ -75,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) patience: Patience,
     pub(crate) thumbnail_interval: Duration,
     pub(crate) packager: PackagerConfig,
+    pub(crate) ladder: LadderConfig,
+    pub(crate) recorder: Recorder,
 }
 
 /// The registry. Cheap to clone: clones share it.
@@ -85,6 +90,7 @@ pub(crate) struct Shared {
     publishing: Arc<dyn Publishing>,
     storage: Storage,
     broadcasts: Broadcasts,
+    ladders: Ladders,
     settings: Settings,
     channels: Mutex<HashMap<ChannelId, Channel>>,
     /// Whether the streams that a crash left open are in the table.
@@ -143,10 +149,12 @@ impl Live {
         settings: Settings,
         stopping: CancellationToken,
     ) -> Self {
+        let ladders = Ladders::new(settings.ladder.clone(), Arc::clone(&publishing), stopping.clone());
         Self(Arc::new(Shared {
             publishing,
             storage,
             broadcasts,
+            ladders,
             settings,
             channels: Mutex::default(),
             recovered: watch::Sender::new(false),
@@ -219,6 +227,7 @@ impl Live {
                 }
                 let channel = channels.entry(id).or_default();
                 channel.handle.clone_from(&publisher.channel_handle);
+                self.0.broadcasts.rights().learn(Change::Channel(publisher.rights));
                 if channel.last_cut.is_some_and(|cut| cut >= asked_at) {
                     return Ok(None);
                 }
@@ -253,7 +262,14 @@ impl Live {
 
     /// How a channel's ingest stands. A channel that was never published to is waiting.
     pub(crate) fn status(&self, id: ChannelId) -> IngestStatus {
-        self.0.channels().get(&id).map_or_else(IngestStatus::default, Channel::status)
+        let now_ms = self.0.now_ms();
+        let channels = self.0.channels();
+        let mut status = channels.get(&id).map_or_else(IngestStatus::default, |channel| channel.status(now_ms));
+        drop(channels);
+        if let Some(stream_id) = status.stream_id {
+            status.ladder = self.0.ladders.status(stream_id);
+        }
+        status
     }
 
     /// Sends all publishers away, for their streams to end, and ends the streams that wait for one.
@@ -285,9 +301,32 @@ impl Shared {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Keeps a stream, if its channel records. `begun` is its recording from before a crash.
+    fn record(&self, channel_id: ChannelId, broadcast: &Arc<Broadcast>, begun: Option<OpenRecording>) {
+        let recorder = self.settings.recorder.clone();
+        self.tasks.spawn(recorder.keep(
+            Arc::clone(broadcast),
+            channel_id,
+            begun,
+            self.storage.clone(),
+            self.recorder_ends(),
+        ));
+    }
+
+    /// Finishes a recording from before a crash whose stream is over.
+    fn finish_recording(&self, begun: OpenRecording) {
+        let recorder = self.settings.recorder.clone();
+        self.tasks.spawn(recorder.finish(begun, self.storage.clone(), self.recorder_ends()));
+    }
+
+    fn recorder_ends(&self) -> recorder::Ends {
+        recorder::Ends { stopping: self.stopping.clone(), abandoned: self.abandoned.clone() }
+    }
+
     /// Shows a broadcast to viewers.
     fn show(&self, channel_id: ChannelId, broadcast: &Arc<Broadcast>) {
         self.broadcasts.publish(channel_id, Arc::clone(broadcast));
+        self.tasks.spawn(self.ladders.clone().follow(Arc::clone(broadcast)));
         self.tasks.spawn(thumbnails::run(
             Arc::clone(broadcast),
             self.storage.clone(),

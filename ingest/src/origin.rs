@@ -13,9 +13,11 @@
 //! One handler reads the path itself: what players ask for hundreds of thousands of times should pass through as few
 //! layers as can be, and every refusal, of a method or an address too, should be a problem document.
 
-mod address;
-mod problem;
-mod reply;
+pub(crate) mod address;
+pub(crate) mod problem;
+pub mod recordings;
+pub(crate) mod reply;
+pub(crate) mod rights;
 mod wait;
 
 use std::{
@@ -39,6 +41,7 @@ use self::{
 };
 use crate::{
     packager::{AUDIO, Broadcast, Rendition, SOURCE, View},
+    rights::Rights,
     thumbnails,
 };
 
@@ -46,6 +49,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Broadcasts {
     tables: Arc<RwLock<Tables>>,
+    rights: Rights,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +59,16 @@ struct Tables {
 }
 
 impl Broadcasts {
+    /// None yet; to those that come only those get who have a right.
+    #[must_use]
+    pub fn new(rights: Rights) -> Self {
+        Self { tables: Arc::default(), rights }
+    }
+
     /// Serves a broadcast as its stream, and as what its channel shows now.
     pub fn publish(&self, channel_id: ChannelId, broadcast: Arc<Broadcast>) {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        self.rights.belongs(broadcast.stream_id().uuid(), channel_id);
         tables.channels.insert(channel_id, broadcast.stream_id());
         tables.streams.insert(broadcast.stream_id(), broadcast);
     }
@@ -65,8 +76,15 @@ impl Broadcasts {
     /// Stops serving a stream. Requests under way are answered. Nothing happens when it was not served.
     pub fn remove(&self, stream_id: StreamId) {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        self.rights.forget_public(stream_id.uuid());
         tables.streams.remove(&stream_id);
         tables.channels.retain(|_, shown| *shown != stream_id);
+    }
+
+    /// Who may watch them.
+    #[must_use]
+    pub fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// The broadcast of a stream, ended or not, while it is served.
@@ -89,8 +107,9 @@ impl Broadcasts {
 ///
 /// Answers are compressed where that helps and carry their own CORS headers: no layer needs to add either.
 pub fn router(broadcasts: Broadcasts, storage: Storage) -> Router {
+    let rights = broadcasts.rights.clone();
     let origin = Arc::new(Origin { broadcasts, storage });
-    Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origin)
+    rights::guard(rights, Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origin))
 }
 
 #[derive(Debug)]

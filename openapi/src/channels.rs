@@ -7,6 +7,19 @@ use uuid::Uuid;
 
 use crate::{Limit, Page, streams::Playback};
 
+/// Who may watch a channel: everybody, and it is in every list (`public`); whoever knows its address, and it is in no list
+/// (`unlisted`); its owner and administrators, and nobody else learns that it is there (`private`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Visibility {
+    /// Everybody, and it is in every list.
+    Public,
+    /// Whoever knows its address, and it is in no list.
+    Unlisted,
+    /// Its owner and administrators.
+    Private,
+}
+
 /// What people watch and follow.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Channel {
@@ -24,13 +37,16 @@ pub struct Channel {
     pub description: String,
     /// Whose it is.
     pub owner: ChannelOwner,
+    /// Who may watch it.
+    pub visibility: Visibility,
     /// Whether a stream is running.
     #[schema(example = true)]
     pub is_live: bool,
     /// The running stream; `null` while offline.
     #[schema(required = true, example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02")]
     pub live_stream_id: Option<Uuid>,
-    /// Where it plays: an address that stays the same and can be shared before going live.
+    /// Where it plays: for a public channel an address that stays the same and can be shared before going live. For the
+    /// others it is the asker's own, and good for eleven hours or more; `get_channel_playback` makes a new one.
     pub playback: Playback,
     /// A recent picture of the running stream; `null` while offline. Answers 404 until the first picture is taken.
     #[schema(
@@ -81,6 +97,8 @@ pub struct ChannelAsOf {
     /// What it was about.
     #[schema(example = "Every Friday at eight.")]
     pub description: String,
+    /// Who could watch it.
+    pub visibility: Visibility,
     /// The account that owned it.
     #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
     pub owner_id: Uuid,
@@ -166,6 +184,25 @@ pub struct EditChannelRequest {
         pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
     )]
     pub description: Option<String>,
+    /// Who may watch from now on. Whoever may no longer is cut within a second.
+    #[serde(default)]
+    #[schema(example = "unlisted")]
+    pub visibility: Option<Visibility>,
+}
+
+/// Where a channel plays for whoever asks.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChannelPlayback {
+    /// The HLS master playlist. With a token in it where the channel is not public: show it to nobody.
+    #[schema(
+        format = "uri-reference",
+        example = "https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.m3u8"
+    )]
+    pub hls_url: String,
+    /// When the address stops working; ask for another before. `null`: never.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true, example = "2026-11-21T22:00:00Z")]
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// What an encoder needs to publish to a channel. Keep it as you would a password.

@@ -71,6 +71,7 @@ pub(super) async fn get(server: &Server, by: &Authenticated, handle: &str, as_of
         handle: handle.as_str().to_owned(),
         title: title.as_str().to_owned(),
         description: description.as_str().to_owned(),
+        visibility: super::visibility(channel.visibility().unwrap_or_default()),
         owner_id: owner_id.uuid(),
         created_at,
         updated_at,

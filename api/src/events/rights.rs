@@ -2,7 +2,7 @@
 
 use commands::{accounts, events::StoredEvent};
 use domain::{
-    channels::{Channel, Handle},
+    channels::{Channel, Handle, Visibility},
     ids::{AccountId, ChannelId, SessionId},
 };
 use openapi::events::ActorNames;
@@ -45,6 +45,7 @@ impl Reader {
         match channel.owner_id {
             None => return Err(no_channel()),
             Some(owner_id) if owner_id == account_id => {}
+            Some(_) if channel.is_private => return Err(no_channel()),
             Some(_) => {
                 return Err(ApiError::forbidden("Only administrators and the channel's owner may read its events."));
             }
@@ -94,6 +95,8 @@ pub(crate) struct FoundChannel {
     pub(crate) id: ChannelId,
     /// `None` when it is closed.
     owner_id: Option<AccountId>,
+    /// Whether nobody else may learn that it is there.
+    is_private: bool,
 }
 
 impl FoundChannel {
@@ -120,7 +123,8 @@ impl FoundChannel {
 
     async fn of(server: &Server, id: ChannelId) -> ApiResult<Self> {
         let (channel, _) = server.commands.load::<Channel>(&id.to_string()).await?.ok_or_else(no_channel)?;
-        Ok(Self { id, owner_id: channel.owner_id() })
+        let is_private = channel.visibility() == Some(Visibility::Private);
+        Ok(Self { id, owner_id: channel.owner_id(), is_private })
     }
 
     /// Whether `by` may know what it was: its owner, and administrators.
@@ -133,6 +137,7 @@ impl FoundChannel {
         }
         match self.owner_id {
             None => Err(no_channel()),
+            Some(_) if self.is_private => Err(no_channel()),
             Some(_) => Err(ApiError::forbidden("Only the channel's owner and administrators may see how it was.")),
         }
     }

@@ -4,7 +4,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{Html, IntoResponse, Response},
 };
-use domain::channels::Handle;
+use domain::channels::{Handle, Visibility};
 use projections::channels::ChannelRow;
 
 use crate::{conditional, server::Server};
@@ -74,7 +74,9 @@ pub(super) async fn respond(server: &Server, path: &str, request: &HeaderMap) ->
 async fn channel_at(server: &Server, path: &str) -> Option<ChannelRow> {
     let handle = Handle::parse(path.trim_end_matches('/')).ok()?;
     let channels = server.read.channels();
-    tokio::time::timeout(PATIENCE, channels.by_handle(handle.as_str())).await.ok()?.ok()?
+    let channel = tokio::time::timeout(PATIENCE, channels.by_handle(handle.as_str())).await.ok()?.ok()?;
+    // The page is asked for without an access token, so nobody is known to have a right.
+    channel.filter(|channel| channel.visibility != Visibility::Private)
 }
 
 fn head(server: &Server, channel: &ChannelRow) -> String {
@@ -86,7 +88,9 @@ fn head(server: &Server, channel: &ChannelRow) -> String {
         shorten(&channel.description)
     };
     let description = escape(&description).into_owned();
-    let image = channel.live_stream_id.map(|stream_id| server.addresses.thumbnail(stream_id));
+    let is_public = channel.visibility == Visibility::Public;
+    let image = channel.live_stream_id.filter(|_| is_public);
+    let image = image.map(|stream_id| server.addresses.thumbnail(stream_id, None));
     let card = if image.is_some() { "summary_large_image" } else { "summary" };
     let mut head = format!(
         "<title>{title} · Weir</title>\
@@ -99,6 +103,9 @@ fn head(server: &Server, channel: &ChannelRow) -> String {
          <meta property=\"og:url\" content=\"{url}\">\
          <meta name=\"twitter:card\" content=\"{card}\">"
     );
+    if !is_public {
+        head.push_str("<meta name=\"robots\" content=\"noindex\">");
+    }
     if let Some(image) = image {
         head.push_str(&format!("<meta property=\"og:image\" content=\"{}\">", escape(&image)));
     }

@@ -22,4 +22,5 @@ mod site;
 mod streams;
 mod subscriptions;
 mod transfers;
+mod visibility;
 mod web_app;

@@ -66,6 +66,8 @@ fn calls() -> Vec<Call> {
         call!("edit_channel", 200, 401, |fixture| {
             fixture.site.patch("/api/v1/channels/river", &json!({"title": "The river"}))
         }),
+        // Of a channel that is not public: tests/it/visibility.rs.
+        call!("get_channel_playback", 200, 200, |fixture| get("/api/v1/channels/river/playback")(fixture)),
         call!("get_stream_key", 200, 401, |fixture| get("/api/v1/channels/river/stream-key")(fixture)),
         call!("rotate_stream_key", 200, 401, |fixture| {
             fixture.site.request(Method::POST, "/api/v1/channels/river/stream-key/rotate")

@@ -7,8 +7,8 @@ use std::{
 };
 
 use api::{
-    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PortUnavailable, Publishers,
-    Readiness, WebApp,
+    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PlaybackPass, PlaybackTokens,
+    PortUnavailable, Publishers, Readiness, WebApp,
 };
 use bytes::Bytes;
 use commands::{
@@ -106,6 +106,7 @@ impl Site {
             read: read.clone(),
             live: Arc::clone(&media) as Arc<dyn LiveStreams>,
             publishers: Arc::clone(&media) as Arc<dyn Publishers>,
+            playback_tokens: Arc::clone(&media) as Arc<dyn PlaybackTokens>,
             readiness: Arc::clone(&media) as Arc<dyn Readiness>,
             access_token_key: AccessTokenKey::from_seed([3; 32]),
             public_url: options.public_url.to_owned(),
@@ -376,6 +377,14 @@ pub(crate) enum Behaviour {
 impl Media {
     fn answer<T>(&self, value: T) -> Result<T, PortUnavailable> {
         if *self.is_away.lock().unwrap() { Err(PortUnavailable) } else { Ok(value) }
+    }
+}
+
+/// What it says can be read; the real ones are tested where they are made.
+impl PlaybackTokens for Media {
+    fn mint(&self, pass: &PlaybackPass) -> String {
+        let session = pass.session_id.map_or("anybody".to_owned(), |id| id.to_string());
+        format!("{}_{}_{}_{session}", pass.channel_id, pass.version, pass.expires_at.unix_timestamp())
     }
 }
 

@@ -60,7 +60,7 @@ impl MediaFile {
 
 /// How a media playlist is asked for: the delivery directives of RFC 8216bis section 6.2.5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ReloadQuery {
+pub(crate) struct ReloadQuery {
     /// What it is to have; `None` for what there is now.
     pub position: Option<Position>,
     /// A delta update will do.
@@ -69,14 +69,14 @@ pub(super) struct ReloadQuery {
 
 /// What a blocked reload waits for: RFC 8216bis section 6.2.5.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(crate) struct Position {
     pub segment: u64,
     pub part: Option<u64>,
 }
 
 impl ReloadQuery {
     /// Reads the delivery directives of a query. What is not of HLS is not ours.
-    pub(super) fn read(query: &str) -> Result<Self, Problem> {
+    pub(crate) fn read(query: &str) -> Result<Self, Problem> {
         let value = |wanted: &str| {
             query.split('&').find_map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

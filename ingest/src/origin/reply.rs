@@ -76,7 +76,7 @@ pub(super) fn redirect(to: &str) -> Response {
 }
 
 /// What a browser asks before it sends headers of its own to another origin.
-pub(super) fn preflight() -> Response {
+pub(crate) fn preflight() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
@@ -88,7 +88,7 @@ pub(super) fn preflight() -> Response {
 }
 
 /// Streams may be played by pages of any site; nothing here depends on who asks.
-pub(super) fn allow_every_origin(headers: &mut HeaderMap) {
+pub(crate) fn allow_every_origin(headers: &mut HeaderMap) {
     const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
@@ -116,7 +116,7 @@ fn tagged(request: &HeaderMap, tag: &str, body: impl FnOnce() -> Bytes) -> Respo
     response
 }
 
-fn accepts_gzip(request: &HeaderMap) -> bool {
+pub(crate) fn accepts_gzip(request: &HeaderMap) -> bool {
     request
         .get_all(header::ACCEPT_ENCODING)
         .iter()

@@ -57,8 +57,8 @@ async fn pages(read: &ReadModels) {
         after = channels.page(ChannelFilter::default(), after.as_ref(), 100).await.unwrap().next;
     }
     let owner = channels.page(ChannelFilter::default(), None, 1).await.unwrap().items[0].owner_id;
-    let owned = ChannelFilter { owner: Some(owner), live: None };
-    let live = StreamFilter { live: Some(true), channel: None };
+    let owned = ChannelFilter { owner: Some(owner), ..ChannelFilter::default() };
+    let live = StreamFilter { live: Some(true), ..StreamFilter::default() };
     let mut took = [Duration::ZERO; 5];
     for _ in 0..100 {
         let mut begun = Instant::now();

@@ -1,0 +1,77 @@
+//! Who may watch a channel and know of it, decided here and nowhere else: a public or unlisted one everybody, a private one
+//! its owner and administrators.
+
+use domain::{
+    channels::Visibility,
+    ids::{AccountId, ChannelId},
+};
+use time::{Duration, OffsetDateTime};
+
+use crate::{authentication::Authenticated, error::ApiResult, ports::PlaybackPass, server::Server};
+
+/// What a right to watch depends on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rights {
+    pub(crate) visibility: Visibility,
+    pub(crate) owner_id: AccountId,
+}
+
+/// A token that stands in an address.
+pub(crate) struct PlaybackToken {
+    pub(crate) text: String,
+    pub(crate) expires_at: OffsetDateTime,
+}
+
+/// Whether `by` may watch the channel, and know of it.
+///
+/// # Errors
+/// When that cannot be said at the moment.
+pub(crate) async fn may_watch(server: &Server, by: Option<&Authenticated>, rights: Rights) -> ApiResult<bool> {
+    match (rights.visibility, by) {
+        (Visibility::Public | Visibility::Unlisted, _) => Ok(true),
+        (Visibility::Private, None) => Ok(false),
+        (Visibility::Private, Some(by)) if by.account_id == rights.owner_id => Ok(true),
+        (Visibility::Private, Some(by)) => {
+            Ok(commands::accounts::is_administrator(&server.commands, by.account_id).await?)
+        }
+    }
+}
+
+/// The token for the addresses of a channel that `by` may watch; `None` where it needs none.
+///
+/// `version` is that of the row that the right was seen in: a later change of who may watch makes the token worthless.
+pub(crate) fn playback_token(
+    server: &Server,
+    channel_id: ChannelId,
+    visibility: Visibility,
+    version: i64,
+    by: Option<&Authenticated>,
+) -> Option<PlaybackToken> {
+    if !visibility.needs_token() {
+        return None;
+    }
+    let expires_at = expiry(OffsetDateTime::now_utc());
+    let session_id = by.map(|by| by.session_id);
+    let text = server.playback_tokens.mint(&PlaybackPass { channel_id, version, session_id, expires_at });
+    Some(PlaybackToken { text, expires_at })
+}
+
+/// Twelve hours from the beginning of this hour: the same for an hour, so that an answer is the same too, and its ETag.
+fn expiry(now: OffsetDateTime) -> OffsetDateTime {
+    let into_the_hour = Duration::seconds(now.unix_timestamp().rem_euclid(3_600));
+    (now - into_the_hour).replace_nanosecond(0).unwrap_or(now) + Duration::hours(12)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::expiry;
+
+    #[test]
+    fn a_token_lasts_eleven_to_twelve_hours_and_is_the_same_for_one() {
+        assert_eq!(expiry(datetime!(2026-11-21 10:00:00 UTC)), datetime!(2026-11-21 22:00:00 UTC));
+        assert_eq!(expiry(datetime!(2026-11-21 10:59:59.999 UTC)), datetime!(2026-11-21 22:00:00 UTC));
+        assert_eq!(expiry(datetime!(2026-11-21 11:00:00.001 UTC)), datetime!(2026-11-21 23:00:00 UTC));
+    }
+}

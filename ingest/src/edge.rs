@@ -1,0 +1,294 @@
+//! A relay of an origin's streams: whatever the number of its viewers, it asks once for each thing.
+//!
+//! | what | how |
+//! |---|---|
+//! | media playlists | one request is held at the origin for each rendition that somebody watches; its answer goes to all who wait for it, and to all who come |
+//! | parts, segments, initialisation segments | asked for when the first viewer asks, given to all who ask meanwhile, and kept |
+//! | everything else | the same, and asked for again when the origin says that it is stale |
+//!
+//! Rights are checked here, by the same layer as at the origin: the relay has the playback key, asks once for each stream
+//! whose it is, and follows what is taken away. While it cannot follow, nothing that is not public is shown.
+//!
+//! While the origin is away, what is kept is served; what is not, is answered by 503. When it is back, the relay goes on by
+//! itself. With several origins, one that does not answer is left for the next.
+
+mod answer;
+mod follower;
+mod playlist;
+mod store;
+mod upstream;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{Method, StatusCode, header},
+    response::Response,
+    routing::any,
+};
+use domain::ids::ChannelId;
+use futures::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use self::{answer::Answer, follower::Followers, store::Store, upstream::Upstream};
+use crate::{
+    origin::{
+        address::ReloadQuery,
+        problem::Problem,
+        reply,
+        rights::{self, Lookup, Since, Unanswered},
+    },
+    rights::{Change, ChannelRights, PlaybackKeys, Rights, Told},
+};
+
+/// How long what is not public goes on being shown when nothing is heard of what was taken away: the origin speaks at least
+/// every five seconds.
+const UNHEARD: Duration = Duration::from_secs(10);
+/// Between two attempts to follow an origin that does not answer.
+const AGAIN: Duration = Duration::from_millis(250);
+/// How long it is remembered that something belongs to nobody.
+const NOBODYS: Duration = Duration::from_secs(1);
+
+/// What a relay is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EdgeConfig {
+    /// Addresses of nodes, `http://10.0.0.5:8080` for example, the preferred first; never empty.
+    pub origins: Vec<String>,
+    /// With which tokens are made and checked.
+    pub keys: PlaybackKeys,
+    /// How much of parts and segments is kept, in bytes. More than that is only what is on its way.
+    pub cache_bytes: usize,
+    /// How long a stream is followed that nobody watches.
+    pub linger: Duration,
+}
+
+impl EdgeConfig {
+    /// The defaults.
+    #[must_use]
+    pub fn new(origins: Vec<String>, keys: PlaybackKeys) -> Self {
+        Self { origins, keys, cache_bytes: 512 << 20, linger: Duration::from_secs(15) }
+    }
+}
+
+/// A running relay. Cheap to clone: clones share it.
+#[derive(Clone)]
+pub struct Edge(Arc<Shared>);
+
+struct Shared {
+    upstream: Arc<Upstream>,
+    rights: Rights,
+    store: Arc<Store>,
+    followers: Followers,
+    /// When the origin was last heard of what was taken away.
+    heard: Mutex<Option<Instant>>,
+    /// What nobody owns, and since when that is known.
+    nobodys: Mutex<HashMap<Uuid, Instant>>,
+}
+
+impl Edge {
+    /// Begins to follow what is taken away, until `cancel`.
+    #[must_use]
+    pub fn start(config: EdgeConfig, cancel: CancellationToken) -> Self {
+        let EdgeConfig { origins, keys, cache_bytes, linger } = config;
+        let upstream = Arc::new(Upstream::new(origins, keys.clone()));
+        let store = Arc::new(Store::new(Arc::clone(&upstream), cache_bytes));
+        let edge = Self(Arc::new(Shared {
+            followers: Followers::new(Arc::clone(&upstream), linger, cancel.clone()),
+            upstream,
+            store,
+            rights: Rights::new(keys),
+            heard: Mutex::default(),
+            nobodys: Mutex::default(),
+        }));
+        let following = Arc::clone(&edge.0);
+        tokio::spawn(async move { cancel.run_until_cancelled(following.follow_rights()).await });
+        edge
+    }
+
+    /// What is under `/live`, or under `/vod`, at the origin; to be nested there.
+    pub fn router(&self, area: &'static str) -> Router {
+        let asked = Area { shared: Arc::clone(&self.0), area };
+        let inner = Router::new().route("/", any(relay)).route("/{*path}", any(relay)).with_state(asked.clone());
+        rights::with_lookup(self.0.rights.clone(), Some(Arc::new(asked)), inner)
+    }
+
+    /// Whether an origin answers.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.is_heard()
+    }
+
+    /// How many requests were sent to origins for media and playlists, for those who measure.
+    #[must_use]
+    pub fn upstream_requests(&self) -> u64 {
+        self.0.upstream.count()
+    }
+
+    /// How many renditions are followed now.
+    #[must_use]
+    pub fn followed(&self) -> usize {
+        self.0.followers.count()
+    }
+
+    /// How many bytes are kept now.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.0.store.bytes()
+    }
+}
+
+/// One of the two places in which there are streams.
+#[derive(Clone)]
+struct Area {
+    shared: Arc<Shared>,
+    area: &'static str,
+}
+
+async fn relay(State(asked): State<Area>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
+    if request.method == Method::OPTIONS {
+        return reply::preflight();
+    }
+    if request.method != Method::GET && request.method != Method::HEAD {
+        return Problem::METHOD_NOT_ALLOWED.into_response();
+    }
+    let (shared, path) = (&asked.shared, request.uri.path());
+    let address = format!("{}{path}", asked.area);
+    if playlist::is_followed(path) {
+        let reload = match ReloadQuery::read(request.uri.query().unwrap_or_default()) {
+            Ok(reload) => reload,
+            Err(problem) => return problem.into_response(),
+        };
+        return match shared.followers.playlist(&address, reload).await {
+            Ok(playlist) => playlist.respond(reload, &request.headers),
+            Err(refusal) => refusal.into_response(),
+        };
+    }
+    match shared.store.get(&address).await {
+        Ok(kept) => kept.respond(&request.headers),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Why a relay has no answer.
+#[derive(Debug, Clone)]
+enum Refused {
+    /// What the origin said.
+    Said(Arc<Answer>),
+    /// What we say.
+    Ours(Problem),
+}
+
+impl Refused {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Said(answer) => answer.as_it_came(),
+            Self::Ours(problem) => problem.into_response(),
+        }
+    }
+}
+
+impl Shared {
+    async fn follow_rights(&self) {
+        let mut since = Since::default();
+        let mut is_lost = false;
+        loop {
+            let path = format!("/live/revocations?{}", since.query());
+            match self.upstream.ask(&path).await {
+                Ok(answer) if answer.status == StatusCode::OK => {
+                    match serde_json::from_slice::<Told>(&answer.body) {
+                        Ok(told) => {
+                            if told.is_whole {
+                                // Whose things are may have changed while we did not listen.
+                                info!(changes = told.changes.len(), "it is known who may watch what");
+                            }
+                            since = Since { epoch: Some(told.epoch), after: told.next };
+                            self.rights.learn_told(&told);
+                        }
+                        Err(error) => {
+                            warn!(%error, "what the origin says of rights cannot be read; is it of this version?");
+                            tokio::time::sleep(AGAIN).await;
+                            continue;
+                        }
+                    }
+                }
+                // Nothing has happened.
+                Ok(answer) if answer.status == StatusCode::NO_CONTENT => {}
+                refused => {
+                    if !std::mem::replace(&mut is_lost, true) {
+                        let status = refused.map(|answer| answer.status.as_u16()).ok();
+                        warn!(status, "the origin cannot be followed; what is not public is not shown until it can");
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
+            }
+            if std::mem::replace(&mut is_lost, false) {
+                info!("the origin is followed again");
+            }
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
+
+    fn is_heard(&self) -> bool {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.is_some_and(|heard| heard.elapsed() < UNHEARD)
+    }
+
+    /// Whether it is known that this belongs to nobody; what was known too long ago is forgotten.
+    fn is_nobodys(&self, id: Uuid) -> bool {
+        let mut nobodys = self.nobodys.lock().unwrap_or_else(PoisonError::into_inner);
+        nobodys.retain(|_, since| since.elapsed() < NOBODYS);
+        nobodys.contains_key(&id)
+    }
+}
+
+impl Area {
+    async fn whose(&self, id: Uuid, is_channel: bool) -> Result<Option<ChannelRights>, Unanswered> {
+        let shared = &self.shared;
+        if !shared.rights.is_complete() {
+            // What happens between the answer and the beginning of following would be missed.
+            return Err(Unanswered);
+        }
+        if shared.is_nobodys(id) {
+            return Ok(Some(ChannelRights::public(ChannelId::from(id))));
+        }
+        let path = if is_channel { format!("/channels/{id}/rights") } else { format!("/{id}/rights") };
+        let rights = match shared.store.get(&format!("{}{path}", self.area)).await {
+            Ok(kept) => serde_json::from_slice::<ChannelRights>(kept.body()).map_err(|_| Unanswered)?,
+            Err(Refused::Said(answer)) if answer.status == StatusCode::NOT_FOUND => return Ok(None),
+            Err(_) => return Err(Unanswered),
+        };
+        if !is_channel && rights.channel_id.uuid() == id {
+            // Of a channel it is not known of, so that nobody would tell us if it were restricted.
+            shared.nobodys.lock().unwrap_or_else(PoisonError::into_inner).insert(id, Instant::now());
+            return Ok(Some(rights));
+        }
+        shared.rights.belongs(id, rights.channel_id);
+        shared.rights.learn(Change::Channel(rights));
+        Ok(Some(shared.rights.of_channel(rights.channel_id)))
+    }
+}
+
+impl Lookup for Area {
+    fn look_up(&self, id: Uuid, is_channel: bool) -> BoxFuture<'_, Result<Option<ChannelRights>, Unanswered>> {
+        self.whose(id, is_channel).boxed()
+    }
+
+    fn is_up_to_date(&self) -> bool {
+        self.shared.is_heard()
+    }
+}
+
+/// What is asked of the origin with each request.
+fn accepted() -> (header::HeaderName, header::HeaderValue) {
+    (header::ACCEPT_ENCODING, header::HeaderValue::from_static("gzip"))
+}

@@ -1,0 +1,340 @@
+//! The layer in front of everything that viewers ask for: reads the token out of the address, says whether it is enough,
+//! hands on what is asked for without it, and takes back an answer that is still waited for when the right to it is lost.
+//!
+//! | address | what |
+//! |---|---|
+//! | `/t/<token>/<…>` | `<…>`, for whoever has the token |
+//! | `/authorise` | 204 or 403 for the address in `X-Original-URI` or `X-Forwarded-Uri`: for caches that verify |
+//! | `/<id>/rights`, `/channels/<id>/rights` | who may watch a stream or recording, or a channel: for relays |
+//! | `/revocations?epoch=<…>&after=<…>` | what has happened to rights, held until something has: for relays |
+//!
+//! The last two want `Authorization: Bearer <a relay's token>`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::Response,
+    routing::any,
+};
+use domain::ids::ChannelId;
+use futures::{StreamExt, future::BoxFuture};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::{problem::Problem, reply};
+use crate::rights::{Bearer, ChannelRights, Pass, Refusal, Rights};
+
+/// What a relay or a verifying cache is told of an answer: that it may keep it under the address without the token, for
+/// those of its viewers who have a right.
+pub(crate) const RESTRICTED: HeaderName = HeaderName::from_static("weir-restricted");
+
+/// How long a relay's question for news is held.
+/// A relay that hears nothing for twice as long shows nothing more of what is not public.
+const NEWS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whoever can be asked about what a relay does not know yet.
+pub(crate) trait Lookup: Send + Sync {
+    /// Who may watch what has this id; `None` when there is nothing.
+    ///
+    /// # Errors
+    /// When nobody can be asked at the moment.
+    fn look_up(&self, id: Uuid, is_channel: bool) -> BoxFuture<'_, Result<Option<ChannelRights>, Unanswered>>;
+
+    /// Whether what was taken away would be known by now.
+    fn is_up_to_date(&self) -> bool;
+}
+
+/// Nobody could be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unanswered;
+
+#[derive(Clone)]
+struct Guard {
+    rights: Rights,
+    lookup: Option<Arc<dyn Lookup>>,
+}
+
+/// Lets to `inner` only who has a right. What belongs to no channel that `rights` knows of is let through.
+pub(crate) fn guard(rights: Rights, inner: Router) -> Router {
+    with_lookup(rights, None, inner)
+}
+
+/// As [`guard`], asking `lookup` about what is not known.
+pub(crate) fn with_lookup(rights: Rights, lookup: Option<Arc<dyn Lookup>>, inner: Router) -> Router {
+    let guard = Guard { rights, lookup };
+    Router::new()
+        .route("/authorise", any(authorise))
+        .route("/{id}/rights", any(tell_rights))
+        .route("/channels/{id}/rights", any(tell_rights))
+        .route("/revocations", any(tell_changes))
+        .with_state(guard.clone())
+        .merge(inner.layer(middleware::from_fn_with_state(guard, admit)))
+}
+
+/// What an address asks for, read as far as rights go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asked<'a> {
+    token: Option<&'a str>,
+    /// Without the token, beginning with a slash.
+    path: &'a str,
+    subject: Option<Subject>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// A stream or a recording.
+    Owned(Uuid),
+    Channel(Uuid),
+}
+
+impl<'a> Asked<'a> {
+    /// Reads a path below `/live` or `/vod`.
+    fn read(path: &'a str) -> Self {
+        let (token, path) = match path.strip_prefix("/t/").and_then(|rest| rest.find('/').map(|end| rest.split_at(end)))
+        {
+            Some((token, path)) => (Some(token), path),
+            None => (None, path),
+        };
+        let mut names = path.split('/').skip(1);
+        let id = |name: Option<&str>| name.and_then(|name| Uuid::parse_str(name).ok());
+        let subject = match names.next() {
+            Some("channels") => id(names.next()).map(Subject::Channel),
+            first => id(first).map(Subject::Owned),
+        };
+        Self { token, path, subject }
+    }
+}
+
+impl Guard {
+    /// The channel that is asked for and the right to it; `Ok(None)` for what belongs to none.
+    async fn decide(&self, asked: &Asked<'_>) -> Result<Option<(ChannelId, Option<Pass>)>, Problem> {
+        let Some(subject) = asked.subject else { return Ok(None) };
+        let known = match subject {
+            Subject::Channel(id) if self.lookup.is_none() && self.rights.is_complete() => Some(ChannelId::from(id)),
+            Subject::Owned(id) | Subject::Channel(id) => self.rights.channel_of(id),
+        };
+        let channel_id = match (known, &self.lookup) {
+            (Some(channel_id), _) => channel_id,
+            (None, Some(lookup)) => {
+                let (Subject::Owned(id) | Subject::Channel(id)) = subject;
+                match lookup.look_up(id, matches!(subject, Subject::Channel(_))).await {
+                    Ok(Some(rights)) => rights.channel_id,
+                    Ok(None) => return Err(Problem::STREAM_NOT_FOUND),
+                    Err(Unanswered) => return Err(Problem::NOT_READY),
+                }
+            }
+            (None, None) if self.rights.is_complete() => return Ok(None),
+            // It may be something that only some may see.
+            (None, None) => return Err(Problem::NOT_READY),
+        };
+        match self.rights.decide(channel_id, asked.token) {
+            Ok(Some(_)) if self.lookup.as_ref().is_some_and(|lookup| !lookup.is_up_to_date()) => {
+                Err(Problem::NOT_READY)
+            }
+            Ok(pass) => Ok(Some((channel_id, pass))),
+            Err(Refusal::TokenMissing | Refusal::TokenWrong) => Err(Problem::PLAYBACK_REFUSED),
+        }
+    }
+
+    fn is_edge(&self, headers: &HeaderMap) -> bool {
+        bearer(headers).is_some_and(|token| self.rights.is_edge(token))
+    }
+}
+
+async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    if request.method() == Method::OPTIONS {
+        return next.run(request).await;
+    }
+    let mut asked = Asked::read(request.uri().path());
+    let has_token = asked.token.is_some();
+    if asked.token.is_none() && guard.is_edge(request.headers()) {
+        asked.token = bearer(request.headers());
+    }
+    let decided = match guard.decide(&asked).await {
+        Ok(decided) => decided,
+        Err(problem) => return problem.into_response(),
+    };
+    if has_token {
+        match without_token(request.uri(), asked.path) {
+            Some(uri) => *request.uri_mut() = uri,
+            None => return Problem::NOT_FOUND.into_response(),
+        }
+    }
+    let Some((channel_id, pass)) = decided else { return next.run(request).await };
+    let mut response = tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = guard.rights.lost(channel_id, pass) => return Problem::PLAYBACK_REFUSED.into_response(),
+    };
+    let Some(pass) = pass else { return response };
+    if pass.bearer == Bearer::Edge {
+        response.headers_mut().insert(RESTRICTED, HeaderValue::from_static("1"));
+    } else {
+        make_private(response.headers_mut());
+    }
+    if response.body().size_hint().exact().is_none() {
+        // It goes on for as long as the segment grows.
+        let rights = guard.rights.clone();
+        let lost = async move { rights.lost(channel_id, Some(pass)).await };
+        response = response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(lost))));
+    }
+    response
+}
+
+/// The token of a relay or of a verifying cache, which comes in a header, so that it needs no address of its own.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// The address with another path.
+fn without_token(uri: &Uri, path: &str) -> Option<Uri> {
+    match uri.query() {
+        Some(query) => format!("{path}?{query}").parse().ok(),
+        None => path.parse().ok(),
+    }
+}
+
+/// What only some may see must not be kept for others on the way.
+fn make_private(headers: &mut HeaderMap) {
+    let cache = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let private = cache.and_then(|cache| cache.strip_prefix("public")).map(|rest| format!("private{rest}"));
+    if let Some(private) = private.and_then(|private| HeaderValue::try_from(private).ok()) {
+        headers.insert(header::CACHE_CONTROL, private);
+    }
+}
+
+/// Says for a cache whether it may serve an address.
+async fn authorise(State(guard): State<Guard>, headers: HeaderMap) -> Response {
+    let given = ["x-original-uri", "x-forwarded-uri"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+    let path = given.and_then(|given| given.split('?').next());
+    let path = path.and_then(|path| path.strip_prefix("/live").or_else(|| path.strip_prefix("/vod")));
+    let Some(path) = path else { return Problem::NOT_FOUND.into_response() };
+    match guard.decide(&Asked::read(path)).await {
+        Ok(_) => empty(StatusCode::NO_CONTENT),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn tell_rights(State(guard): State<Guard>, request: Request) -> Response {
+    if !guard.is_edge(request.headers()) {
+        return Problem::PLAYBACK_REFUSED.into_response();
+    }
+    if !guard.rights.is_complete() {
+        return Problem::NOT_READY.into_response();
+    }
+    let id = request.uri().path().rsplit('/').nth(1).and_then(|id| Uuid::parse_str(id).ok());
+    let Some(id) = id else { return Problem::NOT_FOUND.into_response() };
+    // A channel that nothing is known of is public, and whether it is there is for others to say.
+    let channel_id = guard.rights.channel_of(id).unwrap_or_else(|| ChannelId::from(id));
+    json(&guard.rights.of_channel(channel_id))
+}
+
+/// From which change on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Since {
+    pub(crate) epoch: Option<Uuid>,
+    pub(crate) after: u64,
+}
+
+impl Since {
+    /// As in an address.
+    pub(crate) fn query(&self) -> String {
+        match self.epoch {
+            Some(epoch) => format!("epoch={epoch}&after={}", self.after),
+            None => format!("after={}", self.after),
+        }
+    }
+
+    fn read(query: &str) -> Self {
+        let value = |wanted: &str| {
+            query
+                .split('&')
+                .find_map(|pair| pair.split_once('=').filter(|(name, _)| *name == wanted).map(|(_, value)| value))
+        };
+        Self {
+            epoch: value("epoch").and_then(|epoch| epoch.parse().ok()),
+            after: value("after").and_then(|after| after.parse().ok()).unwrap_or_default(),
+        }
+    }
+}
+
+async fn tell_changes(State(guard): State<Guard>, request: Request) -> Response {
+    if !guard.is_edge(request.headers()) {
+        return Problem::PLAYBACK_REFUSED.into_response();
+    }
+    if !guard.rights.is_complete() {
+        return Problem::NOT_READY.into_response();
+    }
+    let Since { epoch, after } = Since::read(request.uri().query().unwrap_or_default());
+    match timeout(NEWS_TIMEOUT, guard.rights.told(epoch, after)).await {
+        Ok(told) => json(&told),
+        Err(_) => empty(StatusCode::NO_CONTENT),
+    }
+}
+
+fn json(body: &impl Serialize) -> Response {
+    let Ok(body) = serde_json::to_vec(body) else { return Problem::INTERNAL.into_response() };
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    reply::allow_every_origin(response.headers_mut());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_read_out_of_the_address() {
+        const ID: &str = "0192f0aa-7c55-7b3e-8c1f-3c9f2d6a0b11";
+        let id = Uuid::parse_str(ID).unwrap();
+        let cases = [
+            ("/ID/index.m3u8", None, "/ID/index.m3u8", Some(Subject::Owned(id))),
+            ("/t/abc/ID/source/p1.m4s", Some("abc"), "/ID/source/p1.m4s", Some(Subject::Owned(id))),
+            ("/t/abc/channels/ID/index.m3u8", Some("abc"), "/channels/ID/index.m3u8", Some(Subject::Channel(id))),
+            ("/t/abc", None, "/t/abc", None),
+            ("/t//ID/index.m3u8", Some(""), "/ID/index.m3u8", Some(Subject::Owned(id))),
+            ("/t/a/t/b/ID/index.m3u8", Some("a"), "/t/b/ID/index.m3u8", None),
+            ("/", None, "/", None),
+            ("", None, "", None),
+        ];
+        for (path, token, inner, subject) in cases {
+            let (path, inner) = (path.replace("ID", ID), inner.replace("ID", ID));
+            assert_eq!(Asked::read(&path), Asked { token, path: &inner, subject }, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_public_is_made_private() {
+        let after = |before: &'static str| {
+            let mut headers = HeaderMap::from_iter([(header::CACHE_CONTROL, HeaderValue::from_static(before))]);
+            make_private(&mut headers);
+            headers[header::CACHE_CONTROL].to_str().unwrap().to_owned()
+        };
+        assert_eq!(after("public, max-age=31536000, immutable"), "private, max-age=31536000, immutable");
+        assert_eq!(after("no-store"), "no-store");
+    }
+
+    #[test]
+    fn where_a_relay_is_reads_as_it_was_written() {
+        for since in [Since::default(), Since { epoch: Some(Uuid::from_u128(9)), after: 7 }] {
+            let read = Since::read(&since.query());
+            assert_eq!((read.epoch, read.after), (since.epoch, since.after));
+        }
+    }
+}

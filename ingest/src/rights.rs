@@ -1,0 +1,384 @@
+//! Who may watch what, as far as it must be known without asking a database: which channels are not public, what belongs to
+//! them, and which rights were taken away before their tokens expire.
+//!
+//! Whoever knows the log, or an origin that does, tells a [`Rights`] what has happened; it never forgets what it would need
+//! to refuse. To be told twice, or in another order, changes nothing: of two things said of a channel that of the higher
+//! version counts.
+
+mod token;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use domain::{
+    channels::Visibility,
+    ids::{ChannelId, SessionId},
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+pub(crate) use token::now_s;
+pub use token::{Bearer, LONGEST_S, Pass, PlaybackKeys};
+
+/// How many changes are kept for relays that follow; one that comes later is told everything.
+const KEPT_CHANGES: usize = 4_096;
+
+/// Who may watch a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRights {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Who may watch it.
+    pub visibility: Visibility,
+    /// How many events the channel had had by then. Tokens of a lower version are worth nothing.
+    pub version: i64,
+    /// Whether it was closed: then nobody may.
+    pub is_closed: bool,
+}
+
+impl ChannelRights {
+    /// Of a channel of which nothing else is known: everybody may.
+    #[must_use]
+    pub fn public(channel_id: ChannelId) -> Self {
+        Self { channel_id, visibility: Visibility::Public, version: 0, is_closed: false }
+    }
+}
+
+/// Something that has happened to rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Change {
+    /// Others may watch a channel than before, or nobody.
+    Channel(ChannelRights),
+    /// A session is over, and all that was given to it.
+    Session {
+        /// The session.
+        session_id: SessionId,
+        /// Until when that must be known, in seconds since 1970.
+        until_s: u64,
+    },
+}
+
+/// Why something is not shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no token where one is needed.
+    TokenMissing,
+    /// The token is none of ours, is for something else, has expired, or was taken back.
+    TokenWrong,
+}
+
+/// What is known of rights. Cheap to clone: clones share it.
+#[derive(Clone)]
+pub struct Rights(Arc<Shared>);
+
+struct Shared {
+    keys: PlaybackKeys,
+    table: RwLock<Table>,
+    /// Changes when a channel's rights do: every request that is held looks again.
+    channels: watch::Sender<u64>,
+    /// Changes when a session ends: requests with a token look again.
+    sessions: watch::Sender<u64>,
+    is_complete: watch::Sender<bool>,
+    /// The number of the last change that is kept.
+    last_change: watch::Sender<u64>,
+    /// Another one is another memory: numbers of changes mean nothing in it.
+    epoch: Uuid,
+}
+
+#[derive(Default)]
+struct Table {
+    channels: HashMap<ChannelId, ChannelRights>,
+    /// What belongs to channels: streams, recordings.
+    owned: HashMap<Uuid, ChannelId>,
+    /// Sessions that are over, and until when that matters.
+    ended: HashMap<SessionId, u64>,
+    /// The number of the first of `changes`.
+    first: u64,
+    changes: VecDeque<Change>,
+}
+
+/// What a relay is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// In which memory `next` counts.
+    pub epoch: Uuid,
+    /// What to ask for next.
+    pub next: u64,
+    /// Whether `changes` are all that there is to know, not what was new.
+    pub is_whole: bool,
+    /// In the order in which they happened.
+    pub changes: Vec<Change>,
+}
+
+impl Rights {
+    /// Knows nothing yet: see [`Rights::complete`].
+    #[must_use]
+    pub fn new(keys: PlaybackKeys) -> Self {
+        Self(Arc::new(Shared {
+            keys,
+            table: RwLock::default(),
+            channels: watch::Sender::new(0),
+            sessions: watch::Sender::new(0),
+            is_complete: watch::Sender::new(false),
+            last_change: watch::Sender::new(0),
+            epoch: Uuid::new_v4(),
+        }))
+    }
+
+    /// With which tokens are made.
+    #[must_use]
+    pub fn keys(&self) -> &PlaybackKeys {
+        &self.0.keys
+    }
+
+    /// All that was ever restricted has been told: what is not known from now on is public.
+    pub fn complete(&self) {
+        self.0.is_complete.send_replace(true);
+    }
+
+    /// Whether [`Rights::complete`] was said.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        *self.0.is_complete.borrow()
+    }
+
+    /// Takes in what has happened.
+    pub fn learn(&self, change: Change) {
+        {
+            let mut table = self.write();
+            match change {
+                Change::Channel(rights) => {
+                    if !table.is_newer(&rights) {
+                        return;
+                    }
+                    table.channels.insert(rights.channel_id, rights);
+                }
+                Change::Session { session_id, until_s } => {
+                    if table.ended.insert(session_id, until_s).is_some() {
+                        return;
+                    }
+                    table.forget_expired();
+                }
+            }
+            table.changes.push_back(change);
+            if table.changes.len() > KEPT_CHANGES {
+                table.changes.pop_front();
+                table.first += 1;
+            }
+            let last = table.first + table.changes.len() as u64;
+            self.0.last_change.send_replace(last);
+        }
+        match change {
+            Change::Channel(_) => self.0.channels.send_modify(|count| *count += 1),
+            Change::Session { .. } => self.0.sessions.send_modify(|count| *count += 1),
+        }
+    }
+
+    /// A stream or a recording belongs to a channel.
+    pub fn belongs(&self, id: impl Into<Uuid>, channel_id: ChannelId) {
+        self.write().owned.insert(id.into(), channel_id);
+    }
+
+    /// What belongs to a channel that everybody may watch need not be known any more.
+    pub fn forget_public(&self, id: impl Into<Uuid>) {
+        let id = id.into();
+        let mut table = self.write();
+        let is_restricted = |rights: &ChannelRights| rights.is_closed || rights.visibility.needs_token();
+        if table
+            .owned
+            .get(&id)
+            .and_then(|channel_id| table.channels.get(channel_id))
+            .is_none_or(|rights| !is_restricted(rights))
+        {
+            table.owned.remove(&id);
+        }
+    }
+
+    /// The channel that something belongs to, as far as it is known.
+    #[must_use]
+    pub fn channel_of(&self, id: Uuid) -> Option<ChannelId> {
+        self.read().owned.get(&id).copied()
+    }
+
+    /// Who may watch a channel.
+    #[must_use]
+    pub fn of_channel(&self, channel_id: ChannelId) -> ChannelRights {
+        let known = self.read().channels.get(&channel_id).copied();
+        known.unwrap_or_else(|| ChannelRights::public(channel_id))
+    }
+
+    /// Whether something of this channel may be shown to whoever has `token`; `Ok(None)` where none is needed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn decide(&self, channel_id: ChannelId, token: Option<&str>) -> Result<Option<Pass>, Refusal> {
+        let rights = self.of_channel(channel_id);
+        if !rights.is_closed && !rights.visibility.needs_token() {
+            return Ok(None);
+        }
+        let token = token.ok_or(Refusal::TokenMissing)?;
+        let pass = self.0.keys.check(token).ok_or(Refusal::TokenWrong)?;
+        if self.is_good(&pass, &rights) { Ok(Some(pass)) } else { Err(Refusal::TokenWrong) }
+    }
+
+    /// Whether a token is one of a relay of ours.
+    #[must_use]
+    pub fn is_edge(&self, token: &str) -> bool {
+        let pass = self.0.keys.check(token);
+        pass.is_some_and(|pass| pass.bearer == Bearer::Edge && pass.expires_at_s > now_s())
+    }
+
+    fn is_good(&self, pass: &Pass, rights: &ChannelRights) -> bool {
+        let now = now_s();
+        // The key may be shared with somebody who is careless about how long tokens last; we remember no longer.
+        if pass.expires_at_s <= now || pass.expires_at_s > now + LONGEST_S {
+            return false;
+        }
+        match pass.bearer {
+            Bearer::Edge => true,
+            Bearer::Anybody(channel_id) => {
+                rights.channel_id == channel_id
+                    && !rights.is_closed
+                    && pass.version >= rights.version
+                    && rights.visibility != Visibility::Private
+            }
+            Bearer::Session(channel_id, session_id) => {
+                rights.channel_id == channel_id
+                    && !rights.is_closed
+                    && pass.version >= rights.version
+                    && !self.read().ended.contains_key(&session_id)
+            }
+        }
+    }
+
+    /// Returns once what was shown with `pass` (or without any) may be shown no more. Cancel safe.
+    pub async fn lost(&self, channel_id: ChannelId, pass: Option<Pass>) {
+        let (mut channels, mut sessions) = (self.0.channels.subscribe(), self.0.sessions.subscribe());
+        loop {
+            let rights = self.of_channel(channel_id);
+            let still_may = match &pass {
+                _ if rights.is_closed && pass.is_none_or(|pass| pass.bearer != Bearer::Edge) => false,
+                Some(pass) => !rights.visibility.needs_token() || self.is_good(pass, &rights),
+                None => !rights.visibility.needs_token(),
+            };
+            if !still_may {
+                return;
+            }
+            // The senders live as long as we do, so there is always a next value.
+            tokio::select! {
+                _ = channels.changed() => {}
+                _ = sessions.changed(), if pass.is_some() => {}
+            }
+        }
+    }
+
+    /// What has happened since `after` of `epoch`; waits for the next change when nothing has. Cancel safe.
+    pub async fn told(&self, epoch: Option<Uuid>, after: u64) -> Told {
+        let mut last = self.0.last_change.subscribe();
+        loop {
+            if let Some(told) = self.new_since(epoch, after) {
+                return told;
+            }
+            let _ = last.wait_for(|last| *last > after).await;
+        }
+    }
+
+    /// `None` when nothing is new.
+    fn new_since(&self, epoch: Option<Uuid>, after: u64) -> Option<Told> {
+        let table = self.read();
+        let next = table.first + table.changes.len() as u64;
+        let told = |is_whole, changes| Told { epoch: self.0.epoch, next, is_whole, changes };
+        if epoch != Some(self.0.epoch) || after < table.first || after > next {
+            let now = now_s();
+            let channels = table.channels.values().copied().map(Change::Channel);
+            let ended = table.ended.iter().filter(|(_, until_s)| **until_s > now);
+            let sessions =
+                ended.map(|(session_id, until_s)| Change::Session { session_id: *session_id, until_s: *until_s });
+            return Some(told(true, channels.chain(sessions).collect()));
+        }
+        let passed = usize::try_from(after - table.first).unwrap_or(usize::MAX);
+        if after == next { None } else { Some(told(false, table.changes.iter().skip(passed).copied().collect())) }
+    }
+
+    /// Takes in what an origin has told.
+    pub fn learn_told(&self, told: &Told) {
+        if told.is_whole {
+            // A channel that the origin does not name is public there.
+            let named: HashSet<ChannelId> = told
+                .changes
+                .iter()
+                .filter_map(|change| match change {
+                    Change::Channel(rights) => Some(rights.channel_id),
+                    Change::Session { .. } => None,
+                })
+                .collect();
+            let mut table = self.write();
+            table.channels.retain(|channel_id, _| named.contains(channel_id));
+            drop(table);
+        }
+        for change in &told.changes {
+            self.learn(*change);
+        }
+        self.complete();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.0.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.0.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn is_newer(&self, rights: &ChannelRights) -> bool {
+        self.channels.get(&rights.channel_id).is_none_or(|known| known.version < rights.version)
+    }
+
+    /// Now and then: when twice as many are known as there were left the last time would be better, and is not needed.
+    fn forget_expired(&mut self) {
+        if self.ended.len().is_power_of_two() {
+            let now = now_s();
+            self.ended.retain(|_, until_s| *until_s > now);
+        }
+    }
+}
+
+impl Default for Rights {
+    /// Everything is public, and no token is worth anything.
+    fn default() -> Self {
+        let rights = Self::new(PlaybackKeys::default());
+        rights.complete();
+        rights
+    }
+}
+
+impl PartialEq for Rights {
+    /// Whether it is the same memory.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Rights {}
+
+impl std::fmt::Debug for Rights {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let table = self.read();
+        formatter
+            .debug_struct("Rights")
+            .field("keys", &self.0.keys)
+            .field("channels", &table.channels.len())
+            .field("owned", &table.owned.len())
+            .field("ended", &table.ended.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! Who may watch what, as the media plane of this node knows it: read from the read models once, and from the log as it grows.
+//!
+//! The log is what all nodes follow, not a message beside it: a node that starts, or that was cut off, goes on where it was,
+//! and nothing that was taken away is missed. An append wakes every node by a notification of Postgres; where one is lost,
+//! the log is looked at a second later at the latest.
+
+use std::time::Duration;
+
+use api::{PlaybackPass, PlaybackTokens};
+use commands::{
+    Commands,
+    events::{self, Filter, StoredEvent},
+};
+use domain::{
+    DomainEvent,
+    accounts::SessionEvent,
+    channels::{ChannelEvent, Visibility},
+    ids::ChannelId,
+    recordings::RecordingEvent,
+    streams::StreamEvent,
+};
+use ingest::rights::{Bearer, Change, ChannelRights, LONGEST_S, Pass, PlaybackKeys, Rights};
+use projections::ReadModels;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::secrets::Secrets;
+
+/// What takes rights away, or says what belongs to whom.
+const TYPES: &[&str] =
+    &["channel.visibility_changed", "channel.closed", "session.ended", "stream.started", "recording.started"];
+const READ_LEN: i64 = 1_000;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+/// How long after its tokens an ended session is remembered: clocks differ.
+const CLOCKS_DIFFER_S: u64 = 5 * 60;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The keys of tokens, of a secrets file.
+pub fn playback_keys(secrets: &Secrets) -> PlaybackKeys {
+    let (current, former) = secrets.playback_keys();
+    PlaybackKeys::new(current.0, former.into_iter().map(|key| key.0))
+}
+
+/// Makes tokens with the keys of this install.
+pub struct Tokens(pub PlaybackKeys);
+
+impl PlaybackTokens for Tokens {
+    fn mint(&self, pass: &PlaybackPass) -> String {
+        let PlaybackPass { channel_id, version, session_id, expires_at } = *pass;
+        let bearer = match session_id {
+            Some(session_id) => Bearer::Session(channel_id, session_id),
+            None => Bearer::Anybody(channel_id),
+        };
+        let expires_at_s = u64::try_from(expires_at.unix_timestamp()).unwrap_or_default();
+        self.0.mint(&Pass { bearer, version, expires_at_s }).expect("the keys of an install are never none")
+    }
+}
+
+/// Tells `rights` all there is to know, and goes on to, until `cancel`.
+pub async fn follow_rights(commands: Commands, read: ReadModels, rights: Rights, cancel: CancellationToken) {
+    let following = async {
+        let follower = Follower { commands, read, rights };
+        let mut growth = follower.commands.growth();
+        let mut position = None;
+        let mut retry = FIRST_RETRY;
+        loop {
+            match follower.advance(&mut position).await {
+                Ok(()) => {
+                    retry = FIRST_RETRY;
+                    growth.wait().await;
+                }
+                Err(error) => {
+                    if retry == FIRST_RETRY {
+                        warn!(
+                            error = &*error as &(dyn std::error::Error + 'static),
+                            "rights to watch wait for the log"
+                        );
+                    }
+                    tokio::time::sleep(retry).await;
+                    retry = LAST_RETRY.min(retry * 2);
+                }
+            }
+        }
+    };
+    cancel.run_until_cancelled(following).await;
+}
+
+struct Follower {
+    commands: Commands,
+    read: ReadModels,
+    rights: Rights,
+}
+
+impl Follower {
+    /// Goes on to the head of the log; from nothing, when there is no position yet.
+    async fn advance(&self, position: &mut Option<i64>) -> Result<(), BoxError> {
+        let mut after = match *position {
+            Some(position) => position,
+            None => self.load().await?,
+        };
+        // Positions commit in order, so all that is at or before the head can be seen.
+        let head = events::head(self.commands.pool()).await?;
+        while after < head {
+            let types = TYPES.iter().map(|name| (*name).to_owned()).collect();
+            let filter = Filter { after, until: Some(head), types, ..Filter::default() };
+            let found = events::page(self.commands.pool(), &filter, READ_LEN).await?;
+            for stored in &found {
+                self.take(stored).await?;
+                *position = Some(stored.position);
+            }
+            let is_whole = (found.len() as i64) < READ_LEN;
+            after = if is_whole { head } else { found.last().map_or(head, |last| last.position) };
+        }
+        *position = Some(after);
+        if !self.rights.is_complete() {
+            self.rights.complete();
+            info!(position = after, "it is known who may watch what");
+        }
+        Ok(())
+    }
+
+    /// What the read models know, and the sessions that ended while tokens of theirs may be about; the position from which
+    /// the log is to be read.
+    async fn load(&self) -> Result<i64, BoxError> {
+        let (position, channels) = self.read.channels().restricted().await?;
+        for channel in channels {
+            let rights = ChannelRights {
+                channel_id: channel.id,
+                visibility: channel.visibility,
+                version: channel.version,
+                is_closed: channel.is_closed,
+            };
+            self.restrict(rights).await?;
+        }
+        let mut after = 0;
+        let from = OffsetDateTime::now_utc() - Duration::from_secs(LONGEST_S + CLOCKS_DIFFER_S);
+        loop {
+            let types = vec!["session.ended".to_owned()];
+            let filter = Filter { after, until: Some(position), from: Some(from), types, ..Filter::default() };
+            let found = events::page(self.commands.pool(), &filter, READ_LEN).await?;
+            for stored in &found {
+                self.take(stored).await?;
+            }
+            match found.last() {
+                Some(last) if found.len() as i64 == READ_LEN => after = last.position,
+                _ => return Ok(position),
+            }
+        }
+    }
+
+    async fn take(&self, stored: &StoredEvent) -> Result<(), BoxError> {
+        let StoredEvent { aggregate_type, event_type, event_version, payload, .. } = stored;
+        match DomainEvent::decode(aggregate_type, event_type, event_version, payload.get())? {
+            DomainEvent::Channel(ChannelEvent::VisibilityChanged { channel_id, visibility, .. }) => {
+                self.restrict(ChannelRights { channel_id, visibility, version: stored.sequence, is_closed: false })
+                    .await?;
+            }
+            DomainEvent::Channel(ChannelEvent::Closed { channel_id, .. }) => {
+                let visibility = self.rights.of_channel(channel_id).visibility;
+                let version = stored.sequence;
+                self.rights.learn(Change::Channel(ChannelRights { channel_id, visibility, version, is_closed: true }));
+            }
+            DomainEvent::Session(SessionEvent::Ended { session_id, .. }) => {
+                let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
+                self.rights.learn(Change::Session { session_id, until_s: ended_at_s + LONGEST_S + CLOCKS_DIFFER_S });
+            }
+            DomainEvent::Stream(StreamEvent::Started { stream_id, channel_id, .. })
+                if self.is_restricted(channel_id) =>
+            {
+                self.rights.belongs(stream_id.uuid(), channel_id);
+            }
+            DomainEvent::Recording(RecordingEvent::Started { recording_id, channel_id, .. })
+                if self.is_restricted(channel_id) =>
+            {
+                self.rights.belongs(recording_id.uuid(), channel_id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_restricted(&self, channel_id: ChannelId) -> bool {
+        self.rights.of_channel(channel_id).visibility != Visibility::Public
+    }
+
+    /// What the channel has comes before its rights, so that there is no moment at which it is nobody's.
+    async fn restrict(&self, rights: ChannelRights) -> Result<(), BoxError> {
+        let channel_id = rights.channel_id;
+        if rights.visibility != Visibility::Public {
+            for stream_id in commands::streams::of_channel(&self.commands, channel_id).await? {
+                self.rights.belongs(stream_id.uuid(), channel_id);
+            }
+            for recording in commands::recordings::of_channel(&self.commands, channel_id).await? {
+                self.rights.belongs(recording.recording_id.uuid(), channel_id);
+            }
+        }
+        self.rights.learn(Change::Channel(rights));
+        Ok(())
+    }
+}
