@@ -4,7 +4,8 @@
 //! | what | where it is written down |
 //! |---|---|
 //! | FLV tags in RTMP messages | Adobe Flash Video File Format 10.1, annex E; Enhanced RTMP v2 |
-//! | H.264 and AAC configuration | ISO/IEC 14496-15 section 5.3.3, ISO/IEC 14496-3 section 1.6.2.1 |
+//! | H.264, HEVC and AAC configuration | ISO/IEC 14496-15 sections 5.3.3 and 8.3.3, ISO/IEC 14496-3 section 1.6.2.1 |
+//! | AV1 | AV1 Bitstream & Decoding Process Specification, AV1 Codec ISO Media File Format Binding |
 //! | fragments | ISO/IEC 14496-12 section 8.8, ISO/IEC 23000-19 (CMAF) |
 //! | playlists | draft-pantos-hls-rfc8216bis |
 //!
@@ -43,9 +44,9 @@ use self::{
 };
 use crate::media::{
     aac::AacConfig,
-    avc::{self, AvcConfig},
     clock::{Clock, Jump},
     flv::{self, AudioTag, VideoTag},
+    video::{VideoCodec, VideoConfig},
 };
 
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
@@ -56,7 +57,7 @@ pub use refusal::MediaRefusal;
 pub(crate) use rendition::Shown;
 pub use rendition::{Rendition, RenditionSpec};
 pub(crate) use view::{Document, Reload, View};
-pub(crate) use window::Segment;
+pub(crate) use window::{Init, Segment};
 
 /// How streams are cut, and how much of them is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,11 +71,19 @@ pub struct PackagerConfig {
     /// How far media may run ahead of the clock on the wall before the encoder is refused: a file pushed faster than
     /// it plays would leave every viewer behind.
     pub max_ahead_ms: u32,
+    /// Whether HEVC is taken: few browsers play it, so that somebody must make something else of it.
+    pub takes_hevc: bool,
 }
 
 impl Default for PackagerConfig {
     fn default() -> Self {
-        Self { part_target_ms: 500, window_segments: 6, window_bytes: 256 << 20, max_ahead_ms: 60_000 }
+        Self {
+            part_target_ms: 500,
+            window_segments: 6,
+            window_bytes: 256 << 20,
+            max_ahead_ms: 60_000,
+            takes_hevc: false,
+        }
     }
 }
 
@@ -112,7 +121,7 @@ pub enum Progress {
 /// What the encoder sends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracks {
-    /// The picture. The frame rate is what the H.264 parameter set says, or 0.
+    /// The picture. The frame rate is what the encoder's configuration says, or 0.
     pub video: VideoTrack,
     /// The sound, when the encoder has announced one.
     pub audio: Option<AudioTrack>,
@@ -127,6 +136,13 @@ pub struct Health {
     pub frame_rate: f64,
     /// Between the last two key frames; while the present distance is already longer, that. 0 before the second.
     pub key_frame_interval_ms: u32,
+    /// How unevenly messages arrive: the latest against the earliest, each measured by its own media time.
+    pub jitter_ms: u32,
+    /// Pictures that the cadence of the others wants and that did not come.
+    pub missing_frames: u32,
+    /// How far the newest sound is ahead of the newest picture, on average; negative when it is behind. `None` without
+    /// sound.
+    pub sound_ahead_ms: Option<i32>,
 }
 
 /// Sound alone is refused after this.
@@ -149,13 +165,15 @@ const MAX_AAC_FRAME_BYTES: usize = 768 * 8 + 1_024;
 pub struct Packager {
     cutter: Cutter,
     clock: Clock,
-    video: Option<Arc<AvcConfig>>,
+    video: Option<Arc<VideoConfig>>,
+    takes_hevc: bool,
     audio: Option<Arc<AacConfig>>,
     tracks: Option<Tracks>,
     health: HealthMeter,
     waiting: Waiting,
     last_audio_ms: Option<i64>,
     unreadable_messages: u32,
+    made_at: Instant,
     /// When the first key frame came.
     started_at: Option<Instant>,
     max_ahead_ms: i64,
@@ -175,17 +193,20 @@ impl Packager {
     /// packager has left open is closed, and the earlier one is refused with [`MediaRefusal::Replaced`].
     #[must_use]
     pub fn new(broadcast: Arc<Broadcast>) -> Self {
-        let max_ahead_ms = i64::from(broadcast.config().max_ahead_ms);
+        let (max_ahead_ms, takes_hevc) =
+            (i64::from(broadcast.config().max_ahead_ms), broadcast.config().takes_hevc);
         Self {
             cutter: Cutter::new(broadcast),
             clock: Clock::default(),
             video: None,
+            takes_hevc,
             audio: None,
             tracks: None,
             health: HealthMeter::default(),
             waiting: Waiting::default(),
             last_audio_ms: None,
             unreadable_messages: 0,
+            made_at: Instant::now(),
             started_at: None,
             max_ahead_ms,
             refusal: None,
@@ -239,9 +260,12 @@ impl Packager {
         self.cutter.check()?;
         match tag.kind {
             TagKind::Video => match flv::read_video(&tag.body)? {
-                VideoTag::Config(record) => self.configure_video(record),
-                VideoTag::Frame { is_key, composition_ms, data } => {
+                VideoTag::Config { codec, record } => self.configure_video(codec, record),
+                VideoTag::Frame { codec, is_key, composition_ms, data } => {
                     let time_ms = self.time(tag)?;
+                    if self.video.as_ref().is_some_and(|video| video.video_codec() != codec) {
+                        return self.skip_unreadable("pictures of a codec that was not announced");
+                    }
                     self.take_picture(time_ms, composition_ms, is_key, data)
                 }
                 VideoTag::Nothing => Ok(()),
@@ -269,12 +293,16 @@ impl Packager {
                 self.clock.unwrap(tag.timestamp_ms).unwrap_or_default()
             }
         };
-        self.health.count(time_ms, tag.body.len());
+        let arrived_ms = i64::try_from(self.made_at.elapsed().as_millis()).unwrap_or(i64::MAX / 2);
+        self.health.count(time_ms, tag.body.len(), arrived_ms);
         Ok(time_ms)
     }
 
-    fn configure_video(&mut self, record: Bytes) -> Result<(), MediaRefusal> {
-        let config = AvcConfig::read(record)?;
+    fn configure_video(&mut self, codec: VideoCodec, record: Bytes) -> Result<(), MediaRefusal> {
+        if codec == VideoCodec::Hevc && !self.takes_hevc {
+            return Err(MediaRefusal::HevcNotTranscoded);
+        }
+        let config = VideoConfig::read(codec, record)?;
         // Encoders repeat it.
         if self.video.as_deref() != Some(&config) {
             self.video = Some(Arc::new(config));
@@ -301,8 +329,8 @@ impl Packager {
         if data.is_empty() {
             return Ok(());
         }
-        let Some(picture) = avc::inspect(&data, video.length_size) else {
-            return self.skip_unreadable("broken H.264 pictures");
+        let Some((picture, data)) = video.inspect(&data, is_flagged_key) else {
+            return self.skip_unreadable("broken pictures");
         };
         self.unreadable_messages = 0;
         if !(-MAX_COMPOSITION_MS..=MAX_COMPOSITION_MS).contains(&composition_ms) {
@@ -311,7 +339,7 @@ impl Packager {
         if !picture.has_slice {
             return Ok(());
         }
-        let is_key = is_flagged_key || picture.is_idr;
+        let is_key = picture.is_key;
         self.health.count_picture(time_ms, is_key);
         let configs = Configs {
             video,
@@ -346,6 +374,7 @@ impl Packager {
             return self.skip_unreadable("AAC frames that are too long");
         }
         self.last_audio_ms = Some(time_ms);
+        self.health.count_sound(time_ms);
         self.cutter.push_sound(time_ms, audio, data)
     }
 
@@ -380,9 +409,9 @@ impl Packager {
         self.tracks = Some(Tracks {
             video: VideoTrack {
                 codec: video.codec(),
-                width: video.width,
-                height: video.height,
-                frame_rate: video.frame_rate.unwrap_or(0.0),
+                width: video.width(),
+                height: video.height(),
+                frame_rate: video.frame_rate().unwrap_or(0.0),
             },
             audio: self.audio.as_ref().map(|audio| AudioTrack {
                 codec: audio.codec(),

@@ -70,7 +70,7 @@ async fn watched(tags: &[Tag]) -> Viewer {
 }
 
 #[test]
-fn what_is_not_h264_and_aac_is_refused_by_name() {
+fn what_cannot_be_played_is_refused_by_name() {
     let picture = "-f lavfi -i testsrc2=size=320x180:rate=30:duration=1";
     let tone = "-f lavfi -i sine=duration=1";
     let refused = |arguments: &str| refusal_of(&flv::encode(arguments));
@@ -82,8 +82,8 @@ fn what_is_not_h264_and_aac_is_refused_by_name() {
     assert_eq!(refusal, MediaRefusal::VideoFormatUnsupported { format: "4:4:4".to_owned() });
     let hevc = Tag { kind: TagKind::Video, timestamp_ms: 0, body: Bytes::from_static(b"\x90hvc1\x01\x01") };
     let refusal = refusal_of(&[hevc]);
-    assert_eq!(refusal.to_string(), "HEVC is not supported yet: choose H.264 (x264 in OBS) as the video encoder");
-    assert_eq!(refusal.code(), "video_codec_unsupported");
+    assert_eq!(refusal, MediaRefusal::HevcNotTranscoded);
+    assert!(refusal.to_string().ends_with("choose H.264 (x264 in OBS) or AV1 as the video encoder"), "{refusal}");
 }
 
 #[test]

@@ -10,6 +10,9 @@ use super::Channel;
 use crate::ladder::LadderStatus;
 use crate::packager::{Health, Tracks};
 
+/// Health is measured over so long.
+const SPAN: Duration = Duration::from_secs(5);
+
 /// How far a channel's publishing has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PublishState {
@@ -52,6 +55,10 @@ pub struct IngestStatus {
     pub encoder: Option<EncoderName>,
     /// How its connection does; from its first key frame on.
     pub health: Option<Health>,
+    /// The same of each second of the last minute, the oldest first.
+    pub history: Vec<Health>,
+    /// How long nothing has come from a connected encoder, in milliseconds.
+    pub silent_ms: u64,
     /// What would make the stream better, the most important first.
     pub advice: Vec<Advice>,
     /// The last encoder that was sent away from this channel since this node started.
@@ -71,6 +78,12 @@ pub enum Advice {
     NoAudio,
     /// The bit rate varies a lot.
     BitrateVaries,
+    /// Nothing comes any more.
+    Silent,
+    /// What comes arrives in fits and starts.
+    LineStutters,
+    /// Sound and picture are far from each other.
+    SoundApart,
 }
 
 impl Advice {
@@ -82,6 +95,9 @@ impl Advice {
             Self::FramesMissing => "frames_missing",
             Self::NoAudio => "no_audio",
             Self::BitrateVaries => "bitrate_varies",
+            Self::Silent => "silent",
+            Self::LineStutters => "line_stutters",
+            Self::SoundApart => "sound_apart",
         }
     }
 
@@ -94,12 +110,23 @@ impl Advice {
                  key-frame interval to 2 s; OBS's 0 (auto) is 8 s."
             }
             Self::FramesMissing => {
-                "Fewer frames arrive than the encoder announces. Lower the resolution, the frame rate or the bit \
-                 rate, or close other programs."
+                "Frames are missing: the encoder leaves some out, or sends fewer than it announces. Lower the \
+                 resolution, the frame rate or the bit rate, or close other programs."
             }
             Self::NoAudio => "There is no sound. Check the audio sources if there should be any.",
             Self::BitrateVaries => {
                 "The bit rate varies a lot, which makes viewers on slow lines stall. Choose CBR as rate control."
+            }
+            Self::Silent => {
+                "Nothing has arrived for some seconds. Check the line; the encoder comes back by itself if it can."
+            }
+            Self::LineStutters => {
+                "The stream arrives in fits and starts: the line is at its limit. Lower the bit rate, or use a cable \
+                 instead of Wi-Fi."
+            }
+            Self::SoundApart => {
+                "Sound and picture are more than half a second apart. Look for an offset in the audio settings, then \
+                 start the stream again."
             }
         }
     }
@@ -125,17 +152,23 @@ pub(super) struct View {
     since: Option<Instant>,
     /// One every five seconds, the last minute.
     bitrates_kbps: VecDeque<u32>,
+    /// One a second, the last minute.
+    history: VecDeque<Health>,
 }
 
 impl View {
     pub(super) fn update(&mut self, tracks: Option<&Tracks>, health: Health, now: Instant) {
-        /// Health is measured over so long.
-        const SPAN: Duration = Duration::from_secs(5);
+        /// A minute of reports.
+        const REMEMBERED: usize = 60;
         let Some(tracks) = tracks else { return };
         if self.tracks.as_ref() != Some(tracks) {
             self.tracks = Some(tracks.clone());
         }
         self.health = Some(health);
+        if self.history.len() == REMEMBERED {
+            self.history.pop_front();
+        }
+        self.history.push_back(health);
         let since = self.since.get_or_insert(now);
         if now - *since >= SPAN {
             *since = now;
@@ -146,16 +179,29 @@ impl View {
         }
     }
 
-    fn advice(&self) -> Vec<Advice> {
+    fn advice(&self, silent_ms: u64) -> Vec<Advice> {
         /// Beyond this, viewers without low latency wait as long for the first picture.
         const KEY_FRAMES_FAR_MS: u32 = 4_200;
+        /// No encoder pauses for so long.
+        const SILENT_MS: u64 = 3_000;
+        /// A line that is held up for longer than players keep in hand.
+        const STUTTER_MS: u32 = 1_500;
+        /// People notice a tenth of it; encoders send sound and picture so far apart only when something is wrong.
+        const APART_MS: i32 = 500;
         let (Some(tracks), Some(health)) = (&self.tracks, &self.health) else { return Vec::new() };
         let mut advice = Vec::new();
+        if silent_ms > SILENT_MS {
+            advice.push(Advice::Silent);
+        } else if health.jitter_ms > STUTTER_MS {
+            advice.push(Advice::LineStutters);
+        }
         if health.key_frame_interval_ms > KEY_FRAMES_FAR_MS {
             advice.push(Advice::KeyFramesFar);
         }
-        // Known after a span of measuring.
-        if !self.bitrates_kbps.is_empty() && health.frame_rate < 0.8 * tracks.video.frame_rate {
+        // Known after a span of measuring. One in twenty is a picture that stutters.
+        let is_slow = !self.bitrates_kbps.is_empty() && health.frame_rate < 0.8 * tracks.video.frame_rate;
+        let comes_in_a_span = health.frame_rate * SPAN.as_secs_f64();
+        if is_slow || f64::from(health.missing_frames) > (0.05 * comes_in_a_span).max(2.0) {
             advice.push(Advice::FramesMissing);
         }
         if tracks.audio.is_none() {
@@ -166,12 +212,15 @@ impl View {
         if highest - lowest > 1_000 && highest > 2 * lowest {
             advice.push(Advice::BitrateVaries);
         }
+        if health.sound_ahead_ms.is_some_and(|ahead_ms| ahead_ms.saturating_abs() > APART_MS) {
+            advice.push(Advice::SoundApart);
+        }
         advice
     }
 }
 
 impl Channel {
-    pub(super) fn status(&self) -> IngestStatus {
+    pub(super) fn status(&self, now_ms: u64) -> IngestStatus {
         let state = match (&self.stream, &self.publisher) {
             (Some(stream), _) if stream.is_started && stream.grace_until.is_some() => PublishState::Reconnecting,
             (Some(stream), _) if stream.is_started => PublishState::Live,
@@ -179,14 +228,17 @@ impl Channel {
             (_, None) => PublishState::Waiting,
         };
         let view = self.publisher.as_ref().map(|publisher| publisher.view()).unwrap_or_default();
+        let silent_ms = self.publisher.as_ref().map_or(0, |publisher| now_ms.saturating_sub(publisher.last_heard_ms()));
         IngestStatus {
             state,
             stream_id: self.stream.as_ref().filter(|stream| stream.is_started).map(|stream| stream.id),
             connected_since: self.publisher.as_ref().map(|publisher| publisher.since),
-            advice: view.advice(),
+            advice: view.advice(silent_ms),
             tracks: view.tracks,
             encoder: view.encoder,
             health: view.health,
+            history: view.history.into(),
+            silent_ms,
             last_refusal: self.last_refusal.clone(),
             // Known to the ladders.
             ladder: LadderStatus::default(),
@@ -208,7 +260,7 @@ mod tests {
     }
 
     fn health(bitrate_kbps: u32, frame_rate: f64, key_frame_interval_ms: u32) -> Health {
-        Health { bitrate_kbps, frame_rate, key_frame_interval_ms }
+        Health { bitrate_kbps, frame_rate, key_frame_interval_ms, sound_ahead_ms: Some(-40), ..Health::default() }
     }
 
     #[test]
@@ -218,7 +270,8 @@ mod tests {
             let now = start + Duration::from_secs(second);
             view.update(Some(&tracks(true)), health(2_500, 29.9, 2_000), now);
         }
-        assert_eq!(view.advice(), []);
+        assert_eq!(view.advice(100), []);
+        assert_eq!(view.history.len(), 60);
     }
 
     #[test]
@@ -230,9 +283,28 @@ mod tests {
             view.update(Some(&tracks(false)), health(bitrate_kbps, 15.0, 8_333), now);
         }
         assert_eq!(
-            view.advice(),
+            view.advice(0),
             [Advice::KeyFramesFar, Advice::FramesMissing, Advice::NoAudio, Advice::BitrateVaries]
         );
         assert!(view.bitrates_kbps.len() <= 12);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_the_line() {
+        let mut view = View::default();
+        let mut advice = |change: &dyn Fn(&mut Health), silent_ms| {
+            let mut health = health(2_500, 30.0, 2_000);
+            change(&mut health);
+            view.update(Some(&tracks(true)), health, Instant::now());
+            view.advice(silent_ms)
+        };
+        assert_eq!(advice(&|health| health.jitter_ms = 400, 0), []);
+        assert_eq!(advice(&|health| health.jitter_ms = 2_000, 0), [Advice::LineStutters]);
+        // Then everything else follows from it.
+        assert_eq!(advice(&|health| health.jitter_ms = 2_000, 4_000), [Advice::Silent]);
+        assert_eq!(advice(&|health| health.missing_frames = 7, 0), []);
+        assert_eq!(advice(&|health| health.missing_frames = 8, 0), [Advice::FramesMissing]);
+        assert_eq!(advice(&|health| health.sound_ahead_ms = Some(-501), 0), [Advice::SoundApart]);
+        assert_eq!(advice(&|health| health.sound_ahead_ms = None, 0), []);
     }
 }

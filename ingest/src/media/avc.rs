@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 
-use super::bits::{Bits, OutOfBits};
+use super::{
+    bits::{Bits, OutOfBits},
+    video::is_side,
+};
 use crate::packager::MediaRefusal;
 
-/// Widest and highest picture taken, in pixels.
-const MAX_SIDE: u32 = 8_192;
 /// Real records have some 50 bytes.
 const MAX_RECORD_BYTES: usize = 16 << 10;
 
@@ -163,7 +164,7 @@ impl SequenceParameters {
 fn side(blocks: u64, crop_start: u32, crop_end: u32, crop_unit: u32) -> Option<u32> {
     let cropped = (u64::from(crop_start) + u64::from(crop_end)) * u64::from(crop_unit);
     let side = (blocks * 16).checked_sub(cropped)?;
-    u32::try_from(side).ok().filter(|side| (1..=MAX_SIDE).contains(side))
+    u32::try_from(side).ok().filter(|side| is_side(*side))
 }
 
 struct Fields {
@@ -392,7 +393,7 @@ mod tests {
             let mut set = vec![0x67, 100];
             set.extend(bytes);
             if let Ok(config) = AvcConfig::read(record(&set, &[])) {
-                proptest::prop_assert!((1..=MAX_SIDE).contains(&config.width) && (1..=MAX_SIDE).contains(&config.height));
+                proptest::prop_assert!(is_side(config.width) && is_side(config.height));
             }
         }
 

@@ -1,16 +1,16 @@
 //! The initialisation segment: `ftyp` and `moov` of ISO/IEC 14496-12, with the sample entries of ISO/IEC 14496-15
-//! (`avc1`) and ISO/IEC 14496-14 (`mp4a`).
+//! (`avc1`, `hvc1`), of the AV1 Codec ISO Media File Format Binding (`av01`) and of ISO/IEC 14496-14 (`mp4a`).
 
 use bytes::Bytes;
 
 use super::{
     aac::AacConfig,
-    avc::AvcConfig,
     fragment::{AUDIO_TRACK, VIDEO_TIMESCALE, VIDEO_TRACK, atom, full_atom, put_u16, put_u32},
+    video::VideoConfig,
 };
 
 /// Writes the initialisation segment of a picture, and of a sound beside it.
-pub(crate) fn write(video: &AvcConfig, audio: Option<&AacConfig>) -> Bytes {
+pub(crate) fn write(video: &VideoConfig, audio: Option<&AacConfig>) -> Bytes {
     let mut out = Vec::with_capacity(1_536);
     atom(&mut out, b"ftyp", |out| {
         out.extend_from_slice(b"iso6");
@@ -39,27 +39,28 @@ pub(crate) fn write(video: &AvcConfig, audio: Option<&AacConfig>) -> Bytes {
     out.into()
 }
 
-fn write_video_track(out: &mut Vec<u8>, video: &AvcConfig) {
+fn write_video_track(out: &mut Vec<u8>, video: &VideoConfig) {
     atom(out, b"trak", |out| {
-        write_track_header(out, VIDEO_TRACK, 0, video.width, video.height);
+        write_track_header(out, VIDEO_TRACK, 0, video.width(), video.height());
         atom(out, b"mdia", |out| {
             write_media_header(out, VIDEO_TIMESCALE, b"vide", b"Picture\0");
             atom(out, b"minf", |out| {
                 full_atom(out, b"vmhd", 0, 1, |out| put_zeros(out, 8));
                 write_data_information(out);
                 write_sample_table(out, |out| {
-                    atom(out, b"avc1", |out| {
+                    let (entry, configuration, record) = video.sample_entry();
+                    atom(out, entry, |out| {
                         put_zeros(out, 6);
                         put_u16(out, 1);
                         put_zeros(out, 16);
-                        put_u16(out, video.width as u16);
-                        put_u16(out, video.height as u16);
+                        put_u16(out, video.width() as u16);
+                        put_u16(out, video.height() as u16);
                         put_u32s(out, &[0x0048_0000, 0x0048_0000, 0]);
                         put_u16(out, 1);
                         put_zeros(out, 32);
                         put_u16(out, 24);
                         put_u16(out, 0xffff);
-                        atom(out, b"avcC", |out| out.extend_from_slice(&video.record));
+                        atom(out, configuration, |out| out.extend_from_slice(record));
                     });
                 });
             });

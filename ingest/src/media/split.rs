@@ -81,7 +81,9 @@ fn fragments_of(bytes: &[u8], track: u32) -> Option<Bytes> {
 fn write_fragment(out: &mut BytesMut, moof: Atom<'_>, fragment: &[u8], track: u32) -> Option<()> {
     let is_wanted = |traf: &Atom<'_>| traf.child(b"tfhd").and_then(|tfhd| tfhd.u32_at(4)) == Some(track);
     let Some(traf) = moof.children(0).filter(|atom| atom.name == b"traf").find(is_wanted) else { return Some(()) };
-    let (header, run) = (moof.child(b"mfhd")?, traf.child(b"trun")?);
+    // A fragment for a time in which nothing begins has a track, and nothing in it.
+    let Some(run) = traf.child(b"trun") else { return Some(()) };
+    let header = moof.child(b"mfhd")?;
     let payload = payload_of(run, fragment)?;
     let moof_length = 8 + header.whole.len() + traf.whole.len();
     out.reserve(moof_length + 8 + payload.len());
@@ -163,6 +165,7 @@ mod tests {
     use crate::media::{
         aac::AacConfig,
         fragment::{self, Run, Sample},
+        video::{VideoCodec, VideoConfig},
     };
 
     fn samples(count: u8, duration: u32, first: u8) -> Vec<Sample> {
@@ -203,12 +206,12 @@ mod tests {
     #[test]
     fn an_initialisation_segment_keeps_one_track() {
         let audio = AacConfig::read(Bytes::from_static(&[0x11, 0x90])).unwrap();
-        let video = crate::media::avc::AvcConfig::read(Bytes::from_static(&[
+        let record = Bytes::from_static(&[
             1, 0x64, 0, 0x28, 0xff, 0xe1, 0, 27, 0x67, 0x64, 0x00, 0x28, 0xac, 0xd9, 0x40, 0x78, 0x02, 0x27, 0xe5,
             0xc0, 0x44, 0x00, 0x00, 0x03, 0x00, 0x04, 0x00, 0x00, 0x03, 0x00, 0xf0, 0x3c, 0x60, 0xc6, 0x58, 1, 0, 4,
             0x68, 0xeb, 0xe3, 0xcb,
-        ]))
-        .unwrap();
+        ]);
+        let video = VideoConfig::read(VideoCodec::Avc, record).unwrap();
         let (mixed, alone) = (crate::media::init::write(&video, Some(&audio)), crate::media::init::write(&video, None));
         assert_eq!(init_video_only(&mixed), Some(alone.clone()));
         assert_eq!(init_audio_only(&alone), None);

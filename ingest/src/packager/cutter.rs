@@ -16,7 +16,7 @@ use super::{
     lane::{Lane, MIN_SEGMENT_MS},
     sound::TooLate,
 };
-use crate::media::{aac::AacConfig, avc::AvcConfig, init};
+use crate::media::{aac::AacConfig, init, video::VideoConfig};
 
 /// A picture that lasts longer is a hole in the stream.
 const MAX_PICTURE_MS: i64 = 2_400;
@@ -39,7 +39,7 @@ pub(super) struct Picture {
 /// The configurations in force.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Configs<'a> {
-    pub video: &'a Arc<AvcConfig>,
+    pub video: &'a Arc<VideoConfig>,
     /// Present when sound is announced.
     pub audio: Option<&'a Arc<AacConfig>>,
     /// Frames of it have come of late.

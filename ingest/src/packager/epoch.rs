@@ -14,9 +14,9 @@ use super::{
 };
 use crate::media::{
     aac::AacConfig,
-    avc::AvcConfig,
     fragment::{self, Run, Sample, VIDEO_TIMESCALE},
     init,
+    video::VideoConfig,
 };
 
 /// A part's pictures last this much more or less by a millisecond clock.
@@ -30,7 +30,7 @@ const TICKS_PER_MS: i64 = VIDEO_TIMESCALE as i64 / 1_000;
 
 #[derive(Debug)]
 pub(super) struct Epoch {
-    pub video: Arc<AvcConfig>,
+    pub video: Arc<VideoConfig>,
     pub sound: Option<Sound>,
     /// Not written yet: whether sound comes is known with the first part.
     pub is_init_due: bool,
@@ -280,10 +280,10 @@ impl Epoch {
             bytes: init::write(&self.video, audio),
             codecs,
             sound_codec: audio.map(AacConfig::codec),
-            width: self.video.width,
-            height: self.video.height,
+            width: self.video.width(),
+            height: self.video.height(),
             // Without timing in the stream, the last picture's duration has to do.
-            frame_rate: self.video.frame_rate.unwrap_or(1_000.0 / self.usual_duration_ms().max(1) as f64),
+            frame_rate: self.video.frame_rate().unwrap_or(1_000.0 / self.usual_duration_ms().max(1) as f64),
         }
     }
 

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::media::{
     aac::AacConfig,
-    avc::{self, AvcConfig},
     flv::{self, AudioTag, VideoTag},
+    video::VideoConfig,
 };
 
 /// A picture that lasts longer is a hole.
@@ -51,7 +51,7 @@ pub struct Lag {
 pub struct Follower {
     source: watch::Receiver<Shown>,
     lane: Lane,
-    video: Option<Arc<AvcConfig>>,
+    video: Option<Arc<VideoConfig>>,
     audio: Option<Arc<AacConfig>>,
     /// The number of the source's segment beside which we are.
     number: u64,
@@ -126,14 +126,14 @@ impl Follower {
         self.lane.timing = Some(view.facts.timing);
         match tag.kind {
             TagKind::Video => match flv::read_video(&tag.body)? {
-                VideoTag::Config(record) => {
-                    let config = AvcConfig::read(record)?;
+                VideoTag::Config { codec, record } => {
+                    let config = VideoConfig::read(codec, record)?;
                     if self.video.as_deref() != Some(&config) {
                         self.video = Some(Arc::new(config));
                     }
                     Ok(())
                 }
-                VideoTag::Frame { is_key, composition_ms, data } => {
+                VideoTag::Frame { is_key, composition_ms, data, .. } => {
                     let time_ms = self.time(tag.timestamp_ms, &view);
                     self.take_picture(&view, time_ms, composition_ms, is_key, data)
                 }
@@ -171,16 +171,15 @@ impl Follower {
         data: Bytes,
     ) -> Result<(), MediaRefusal> {
         let Some(video) = self.video.clone() else { return Ok(()) };
-        let picture = match avc::inspect(&data, video.length_size) {
-            Some(picture) => picture,
-            None => return self.skip_unreadable("broken H.264 pictures"),
+        let Some((picture, data)) = video.inspect(&data, is_flagged_key) else {
+            return self.skip_unreadable("broken pictures");
         };
         self.unreadable_messages = 0;
         if !picture.has_slice {
             return Ok(());
         }
         self.latest_ms = Some(time_ms);
-        let is_key = is_flagged_key || picture.is_idr;
+        let is_key = picture.is_key;
         let picture = Picture { time_ms, composition_ms: i64::from(composition_ms), is_key, data };
         let Some(epoch) = &self.lane.epoch else { return self.join(view, picture, &video) };
         let place = Place::of(&picture, epoch);
@@ -235,7 +234,7 @@ impl Follower {
     }
 
     /// Begins with a key frame that begins a segment of the source; other pictures are dropped.
-    fn join(&mut self, view: &View, picture: Picture, video: &Arc<AvcConfig>) -> Result<(), MediaRefusal> {
+    fn join(&mut self, view: &View, picture: Picture, video: &Arc<VideoConfig>) -> Result<(), MediaRefusal> {
         if !picture.is_key {
             return Ok(());
         }
@@ -253,7 +252,7 @@ impl Follower {
         Ok(())
     }
 
-    fn rejoin(&mut self, view: &View, picture: Picture, video: &Arc<AvcConfig>) -> Result<(), MediaRefusal> {
+    fn rejoin(&mut self, view: &View, picture: Picture, video: &Arc<VideoConfig>) -> Result<(), MediaRefusal> {
         self.lost += 1;
         self.break_off()?;
         self.join(view, picture, video)

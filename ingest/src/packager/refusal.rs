@@ -4,14 +4,22 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MediaRefusal {
-    /// The picture is neither H.264 nor to be made so.
-    #[error("{codec} is not supported yet: choose H.264 (x264 in OBS) as the video encoder")]
+    /// The picture is in a codec that is not known here.
+    #[error("{codec} is not supported yet: choose H.264 (x264 in OBS) or AV1 as the video encoder")]
     VideoCodecUnsupported {
         /// The codec's name, or its FourCC where it is unknown.
         codec: String,
     },
-    /// H.264 that browsers do not play.
-    #[error("Browsers cannot play H.264 with {format}: choose 8 bit 4:2:0 (NV12 in OBS, -pix_fmt yuv420p in ffmpeg)")]
+    /// HEVC where nobody makes anything else of it.
+    #[error(
+        "Most browsers cannot play HEVC, and this server makes no other quality of it: choose H.264 (x264 in OBS) or AV1 \
+         as the video encoder"
+    )]
+    HevcNotTranscoded,
+    /// A picture that browsers do not play, whatever its codec.
+    #[error(
+        "Browsers cannot play a picture with {format}: choose 8 bit 4:2:0 (NV12 in OBS, -pix_fmt yuv420p in ffmpeg)"
+    )]
     VideoFormatUnsupported {
         /// What it has, `10 bits` or `4:4:4` for example.
         format: String,
@@ -28,9 +36,9 @@ pub enum MediaRefusal {
         /// What it has.
         format: String,
     },
-    /// The H.264 configuration cannot be read.
+    /// The configuration of the picture cannot be read.
     #[error(
-        "The H.264 configuration that the encoder sent is malformed ({reason}): restart the stream, or choose another encoder"
+        "The configuration of the picture that the encoder sent is malformed ({reason}): restart the stream, or choose another encoder"
     )]
     MalformedVideoConfig {
         /// What is wrong with it.
@@ -85,6 +93,7 @@ impl MediaRefusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::VideoCodecUnsupported { .. } => "video_codec_unsupported",
+            Self::HevcNotTranscoded => "hevc_not_transcoded",
             Self::VideoFormatUnsupported { .. } => "video_format_unsupported",
             Self::AudioCodecUnsupported { .. } => "audio_codec_unsupported",
             Self::AudioFormatUnsupported { .. } => "audio_format_unsupported",
