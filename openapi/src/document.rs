@@ -72,6 +72,7 @@ pub fn frame() -> OpenApi {
             tag("accounts", "People who can sign in: registering, signing in and out."),
             tag("channels", "What people watch and follow, and the keys to publish there."),
             tag("streams", "Broadcasts of channels, running and past."),
+            tag("recordings", "Streams that are kept for later watching, and what a channel says of that."),
             tag("ingest", "What the server sees of an encoder."),
             tag("events", "The log of everything that happened, as a feed; the [event catalogue](/docs/events) lists what there is."),
             tag("exports", "Parts of the log as files, made in the background."),

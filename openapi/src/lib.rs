@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod operation;
 mod page;
 mod problem;
+pub mod recordings;
 pub mod streams;
 pub mod swagger;
 mod yaml;

@@ -9,7 +9,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use commands::{Actor, CommandError, Commands, Metadata, accounts, channels, exports, streams};
+use commands::{CommandError, Commands, Metadata, accounts, channels, exports, streams};
 use domain::{
     DomainEvent,
     accounts::AccountEvent,
@@ -18,11 +18,9 @@ use domain::{
     ids::{AccountId, ChannelId, ExportId, StreamId},
 };
 use futures::future::BoxFuture;
-use serde::Deserialize;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
-use crate::following::{Begin, BoxError, Followed, Following, Handler, Process};
+use crate::following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by};
 
 const PROCESS: Process = Process {
     name: "erasure",
@@ -130,19 +128,4 @@ impl Erasure<'_> {
         tracing::warn!(channel.id = %channel_id, "the stream of a closed channel does not end; its node seems to be down");
         Ok(())
     }
-}
-
-/// Of a command of Weir itself that this event leads to.
-fn caused_by(followed: &Followed) -> Metadata {
-    #[derive(Deserialize)]
-    struct Stored {
-        command_id: Uuid,
-        correlation_id: Uuid,
-    }
-    let mut metadata = Metadata::new(Actor::System);
-    if let Ok(stored) = serde_json::from_str::<Stored>(followed.stored.metadata.get()) {
-        metadata.correlation_id = stored.correlation_id;
-        metadata.causation_id = Some(stored.command_id);
-    }
-    metadata
 }

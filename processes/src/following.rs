@@ -13,17 +13,19 @@ use std::{
 };
 
 use commands::{
-    Commands,
+    Actor, Commands, Metadata,
     events::{self, Filter, StoredEvent},
 };
 use domain::{DecodeError, DomainEvent};
 use futures::FutureExt;
+use serde::Deserialize;
 use sqlx::PgPool;
 use thiserror::Error;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 use crate::leadership::Leadership;
 
@@ -144,6 +146,21 @@ impl Following {
             }
         }
     }
+}
+
+/// Of a command of Weir itself that this event leads to.
+pub(crate) fn caused_by(followed: &Followed) -> Metadata {
+    #[derive(Deserialize)]
+    struct Stored {
+        command_id: Uuid,
+        correlation_id: Uuid,
+    }
+    let mut metadata = Metadata::new(Actor::System);
+    if let Ok(stored) = serde_json::from_str::<Stored>(followed.stored.metadata.get()) {
+        metadata.correlation_id = stored.correlation_id;
+        metadata.causation_id = Some(stored.command_id);
+    }
+    metadata
 }
 
 enum Progress {

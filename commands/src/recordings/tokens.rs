@@ -29,13 +29,20 @@ impl Purpose {
     }
 }
 
-/// A token for `recording_id` until `expires_at`, in whole seconds; 54 characters that are safe in an address.
+/// A token for `recording_id` until `expires_at`, in whole seconds; 54 characters that are safe in an address. It is worth
+/// nothing once the recording may be had under other `terms`.
 #[must_use]
-pub fn token(commands: &Commands, recording_id: RecordingId, purpose: Purpose, expires_at: OffsetDateTime) -> String {
+pub fn token(
+    commands: &Commands,
+    recording_id: RecordingId,
+    purpose: Purpose,
+    terms: &str,
+    expires_at: OffsetDateTime,
+) -> String {
     let seconds = expires_at.unix_timestamp();
     let mut token = [0; LEN];
     token[..TIME_LEN].copy_from_slice(&seconds.to_be_bytes());
-    token[TIME_LEN..].copy_from_slice(&digest(commands, recording_id, purpose, seconds));
+    token[TIME_LEN..].copy_from_slice(&digest(commands, recording_id, purpose, terms, seconds));
     URL_SAFE_NO_PAD.encode(token)
 }
 
@@ -45,16 +52,25 @@ pub fn is_good(
     commands: &Commands,
     recording_id: RecordingId,
     purpose: Purpose,
+    terms: &str,
     token: &str,
     now: OffsetDateTime,
 ) -> bool {
     let Ok(bytes) = URL_SAFE_NO_PAD.decode(token) else { return false };
     let Some((time, signed)) = bytes.split_first_chunk::<TIME_LEN>() else { return false };
     let seconds = i64::from_be_bytes(*time);
-    let is_ours = bool::from(digest(commands, recording_id, purpose, seconds).as_slice().ct_eq(signed));
+    let is_ours = bool::from(digest(commands, recording_id, purpose, terms, seconds).as_slice().ct_eq(signed));
     is_ours && seconds > now.unix_timestamp()
 }
 
-fn digest(commands: &Commands, recording_id: RecordingId, purpose: Purpose, seconds: i64) -> [u8; 32] {
-    commands.keys().digest(&[purpose.word(), recording_id.uuid().as_bytes(), &seconds.to_be_bytes()])
+fn digest(
+    commands: &Commands,
+    recording_id: RecordingId,
+    purpose: Purpose,
+    terms: &str,
+    seconds: i64,
+) -> [u8; 32] {
+    let recording_id = recording_id.uuid();
+    let parts = [purpose.word(), recording_id.as_bytes(), &seconds.to_be_bytes(), terms.as_bytes()];
+    commands.keys().digest(&parts)
 }

@@ -1,0 +1,480 @@
+//! Recordings: listing, looking, editing, deleting, downloading, and whether a channel records.
+//!
+//! Who may watch a recording is decided by its channel's rights ([`crate::channels`]) and by its own visibility; who owns the
+//! channel sees and changes everything. Addresses that not everybody may use have a token in their path.
+
+use std::sync::Arc;
+
+use axum::{
+    Json as JsonBody,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use commands::{
+    CommandError, accounts,
+    recordings::{
+        self, EditRecording, RecordingsError,
+        tokens::{self, Purpose},
+    },
+};
+use domain::{
+    channels::{self as rules, ChannelRefusal},
+    ids::RecordingId,
+    recordings as facts,
+    recordings::{RecordingPolicy, RecordingRefusal, RecordingState},
+};
+use openapi::{
+    FieldError, Problem,
+    operation::Accepted,
+    recordings::{
+        ChangeRecordingSettingsRequest, EditRecordingRequest, RecordedRendition, Recording, RecordingCutShort,
+        RecordingFailure, RecordingLimits, RecordingPage, RecordingSettings, RecordingStatus, RecordingUsage,
+        RecordingVisibility, RecordingsQuery,
+    },
+    streams::{Playback, StreamChannel},
+};
+use projections::{
+    Projection,
+    recordings::{RecordingRow, RecordingsV1},
+};
+use time::{Duration, OffsetDateTime};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    authentication::Authenticated,
+    channels::{Rights, by_handle, may_watch, owned_by_handle},
+    conditional,
+    error::{ApiError, ApiResult},
+    extract::{IfMatch, Json, Path, Query},
+    operation::{accepted, cursor, page},
+    server::Server,
+};
+
+/// How long an address with a token is good at least; it is the same for an hour, so that answers and their ETags are.
+const ADDRESS_FOR: Duration = Duration::hours(11);
+
+/// What a recording is shown from.
+const SHOWN_FROM: &[&dyn Projection] = &[&RecordingsV1];
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_recordings))
+        .routes(routes!(get_recording, edit_recording, delete_recording))
+        .routes(routes!(download_recording))
+        .routes(routes!(get_recording_settings, change_recording_settings))
+}
+
+/// List recordings
+///
+/// Of one channel, newest first: those that everybody finds. Its owner sees all, also those that are being made or have
+/// failed.
+#[utoipa::path(
+    get, path = "/api/v1/channels/{handle}/recordings", operation_id = "list_recordings", tag = "recordings",
+    params(
+        RecordingsQuery,
+        ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed."),
+    ),
+    security((), ("access_token" = [])),
+    responses(
+        (status = 200, description = "Some recordings.", body = RecordingPage, headers(
+            ("ETag" = String, description = "Of the body."),
+            ("Link" = String, description = "`rel=\"next\"`: the next page, if there is one."))),
+        (status = 304, description = "Nothing has changed."),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn list_recordings(
+    State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
+    Path(handle): Path<String>,
+    Query(query): Query<RecordingsQuery>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let after = cursor(query.after.as_deref())?;
+    let by = authenticated.as_ref();
+    let channel = by_handle(&server, by, &handle).await?;
+    let is_owner = by.is_some_and(|by| by.account_id == channel.owner_id);
+    let recordings = server.read.recordings();
+    let found = recordings.of_channel(channel.id, is_owner, after.as_ref(), query.limit.get().into()).await?;
+    let path = format!("/api/v1/channels/{}/recordings", channel.handle);
+    let query = [("limit", query.limit.get().to_string())];
+    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, is_owner))?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}
+
+/// Get a recording
+///
+/// Whoever may watch it; one that is archived its owner and administrators, and likewise one that is not ready.
+#[utoipa::path(
+    get, path = "/api/v1/recordings/{id}", operation_id = "get_recording", tag = "recordings",
+    params(
+        ("id" = String, Path, description = "The recording.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05"),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed."),
+    ),
+    security((), ("access_token" = [])),
+    responses(
+        (status = 200, description = "The recording.", body = Recording, headers(("ETag" = String, description = "Of the body."))),
+        (status = 304, description = "Nothing has changed."),
+        (status = 404, description = "`not_found`: there is no such recording, or it is not for you.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get_recording(
+    State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult<Response> {
+    let (row, is_keeper) = visible(&server, authenticated.as_ref(), &id).await?;
+    let mut response = conditional::json(&headers, &recording(&server, row, is_keeper))?;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}
+
+/// Edit a recording
+///
+/// The channel's owner may. With `If-Match` the edit is refused when somebody else has changed the recording in between.
+#[utoipa::path(
+    patch, path = "/api/v1/recordings/{id}", operation_id = "edit_recording", tag = "recordings",
+    params(
+        ("id" = String, Path, description = "The recording.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05"),
+        ("If-Match" = Option<String>, Header, nullable = false, pattern = r#"^(\*|"[0-9]{1,18}")$"#, description = "The `version` that the edit was made from, in quotes.", example = "\"2\""),
+    ),
+    request_body = EditRecordingRequest, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "The recording as it is now.", body = Recording),
+        (status = 202, description = "Changed, but it cannot be read yet.", body = Accepted, headers(("Location" = String, description = "Where the recording is."))),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such recording, or it is not for you.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "`version_stale`: it was changed in between.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn edit_recording(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(id): Path<String>,
+    IfMatch(expected_version): IfMatch,
+    Json(request): Json<EditRecordingRequest>,
+) -> ApiResult<Response> {
+    let row = owned(&server, &authenticated, &id).await?;
+    let EditRecordingRequest { title, visibility, is_download_allowed } = request;
+    let edit = EditRecording {
+        recording_id: row.id,
+        expected_version,
+        title,
+        visibility: visibility.map(visibility_of),
+        is_download_allowed,
+        metadata: authenticated.metadata(),
+    };
+    let position = recordings::edit(&server.commands, edit).await.map_err(|error| match error {
+        RecordingsError::Invalid(invalid) => ApiError::validation_failed(invalid),
+        RecordingsError::Command(error) => refused(error),
+    })?;
+    // It is done: a read that fails is one that has to wait.
+    if server.has_read(SHOWN_FROM, position).await
+        && let Ok(Some(row)) = server.read.recordings().by_id(row.id).await
+    {
+        return Ok(JsonBody(recording(&server, row, true)).into_response());
+    }
+    Ok(accepted(position, format!("/api/v1/recordings/{}", row.id)))
+}
+
+/// Delete a recording
+///
+/// The channel's owner may, once it is ready or has failed. It is gone at once, and its files soon after.
+#[utoipa::path(
+    delete, path = "/api/v1/recordings/{id}", operation_id = "delete_recording", tag = "recordings",
+    params(("id" = String, Path, description = "The recording.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05")),
+    security(("access_token" = [])),
+    responses(
+        (status = 204, description = "It is deleted."),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such recording, or it is not for you.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`recording_not_ready`: its stream is on; `conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn delete_recording(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(id): Path<String>,
+) -> ApiResult<StatusCode> {
+    let row = owned(&server, &authenticated, &id).await?;
+    let (by, reason) = (Some(authenticated.account_id), facts::RecordingDeletedReason::Owner);
+    match recordings::delete(&server.commands, row.id, by, reason, authenticated.metadata()).await {
+        Ok(position) => {
+            server.has_read(SHOWN_FROM, position).await;
+            Ok(StatusCode::NO_CONTENT)
+        }
+        // The same again.
+        Err(CommandError::Refused(RecordingRefusal::Deleted)) => Ok(StatusCode::NO_CONTENT),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Download a recording
+///
+/// Leads to the file: one MP4 with the picture and sound of the stream as they were, of which any part can be asked for. The
+/// channel's owner may, and whoever may watch it where the owner allows downloads. A browser that cannot send an access token
+/// takes `download_url` instead.
+#[utoipa::path(
+    get, path = "/api/v1/recordings/{id}/download", operation_id = "download_recording", tag = "recordings",
+    params(("id" = String, Path, description = "The recording.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05")),
+    security((), ("access_token" = [])),
+    responses(
+        (status = 302, description = "Where the file is, for some hours.", headers(("Location" = String, description = "The file."))),
+        (status = 403, description = "`forbidden`: the owner does not allow downloads.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such recording, or it is not for you.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`recording_not_ready`: there is no file yet, or none at all.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn download_recording(
+    State(server): State<Arc<Server>>,
+    authenticated: Option<Authenticated>,
+    Path(id): Path<String>,
+) -> ApiResult<Response> {
+    let (row, is_keeper) = visible(&server, authenticated.as_ref(), &id).await?;
+    if row.state != RecordingState::Published {
+        return Err(not_ready());
+    }
+    let address = download_url(&server, &row, is_keeper)
+        .ok_or_else(|| ApiError::forbidden("Only the channel's owner may download this recording."))?;
+    let headers = [(header::LOCATION, address), (header::CACHE_CONTROL, "no-store".to_owned())];
+    Ok((StatusCode::FOUND, headers).into_response())
+}
+
+/// Get what a channel says of recordings
+///
+/// Its owner may.
+#[utoipa::path(
+    get, path = "/api/v1/channels/{handle}/recording-settings", operation_id = "get_recording_settings", tag = "recordings",
+    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
+    security(("access_token" = [])),
+    responses(
+        (status = 200, description = "Whether streams are recorded, and how much is kept.", body = RecordingSettings),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn get_recording_settings(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(handle): Path<String>,
+) -> ApiResult<JsonBody<RecordingSettings>> {
+    let channel = owned_by_handle(&server, &authenticated, &handle).await?;
+    let policy = server.read.recordings().policy(channel.id).await?.unwrap_or_default();
+    settings(&server, channel.id, policy).await.map(JsonBody)
+}
+
+/// Say whether a channel's streams are recorded
+///
+/// Its owner may. It holds for streams that start from then on; limits that are lower than before are kept to at once.
+#[utoipa::path(
+    put, path = "/api/v1/channels/{handle}/recording-settings", operation_id = "change_recording_settings", tag = "recordings",
+    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
+    request_body = ChangeRecordingSettingsRequest, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "What holds now.", body = RecordingSettings),
+        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn change_recording_settings(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Path(handle): Path<String>,
+    Json(request): Json<ChangeRecordingSettingsRequest>,
+) -> ApiResult<JsonBody<RecordingSettings>> {
+    let channel = owned_by_handle(&server, &authenticated, &handle).await?;
+    let ChangeRecordingSettingsRequest { is_on, keep_days, max_size_bytes, max_count } = request;
+    let numbers = [
+        ("/keep_days", keep_days.map(i64::from), 36_500),
+        ("/max_size_bytes", max_size_bytes, i64::MAX),
+        ("/max_count", max_count.map(i64::from), i64::MAX),
+    ];
+    for (pointer, number, most) in numbers {
+        if number.is_some_and(|number| !(1..=most).contains(&number)) {
+            let message = if most == i64::MAX {
+                "Use a number from 1 on, or leave it out for the server's limit.".into()
+            } else {
+                format!("Use a number from 1 to {most}, or leave it out for the server's limit.").into()
+            };
+            return Err(ApiError::wrong_field(FieldError { pointer: pointer.into(), code: "range".into(), message }));
+        }
+    }
+    let policy = RecordingPolicy { is_on, keep_days, max_size_bytes, max_count };
+    let by = authenticated.account_id;
+    let changed = recordings::change_policy(&server.commands, channel.id, by, policy, authenticated.metadata()).await;
+    let position = changed.map_err(|error| {
+        ApiError::command(error, |refusal| match refusal {
+            ChannelRefusal::NotOwner => not_owner(),
+            _ => ApiError::not_found("There is no such channel."),
+        })
+    })?;
+    server.has_read(SHOWN_FROM, position).await;
+    // As it was said: it may not be read yet.
+    settings(&server, channel.id, policy).await.map(JsonBody)
+}
+
+async fn settings(
+    server: &Server,
+    channel_id: domain::ids::ChannelId,
+    policy: RecordingPolicy,
+) -> ApiResult<RecordingSettings> {
+    let usage = server.read.recordings().usage(channel_id).await?;
+    let limits = server.recording_limits;
+    Ok(RecordingSettings {
+        is_on: policy.is_on,
+        own_limits: RecordingLimits {
+            keep_days: policy.keep_days,
+            max_size_bytes: policy.max_size_bytes,
+            max_count: policy.max_count,
+        },
+        server_limits: RecordingLimits {
+            keep_days: limits.keep_days,
+            max_size_bytes: limits.max_size_bytes,
+            max_count: limits.max_count,
+        },
+        usage: RecordingUsage { count: usage.count, size_bytes: usage.size_bytes },
+    })
+}
+
+/// The recording of this id for somebody who may see it, and whether they may do as its owner does.
+async fn visible(server: &Server, by: Option<&Authenticated>, id: &str) -> ApiResult<(RecordingRow, bool)> {
+    let unknown = || ApiError::not_found("There is no recording with this id, or it is not for you.");
+    let id: RecordingId = id.parse().map_err(|_| unknown())?;
+    let row = server.read.recordings().by_id(id).await?.ok_or_else(unknown)?;
+    let is_keeper = match by {
+        Some(by) if by.account_id == row.owner_id => true,
+        Some(by) => accounts::is_administrator(&server.commands, by.account_id).await?,
+        None => false,
+    };
+    let rights = Rights { visibility: row.channel_visibility, owner_id: row.owner_id };
+    let is_shown =
+        row.state == RecordingState::Published && row.visibility != facts::RecordingVisibility::Archived;
+    if is_keeper || (is_shown && may_watch(server, by, rights).await?) { Ok((row, is_keeper)) } else { Err(unknown()) }
+}
+
+async fn owned(server: &Server, by: &Authenticated, id: &str) -> ApiResult<RecordingRow> {
+    let (row, _) = visible(server, Some(by), id).await?;
+    if row.owner_id == by.account_id { Ok(row) } else { Err(not_owner()) }
+}
+
+fn not_owner() -> ApiError {
+    ApiError::forbidden("Only the channel's owner may do this.")
+}
+
+fn not_ready() -> ApiError {
+    ApiError::new(StatusCode::CONFLICT, "recording_not_ready", "The recording is not ready")
+        .detail("Its stream is on, or nothing of it could be kept. Look at `status`, and try again when it is `ready`.")
+}
+
+fn refused(error: CommandError<RecordingRefusal>) -> ApiError {
+    ApiError::command(error, |refusal| match refusal {
+        RecordingRefusal::Unknown | RecordingRefusal::Deleted => {
+            ApiError::not_found("There is no such recording, or no longer.")
+        }
+        RecordingRefusal::NotFinished => not_ready(),
+        RecordingRefusal::VersionStale { current } => {
+            ApiError::new(StatusCode::PRECONDITION_FAILED, "version_stale", "The recording was changed in between")
+                .detail(format!("The recording is at version {current}. Look at how it is now and edit that."))
+        }
+        RecordingRefusal::StreamRecorded | RecordingRefusal::AlreadyExists | RecordingRefusal::AlreadyFinished => {
+            ApiError::internal("a recording was begun or finished by its owner")
+        }
+    })
+}
+
+/// The part of an address that says who may: nothing where everybody may.
+fn token(server: &Server, row: &RecordingRow, purpose: Purpose, is_open: bool) -> String {
+    if is_open {
+        return String::new();
+    }
+    let now = OffsetDateTime::now_utc();
+    let into_the_hour = Duration::seconds(now.unix_timestamp().rem_euclid(3_600));
+    let expires_at = now - into_the_hour + Duration::hours(1) + ADDRESS_FOR;
+    let token = tokens::token(&server.commands, row.id, purpose, &row.terms(), expires_at);
+    format!("t/{token}/")
+}
+
+fn is_open(row: &RecordingRow) -> bool {
+    row.visibility == facts::RecordingVisibility::Published && row.channel_visibility == rules::Visibility::Public
+}
+
+/// Where the file is, for whoever may have it.
+fn download_url(server: &Server, row: &RecordingRow, is_keeper: bool) -> Option<String> {
+    if row.state != RecordingState::Published || !(is_keeper || row.is_download_allowed) {
+        return None;
+    }
+    let token = token(server, row, Purpose::Download, is_open(row) && row.is_download_allowed);
+    Some(server.addresses.page(&format!("/vod/{token}{}/download.mp4", row.id)))
+}
+
+fn recording(server: &Server, row: RecordingRow, is_keeper: bool) -> Recording {
+    let is_ready = row.state == RecordingState::Published;
+    let folder = is_ready.then(|| {
+        let token = token(server, &row, Purpose::Play, is_open(&row));
+        server.addresses.page(&format!("/vod/{token}{}", row.id))
+    });
+    let of = |name: &str| folder.as_ref().map(|folder| format!("{folder}/{name}"));
+    Recording {
+        id: row.id.uuid(),
+        stream_id: row.stream_id.uuid(),
+        playback: of("index.m3u8").map(|hls_url| Playback { hls_url }),
+        thumbnail_url: of("thumbnail.jpg"),
+        seek_thumbnails_url: of("sheets/index.vtt"),
+        download_url: download_url(server, &row, is_keeper),
+        channel: StreamChannel { id: row.channel_id.uuid(), handle: row.channel_handle, title: row.channel_title },
+        title: row.title,
+        status: match row.state {
+            RecordingState::Recording => RecordingStatus::Recording,
+            RecordingState::Published => RecordingStatus::Ready,
+            // A deleted one is not found.
+            RecordingState::Failed | RecordingState::Deleted => RecordingStatus::Failed,
+        },
+        visibility: visibility(row.visibility),
+        is_download_allowed: row.is_download_allowed,
+        duration_ms: row.duration_ms,
+        size_bytes: row.size_bytes,
+        renditions: row.renditions.into_iter().map(rendition).collect(),
+        gap_count: row.gap_count,
+        cut_short: row.cut_short.map(|cut_short| match cut_short {
+            facts::CutShort::StorageFull => RecordingCutShort::StorageFull,
+            facts::CutShort::StorageUnavailable => RecordingCutShort::StorageUnavailable,
+            facts::CutShort::Crashed => RecordingCutShort::Crashed,
+        }),
+        failure: row.failure.map(|failure| match failure {
+            facts::RecordingFailure::Empty => RecordingFailure::Empty,
+            facts::RecordingFailure::StorageFull => RecordingFailure::StorageFull,
+            facts::RecordingFailure::StorageUnavailable => RecordingFailure::StorageUnavailable,
+        }),
+        started_at: row.started_at,
+        published_at: row.published_at,
+        updated_at: row.updated_at,
+        version: row.version,
+    }
+}
+
+fn rendition(rendition: facts::RecordedRendition) -> RecordedRendition {
+    let facts::RecordedRendition { name, width, height, codecs, bitrate_bps } = rendition;
+    RecordedRendition { name, width, height, codecs, bitrate_bps }
+}
+
+fn visibility(visibility: facts::RecordingVisibility) -> RecordingVisibility {
+    match visibility {
+        facts::RecordingVisibility::Published => RecordingVisibility::Published,
+        facts::RecordingVisibility::Unlisted => RecordingVisibility::Unlisted,
+        facts::RecordingVisibility::Archived => RecordingVisibility::Archived,
+    }
+}
+
+fn visibility_of(visibility: RecordingVisibility) -> facts::RecordingVisibility {
+    match visibility {
+        RecordingVisibility::Published => facts::RecordingVisibility::Published,
+        RecordingVisibility::Unlisted => facts::RecordingVisibility::Unlisted,
+        RecordingVisibility::Archived => facts::RecordingVisibility::Archived,
+    }
+}

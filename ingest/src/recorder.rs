@@ -1,0 +1,488 @@
+//! Keeps streams while they are on: each segment of the source goes into the storage as it is complete.
+//!
+//! | key below `recordings/<recording>/` | what |
+//! |---|---|
+//! | `source/init<N>.mp4`, `source/s<N>.m4s` | what viewers got while the stream was on, under the same numbers |
+//! | `source/index/<K>.jsonl` | what of it is kept, in order: see [`index`] |
+//! | `thumbnail.jpg`, `sheets/…` | made once it is complete |
+//!
+//! A segment is stored before the index names it, so what the index says is there, whenever the node is killed: at most the
+//! segment that was growing is lost, and one that was just being stored. When the node is back, the recording goes on with its
+//! stream, or is finished from what is there.
+//!
+//! The recorder never holds up the stream. It reads what viewers see, and holds nothing itself but the segment that it stores:
+//! it may fall behind by the window that the packager keeps (a minute or so). What has left the window by then is missing in
+//! the recording, which says so. A full storage ends the recording and never the stream.
+
+pub(crate) mod boxes;
+pub(crate) mod index;
+mod sheets;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use domain::{
+    ids::{ChannelId, RecordingId},
+    recordings::{CutShort, FinishedRecording, RecordedRendition, RecordingFailure},
+};
+use futures::future::BoxFuture;
+use storage::{DiskWatch, InvalidKey, Key, Storage, StorageError};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::{
+    index::{Index, IndexError, KeptInit, KeptSegment},
+    shelf::Shelf,
+};
+use crate::{
+    packager::{Broadcast, Segment},
+    ports::{OpenRecording, RecordError, Recordings},
+    thumbnails,
+};
+
+/// How long one object may take to be stored; then it is tried again.
+const STORE_WITHIN: Duration = Duration::from_secs(20);
+/// Between two tries.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How long the end of a stream waits for a storage that takes nothing.
+const END_WITHIN: Duration = Duration::from_secs(60);
+/// How long the write side may take for one call.
+const CALL: Duration = Duration::from_secs(5);
+
+/// What keeps streams. Cheap to clone: clones share it. The default keeps none.
+#[derive(Clone, Default)]
+pub struct Recorder(Option<Arc<Shared>>);
+
+struct Shared {
+    recordings: Arc<dyn Recordings>,
+    disk: DiskWatch,
+}
+
+impl Recorder {
+    /// Keeps the streams that `recordings` wants to be kept, for as long as `disk` has room.
+    #[must_use]
+    pub fn new(recordings: Arc<dyn Recordings>, disk: DiskWatch) -> Self {
+        Self(Some(Arc::new(Shared { recordings, disk })))
+    }
+
+    /// What this node has begun and not finished, asked for until the write side answers; nothing once `cancel` is called.
+    pub(crate) async fn open(&self, cancel: &CancellationToken) -> Vec<OpenRecording> {
+        let Some(shared) = &self.0 else { return Vec::new() };
+        let asked = ask("open recordings", || shared.recordings.open());
+        cancel.run_until_cancelled(asked).await.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Keeps a stream until it has ended. `begun` is its recording from before a crash.
+    pub(crate) async fn keep(
+        self,
+        broadcast: Arc<Broadcast>,
+        channel_id: ChannelId,
+        begun: Option<OpenRecording>,
+        storage: Storage,
+        ends: Ends,
+    ) {
+        let Some(shared) = self.0 else { return };
+        let shelf: Arc<dyn Shelf> = Arc::new(storage);
+        let kept = ends.abandoned.run_until_cancelled(shared.keep(broadcast, channel_id, begun, &shelf)).await;
+        if let Some((recording_id, index)) = kept.flatten() {
+            ends.stopping.run_until_cancelled(sheets::make(recording_id, &index, &shelf)).await;
+        }
+    }
+
+    /// Finishes a recording from before a crash whose stream is over.
+    pub(crate) async fn finish(self, begun: OpenRecording, storage: Storage, ends: Ends) {
+        let Some(shared) = self.0 else { return };
+        let shelf: Arc<dyn Shelf> = Arc::new(storage);
+        let finished = ends.abandoned.run_until_cancelled(shared.finish_left(begun, &shelf)).await;
+        if let Some((recording_id, index)) = finished.flatten() {
+            ends.stopping.run_until_cancelled(sheets::make(recording_id, &index, &shelf)).await;
+        }
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Recorder").field("is_on", &self.0.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Recorder {
+    /// Whether it is the same one.
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Recorder {}
+
+/// When the process wants no more of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Ends {
+    /// What can wait is left.
+    pub stopping: CancellationToken,
+    /// All is left; what is not finished is finished by the next start of this node.
+    pub abandoned: CancellationToken,
+}
+
+/// Why something of a recording could not be kept.
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error("a part of the recording has no place")]
+    Key(#[from] InvalidKey),
+    #[error("a part of the recording could not be stored")]
+    Store(#[from] StorageError),
+    #[error("the index of the recording is not right")]
+    Index(#[from] IndexError),
+    #[error("the storage took longer than {} s", STORE_WITHIN.as_secs())]
+    TimedOut,
+}
+
+impl KeepError {
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) | Self::Index(IndexError::Storage(error)) => error.is_disk_full(),
+            Self::Key(_) | Self::Index(_) | Self::TimedOut => false,
+        }
+    }
+}
+
+/// The folder of a recording in the storage.
+///
+/// # Errors
+///
+/// Never in practice: an id is a valid name.
+pub fn folder(recording_id: RecordingId) -> Result<Key, InvalidKey> {
+    Key::new(format!("recordings/{recording_id}"))
+}
+
+/// A key in the folder of a recording.
+pub(crate) fn key(recording_id: RecordingId, name: &str) -> Result<Key, InvalidKey> {
+    Key::new(format!("recordings/{recording_id}/{name}"))
+}
+
+/// How the keeping of a stream came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Whole,
+    Short(CutShort),
+}
+
+/// A recording in the making.
+struct Keeping {
+    recording_id: RecordingId,
+    shelf: Arc<dyn Shelf>,
+    index: Index,
+    /// After the last segment that this process has kept.
+    next: Option<u64>,
+    /// Whether the recording goes on after a crash: whatever comes next does not follow on what is there.
+    is_resumed: bool,
+}
+
+impl Shared {
+    async fn keep(
+        &self,
+        broadcast: Arc<Broadcast>,
+        channel_id: ChannelId,
+        begun: Option<OpenRecording>,
+        shelf: &Arc<dyn Shelf>,
+    ) -> Option<(RecordingId, Index)> {
+        let stream_id = broadcast.stream_id();
+        let is_resumed = begun.is_some();
+        let begun = match begun {
+            Some(begun) => begun,
+            None => {
+                if !broadcast.playable().await {
+                    // There is nothing to keep.
+                    return None;
+                }
+                match ask("a recording", || self.recordings.begin(stream_id, channel_id)).await {
+                    Ok(Some(begun)) => begun,
+                    Ok(None) => return None,
+                    Err(error) => {
+                        warn!(stream.id = %stream_id, %error, "the stream is not recorded");
+                        return None;
+                    }
+                }
+            }
+        };
+        let recording_id = begun.recording_id;
+        info!(stream.id = %stream_id, recording.id = %recording_id, is_resumed, "recording");
+        metrics::gauge!("weir_recordings_running").increment(1.0);
+        let index = self.index(recording_id, &**shelf, &broadcast).await;
+        let mut keeping = Keeping { recording_id, shelf: Arc::clone(shelf), index, next: None, is_resumed };
+        let outcome = keeping.follow(&broadcast, &self.disk).await;
+        metrics::gauge!("weir_recordings_running").decrement(1.0);
+        // The crash is why nothing came after it.
+        let outcome = match outcome {
+            Outcome::Whole if is_resumed && keeping.next.is_none() => Outcome::Short(CutShort::Crashed),
+            other => other,
+        };
+        let is_published = self.finish(&begun, &keeping.index, outcome, &**shelf).await;
+        is_published.then_some((recording_id, keeping.index))
+    }
+
+    /// What is there of a recording, asked for until the storage answers.
+    async fn index(&self, recording_id: RecordingId, shelf: &dyn Shelf, broadcast: &Broadcast) -> Index {
+        let mut trouble = None;
+        loop {
+            match timeout(STORE_WITHIN, Index::load(recording_id, shelf)).await {
+                Ok(Ok(index)) => return index,
+                Ok(Err(error)) => tell(&mut trouble, recording_id, &error),
+                Err(_) => tell(&mut trouble, recording_id, &KeepError::TimedOut),
+            }
+            if broadcast.is_ended() && trouble.is_some_and(|since: Instant| since.elapsed() > END_WITHIN) {
+                return Index::new(recording_id);
+            }
+            sleep(TRY_AGAIN).await;
+        }
+    }
+
+    async fn finish_left(&self, begun: OpenRecording, shelf: &Arc<dyn Shelf>) -> Option<(RecordingId, Index)> {
+        let recording_id = begun.recording_id;
+        let mut trouble = None;
+        let index = loop {
+            match timeout(STORE_WITHIN, Index::load(recording_id, &**shelf)).await {
+                Ok(Ok(index)) => break index,
+                // It is worth the wait: there is a recording, and nothing else to be done with it.
+                Ok(Err(error)) => tell(&mut trouble, recording_id, &error),
+                Err(_) => tell(&mut trouble, recording_id, &KeepError::TimedOut),
+            }
+            sleep(TRY_AGAIN).await;
+        };
+        let is_published = self.finish(&begun, &index, Outcome::Short(CutShort::Crashed), &**shelf).await;
+        is_published.then_some((recording_id, index))
+    }
+
+    /// Tells the write side what has come of a recording; whether it can be watched.
+    async fn finish(&self, begun: &OpenRecording, index: &Index, outcome: Outcome, shelf: &dyn Shelf) -> bool {
+        let recording_id = begun.recording_id;
+        let told = match finished(index, outcome) {
+            Ok(finished) => {
+                let (duration_ms, size_bytes) = (finished.duration_ms, finished.size_bytes);
+                self.copy_picture(begun, shelf).await;
+                let told = ask("a finished recording", || self.recordings.published(recording_id, finished.clone()));
+                let told = told.await;
+                info!(recording.id = %recording_id, duration_ms, size_bytes, ?outcome, "recorded");
+                told.map(|()| true)
+            }
+            Err(reason) => {
+                warn!(recording.id = %recording_id, reason = reason.as_str(), "nothing could be recorded");
+                ask("a failed recording", || self.recordings.failed(recording_id, reason)).await.map(|()| false)
+            }
+        };
+        let label = match (&told, outcome) {
+            (Ok(true), Outcome::Whole) => "whole",
+            (Ok(true), Outcome::Short(_)) => "short",
+            (Ok(false), _) => "failed",
+            (Err(_), _) => "deleted",
+        };
+        if told.is_err() {
+            // It was deleted while it was made; whoever deletes such things may have been here before the last segment.
+            delete(recording_id, shelf).await;
+        }
+        metrics::counter!("weir_recordings_total", "outcome" => label).increment(1);
+        told.unwrap_or_else(|error| {
+            debug!(recording.id = %recording_id, %error, "a recording is gone before it was finished");
+            false
+        })
+    }
+
+    /// The stream's last picture becomes the recording's.
+    async fn copy_picture(&self, begun: &OpenRecording, shelf: &dyn Shelf) {
+        let copied = async {
+            let Some(picture) = shelf.get(&thumbnails::key(begun.stream_id)?).await? else { return Ok(()) };
+            shelf.put(&key(begun.recording_id, "thumbnail.jpg")?, picture).await?;
+            Ok::<_, KeepError>(())
+        };
+        match timeout(STORE_WITHIN, copied).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!(error = &error as &dyn Error, "a recording has no picture"),
+            Err(_) => debug!("a recording has no picture: the storage takes too long"),
+        }
+    }
+}
+
+impl Keeping {
+    /// Keeps what comes until the stream has ended, or nothing more can be kept.
+    async fn follow(&mut self, broadcast: &Broadcast, disk: &DiskWatch) -> Outcome {
+        let mut shown = broadcast.subscribe();
+        let mut trouble: Option<Instant> = None;
+        loop {
+            let (segment, is_ended) = {
+                let shown = shown.borrow_and_update();
+                let next = self.next.unwrap_or(0);
+                let mut segments = shown.view.iter().flat_map(|view| &view.facts.segments);
+                (segments.find(|segment| segment.number >= next).cloned(), shown.is_ended)
+            };
+            let Some(segment) = segment else {
+                if is_ended {
+                    return Outcome::Whole;
+                }
+                if shown.changed().await.is_err() {
+                    return Outcome::Whole;
+                }
+                continue;
+            };
+            if !disk.may_record() {
+                return Outcome::Short(CutShort::StorageFull);
+            }
+            let kept = timeout(STORE_WITHIN, self.keep(&segment)).await.unwrap_or(Err(KeepError::TimedOut));
+            match kept {
+                Ok(()) => {
+                    if trouble.take().is_some() {
+                        info!(recording.id = %self.recording_id, "the storage takes recordings again");
+                    }
+                }
+                Err(error) if error.is_full() => {
+                    warn!(recording.id = %self.recording_id, error = &error as &dyn Error, "a recording ends early");
+                    return Outcome::Short(CutShort::StorageFull);
+                }
+                Err(error) => {
+                    tell(&mut trouble, self.recording_id, &error);
+                    let since = trouble.unwrap_or_else(Instant::now);
+                    if is_ended && since.elapsed() > END_WITHIN {
+                        return Outcome::Short(CutShort::StorageUnavailable);
+                    }
+                    sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Stores a segment and what it needs, then the index that names it. To be called again when it fails.
+    async fn keep(&mut self, segment: &Segment) -> Result<(), KeepError> {
+        let init = &segment.init;
+        let number = segment.number;
+        let is_gap = match self.next {
+            Some(next) => number > next,
+            None => self.is_resumed && !self.index.segments.is_empty(),
+        };
+        let needs_init = self.index.last_init() != Some(init.number);
+        if needs_init {
+            self.shelf.put(&self.key(&format!("init{}.mp4", init.number))?, init.media.bytes.clone()).await?;
+        }
+        self.shelf.put(&self.key(&format!("s{number}.m4s"))?, segment.bytes.clone()).await?;
+        let mut index = self.index.clone();
+        if needs_init {
+            index.push_init(KeptInit {
+                number: init.number,
+                size_bytes: init.media.bytes.len() as u64,
+                codecs: init.media.codecs.clone(),
+                width: init.media.width,
+                height: init.media.height,
+                frame_rate: init.media.frame_rate,
+            });
+        }
+        index.push_segment(KeptSegment {
+            number,
+            duration_ms: segment.duration_ms,
+            size_bytes: segment.bytes.len() as u64,
+            init: init.number,
+            is_after_discontinuity: segment.is_after_discontinuity || is_gap,
+            is_gap,
+            starts_at: segment.starts_at,
+            key_frame_bytes: match segment.parts.first() {
+                Some(first) if first.is_independent => first.bytes.len() as u64,
+                _ => 0,
+            },
+            decode_time: boxes::decode_time(&segment.bytes).unwrap_or(0),
+        });
+        index.store(&*self.shelf).await?;
+        metrics::counter!("weir_recorded_bytes_total").increment(segment.bytes.len() as u64);
+        if is_gap {
+            warn!(recording.id = %self.recording_id, segment = number, "something is missing in a recording");
+            metrics::counter!("weir_recording_gaps_total").increment(1);
+        }
+        self.index = index;
+        self.next = Some(number + 1);
+        Ok(())
+    }
+
+    fn key(&self, name: &str) -> Result<Key, InvalidKey> {
+        key(self.recording_id, &format!("source/{name}"))
+    }
+}
+
+/// What has come of a recording, or why nothing has.
+fn finished(index: &Index, outcome: Outcome) -> Result<FinishedRecording, RecordingFailure> {
+    let duration_ms: u64 = index.segments.iter().map(|segment| u64::from(segment.duration_ms)).sum();
+    let media_bytes: u64 = index.segments.iter().map(|segment| segment.size_bytes).sum();
+    let init_bytes: u64 = index.inits.iter().map(|init| init.size_bytes).sum();
+    if index.segments.is_empty() {
+        return Err(match outcome {
+            Outcome::Short(CutShort::StorageFull) => RecordingFailure::StorageFull,
+            Outcome::Short(CutShort::StorageUnavailable) => RecordingFailure::StorageUnavailable,
+            Outcome::Short(CutShort::Crashed) | Outcome::Whole => RecordingFailure::Empty,
+        });
+    }
+    let bitrate_bps = (media_bytes * 8_000).checked_div(duration_ms).unwrap_or(0);
+    let renditions = index.inits.last().map(|init| RecordedRendition {
+        name: "source".to_owned(),
+        width: init.width,
+        height: init.height,
+        codecs: init.codecs.clone(),
+        bitrate_bps: signed(bitrate_bps),
+    });
+    Ok(FinishedRecording {
+        duration_ms: signed(duration_ms),
+        size_bytes: signed(media_bytes + init_bytes),
+        renditions: renditions.into_iter().collect(),
+        gap_count: index.segments.iter().filter(|segment| segment.is_gap).count() as i64,
+        cut_short: match outcome {
+            Outcome::Whole => None,
+            Outcome::Short(cut_short) => Some(cut_short),
+        },
+    })
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Deletes all that is stored of a recording, with a few tries: whoever follows the log has deleted most of it already.
+async fn delete(recording_id: RecordingId, shelf: &dyn Shelf) {
+    for _ in 0..5 {
+        let deleted = async {
+            shelf.delete_below(&folder(recording_id)?).await?;
+            Ok::<_, KeepError>(())
+        };
+        match deleted.await {
+            Ok(()) => return,
+            Err(error) => warn!(recording.id = %recording_id, error = &error as &dyn Error, "not deleted yet"),
+        }
+        sleep(TRY_AGAIN).await;
+    }
+}
+
+/// Tells of trouble once, and remembers since when there is some.
+fn tell(trouble: &mut Option<Instant>, recording_id: RecordingId, error: &(dyn Error + 'static)) {
+    if trouble.is_none() {
+        *trouble = Some(Instant::now());
+        warn!(recording.id = %recording_id, error, "the storage does not take a recording; trying on");
+    }
+}
+
+/// Asks the write side until it answers.
+async fn ask<'a, T>(
+    what: &'static str,
+    call: impl Fn() -> BoxFuture<'a, Result<T, RecordError>>,
+) -> Result<T, RecordError> {
+    let mut has_warned = false;
+    loop {
+        match timeout(CALL, call()).await.unwrap_or(Err(RecordError::Unavailable)) {
+            Err(RecordError::Unavailable) => {}
+            other => return other,
+        }
+        if !std::mem::replace(&mut has_warned, true) {
+            debug!(what, "the write side does not answer; trying on");
+        }
+        sleep(TRY_AGAIN).await;
+    }
+}

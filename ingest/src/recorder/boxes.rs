@@ -1,0 +1,151 @@
+//! The boxes that make one file of a recording's segments: an index in front of them (`sidx`, ISO/IEC 14496-12 section 8.16.3)
+//! and one behind them (`mfra`, section 8.8.9), so that a player finds any moment of a long file with two reads. The segments
+//! themselves stay as they are.
+
+use crate::media::fragment::{VIDEO_TIMESCALE, VIDEO_TRACK};
+
+/// A segment as it lies in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// Of the picture's first sample, in ticks of [`VIDEO_TIMESCALE`].
+    pub decode_time: u64,
+    pub duration_ms: u32,
+    pub size_bytes: u64,
+    /// Whether it begins with a key frame.
+    pub is_key: bool,
+}
+
+/// When the picture of a segment begins, in ticks of its track: the first `tfdt` of its track, whatever else is there.
+pub(crate) fn decode_time(segment: &[u8]) -> Option<u64> {
+    let moof = children(segment).find(|(kind, _)| *kind == b"moof")?.1;
+    children(moof).filter(|(kind, _)| *kind == b"traf").find_map(|(_, traf)| {
+        let tfhd = children(traf).find(|(kind, _)| *kind == b"tfhd")?.1;
+        let track = u32::from_be_bytes(tfhd.get(4..8)?.try_into().ok()?);
+        let tfdt = children(traf).find(|(kind, _)| *kind == b"tfdt")?.1;
+        let time = match tfdt.first()? {
+            0 => u64::from(u32::from_be_bytes(tfdt.get(4..8)?.try_into().ok()?)),
+            _ => u64::from_be_bytes(tfdt.get(4..12)?.try_into().ok()?),
+        };
+        (track == VIDEO_TRACK).then_some(time)
+    })
+}
+
+/// The boxes in some bytes, up to the first that is not whole.
+fn children(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
+    std::iter::from_fn(move || {
+        let (size, rest) = bytes.split_first_chunk::<4>()?;
+        let (kind, _) = rest.split_first_chunk::<4>()?;
+        let size = u32::from_be_bytes(*size) as usize;
+        let content = bytes.get(8..size)?;
+        bytes = &bytes[size..];
+        Some((kind, content))
+    })
+}
+
+/// How long [`sidx`] is for so many segments, in bytes.
+pub(crate) fn sidx_len(segments: usize) -> u64 {
+    40 + 12 * segments as u64
+}
+
+/// The index in front of the segments. One that is longer than `u16` can say names as many as it can: players find the rest
+/// by the boxes themselves.
+pub(crate) fn sidx(segments: &[Placed]) -> Vec<u8> {
+    let segments = &segments[..segments.len().min(usize::from(u16::MAX))];
+    let mut out = Vec::with_capacity(40 + 12 * segments.len());
+    put_u32(&mut out, (40 + 12 * segments.len()) as u32);
+    out.extend_from_slice(b"sidx");
+    put_u32(&mut out, 0x0100_0000);
+    put_u32(&mut out, VIDEO_TRACK);
+    put_u32(&mut out, VIDEO_TIMESCALE);
+    put_u64(&mut out, segments.first().map_or(0, |first| first.decode_time));
+    // The first segment follows at once.
+    put_u64(&mut out, 0);
+    put_u32(&mut out, segments.len() as u32);
+    for (at, segment) in segments.iter().enumerate() {
+        put_u32(&mut out, (segment.size_bytes & 0x7fff_ffff) as u32);
+        // To where the next one begins, so that times stay right where something is missing.
+        let ticks = u64::from(segment.duration_ms) * u64::from(VIDEO_TIMESCALE / 1_000);
+        let until_next = segments.get(at + 1).and_then(|next| next.decode_time.checked_sub(segment.decode_time));
+        put_u32(&mut out, u32::try_from(until_next.filter(|ticks| *ticks > 0).unwrap_or(ticks)).unwrap_or(u32::MAX));
+        // Begins with a stream access point of type 1.
+        put_u32(&mut out, if segment.is_key { 0x9000_0000 } else { 0 });
+    }
+    out
+}
+
+/// How long [`mfra`] is for so many segments, in bytes.
+pub(crate) fn mfra_len(segments: &[Placed]) -> u64 {
+    8 + 24 + 19 * segments.iter().filter(|segment| segment.is_key).count() as u64 + 16
+}
+
+/// The index behind the segments, the first of which begins at `first_offset` of the file.
+pub(crate) fn mfra(segments: &[Placed], first_offset: u64) -> Vec<u8> {
+    let keys = segments.iter().filter(|segment| segment.is_key).count();
+    let length = mfra_len(segments) as u32;
+    let mut out = Vec::with_capacity(length as usize);
+    put_u32(&mut out, length);
+    out.extend_from_slice(b"mfra");
+    put_u32(&mut out, (24 + 19 * keys) as u32);
+    out.extend_from_slice(b"tfra");
+    put_u32(&mut out, 0x0100_0000);
+    put_u32(&mut out, VIDEO_TRACK);
+    // Numbers of traf, trun and sample take a byte each.
+    put_u32(&mut out, 0);
+    put_u32(&mut out, keys as u32);
+    let mut offset = first_offset;
+    for segment in segments {
+        if segment.is_key {
+            put_u64(&mut out, segment.decode_time);
+            put_u64(&mut out, offset);
+            out.extend_from_slice(&[1, 1, 1]);
+        }
+        offset += segment.size_bytes;
+    }
+    put_u32(&mut out, 16);
+    out.extend_from_slice(b"mfro");
+    put_u32(&mut out, 0);
+    put_u32(&mut out, length);
+    out
+}
+
+fn put_u32(out: &mut Vec<u8>, number: u32) {
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+fn put_u64(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::media::fragment::{self, Run, Sample};
+
+    #[test]
+    fn lengths_are_known_beforehand() {
+        for count in [0, 1, 7] {
+            let placed: Vec<Placed> = (0..count)
+                .map(|at| Placed { decode_time: at * 360_000, duration_ms: 4_000, size_bytes: 1_000, is_key: at % 2 == 0 })
+                .collect();
+            assert_eq!(sidx(&placed).len() as u64, sidx_len(placed.len()));
+            assert_eq!(mfra(&placed, 700).len() as u64, mfra_len(&placed));
+        }
+    }
+
+    #[test]
+    fn a_segment_tells_when_its_picture_begins() {
+        let sample = |length| Sample { duration: 3_000, composition: 0, is_sync: true, data: Bytes::from(vec![1; length]) };
+        let (picture, sound) = ([sample(30)], [sample(9)]);
+        let video = Run { decode_time: 123_456, samples: &picture };
+        let audio = Run { decode_time: 77, samples: &sound };
+        assert_eq!(decode_time(&fragment::write(1, video, audio)), Some(123_456));
+        let nothing = Run { decode_time: 0, samples: &[] };
+        assert_eq!(decode_time(&fragment::write(1, nothing, audio)), None);
+        let whole = fragment::write(1, video, nothing);
+        assert_eq!(decode_time(&whole[..40]), None);
+        assert_eq!(decode_time(b""), None);
+        assert_eq!(decode_time(&[0; 64]), None);
+    }
+}
