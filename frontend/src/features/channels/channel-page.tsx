@@ -85,7 +85,7 @@ function Watch({ handle, loadingLabel }: { handle: string; loadingLabel: string 
       playing={playing}
       onPlaying={(next) => {
         setPlaying(next)
-        if (next === 'ended' || next === 'reconnecting') {
+        if (next === 'ended' || next === 'reconnecting' || next === 'waiting' || next === 'denied') {
           setEagerSince(Date.now())
           void channel.refetch()
         }

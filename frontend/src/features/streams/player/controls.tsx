@@ -12,6 +12,7 @@ import {
   PictureInPicture2,
   Play,
   RectangleHorizontal,
+  RotateCcw,
   Settings2,
   Volume1,
   Volume2,
@@ -21,7 +22,8 @@ import { addTranslation, setLanguage } from 'media-chrome/dist/utils/i18n.js'
 import { useEffect, useState } from 'react'
 import { classes } from '@/ui/classes'
 import { Menu, MenuChoice, MenuContent, MenuTrigger } from '@/ui/menu'
-import type { LiveSource, Quality } from './live-source'
+import { qualityName, type Quality } from './levels'
+import type { LiveSource } from './live-source'
 
 /** Media Chrome names its buttons in a language of its own choosing; here it learns ours. */
 function useElementWords() {
@@ -44,6 +46,10 @@ function useElementWords() {
 interface ControlsProps {
   source: LiveSource | null
   qualities: Quality[]
+  shownQuality: string | null
+  /** How far back one can go, in seconds; `null` where one cannot. */
+  rewindSeconds: number | null
+  isRewound: boolean
   isTheatre: boolean
   onTheatre: ((isTheatre: boolean) => void) | undefined
   showsFigures: boolean
@@ -54,6 +60,9 @@ interface ControlsProps {
 export function Controls({
   source,
   qualities,
+  shownQuality,
+  rewindSeconds,
+  isRewound,
   isTheatre,
   onTheatre,
   showsFigures,
@@ -75,10 +84,25 @@ export function Controls({
         <Volume2 slot="high" />
       </media-mute-button>
       <media-volume-range />
-      <LiveEdge source={source} />
-      <div className="grow" />
-      {qualities.length > 1 && source !== null && (
-        <QualityMenu source={source} qualities={qualities} container={container} />
+      {source !== null && (
+        <button
+          type="button"
+          aria-label={t`Back 10 seconds`}
+          title={t`Back 10 seconds (J)`}
+          onClick={() => source.seekBy(-10)}
+          className="player-button max-[22rem]:!hidden"
+        >
+          <RotateCcw aria-hidden />
+        </button>
+      )}
+      <LiveEdge source={source} isRewound={isRewound} />
+      {source !== null && rewindSeconds !== null ? (
+        <RewindRange source={source} seconds={rewindSeconds} />
+      ) : (
+        <div className="grow" />
+      )}
+      {qualities.length > 1 && source !== null && !isRewound && (
+        <QualityMenu source={source} qualities={qualities} shown={shownQuality} container={container} />
       )}
       {onFigures !== undefined && (
         <button
@@ -120,7 +144,7 @@ export function Controls({
 const behindSeconds = 4
 
 /** "Live" with the latency, or the way back to it. */
-function LiveEdge({ source }: { source: LiveSource | null }) {
+function LiveEdge({ source, isRewound }: { source: LiveSource | null; isRewound: boolean }) {
   const { i18n, t } = useLingui()
   const [edge, setEdge] = useState<{ behind: number | null; latency: number | null }>({
     behind: null,
@@ -134,9 +158,9 @@ function LiveEdge({ source }: { source: LiveSource | null }) {
     )
     return () => clearInterval(timer)
   }, [source])
-  const isBehind = edge.behind !== null && edge.behind > behindSeconds
+  const isBehind = isRewound || (edge.behind !== null && edge.behind > behindSeconds)
   const latency =
-    edge.latency === null
+    edge.latency === null || isRewound
       ? null
       : new Intl.NumberFormat(i18n.locale, {
           style: 'unit',
@@ -169,17 +193,70 @@ function LiveEdge({ source }: { source: LiveSource | null }) {
   )
 }
 
+/** The time line of what can be rewound: its end is now. */
+function RewindRange({ source, seconds }: { source: LiveSource; seconds: number }) {
+  const { t, i18n } = useLingui()
+  const [behind, setBehind] = useState(0)
+  const [wanted, setWanted] = useState<number | null>(null)
+  useEffect(() => {
+    const timer = setInterval(() => {
+      setBehind(source.isRewound ? (source.behindSeconds ?? 0) : 0)
+    }, 500)
+    return () => clearInterval(timer)
+  }, [source])
+  const shown = Math.min(wanted ?? behind, seconds)
+  const seek = () => {
+    if (wanted === null) return
+    source.seekBehind(wanted)
+    setBehind(wanted)
+    setWanted(null)
+  }
+  const minutes = Math.floor(shown / 60)
+  const rest = String(Math.floor(shown % 60)).padStart(2, '0')
+  const text = shown < 1 ? t`Live` : t`${minutes.toLocaleString(i18n.locale)}:${rest} before now`
+  return (
+    <div className="group flex min-w-0 grow items-center gap-2 px-2 max-[30rem]:px-1">
+      <input
+        type="range"
+        aria-label={t`Rewind`}
+        aria-valuetext={text}
+        title={text}
+        min={-Math.floor(seconds)}
+        max={0}
+        step={1}
+        value={-Math.round(shown)}
+        onChange={(event) => setWanted(-Number(event.target.value))}
+        onPointerUp={seek}
+        onKeyUp={seek}
+        onBlur={seek}
+        className="h-10 w-full min-w-0 cursor-pointer accent-live"
+      />
+      {shown >= 1 && (
+        <span className="text-xs whitespace-nowrap text-on-picture-soft tabular-nums max-[30rem]:hidden">
+          −{minutes.toLocaleString(i18n.locale)}:{rest}
+        </span>
+      )}
+    </div>
+  )
+}
+
+const automatic = 'automatic'
+
 function QualityMenu({
   source,
   qualities,
+  shown,
   container,
 }: {
   source: LiveSource
   qualities: Quality[]
+  shown: string | null
   container: HTMLElement | null
 }) {
   const { t } = useLingui()
-  const [chosen, setChosen] = useState('-1')
+  const [chosen, setChosen] = useState(automatic)
+  const playing = qualities.find(({ id }) => id === shown)
+  const playingName = playing === undefined ? null : qualityName(playing)
   return (
     <Menu>
       <MenuTrigger asChild>
@@ -190,19 +267,19 @@ function QualityMenu({
       <MenuContent container={container} side="top">
         <MenuChoice
           label={t`Quality`}
-          value={chosen}
+          value={qualities.some(({ id }) => id === chosen) ? chosen : automatic}
           onChoose={(value) => {
             setChosen(value)
-            source.chooseQuality(Number(value))
+            source.chooseQuality(value === automatic ? null : value)
           }}
           choices={[
-            { value: '-1', text: t`Automatic` },
+            {
+              value: automatic,
+              text: playingName === null ? t`Automatic` : t`Automatic (now ${playingName})`,
+            },
             ...qualities
               .toSorted((a, b) => b.height - a.height || b.bitrate - a.bitrate)
-              .map((quality) => ({
-                value: String(quality.index),
-                text: `${quality.height}p${quality.frameRate > 31 ? String(Math.round(quality.frameRate)) : ''}`,
-              })),
+              .map((quality) => ({ value: quality.id, text: qualityName(quality) })),
           ]}
         />
       </MenuContent>

@@ -8,7 +8,8 @@ export interface Edge {
   parts: number
 }
 
-export type Probe = { found: 'edge'; edge: Edge } | { found: 'offline' } | { found: 'silence' }
+export type Probe =
+  { found: 'edge'; edge: Edge } | { found: 'offline' } | { found: 'denied' } | { found: 'silence' }
 
 /** The folder of a stream, from the address of one of its media playlists. */
 export function streamFolder(mediaPlaylistUrl: string): string {
@@ -45,6 +46,7 @@ export async function probe(url: string, signal: AbortSignal): Promise<Probe> {
       ({ cache: 'no-store', signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]) }) as const
     const master = await fetch(url, limited())
     if (master.status === 404 || master.status === 410) return { found: 'offline' }
+    if (isRefusal(master.status)) return { found: 'denied' }
     if (!master.ok) return { found: 'silence' }
     const first = (await master.text())
       .split('\n')
@@ -52,12 +54,17 @@ export async function probe(url: string, signal: AbortSignal): Promise<Probe> {
       .find((line) => line !== '' && !line.startsWith('#'))
     if (first === undefined) return { found: 'silence' }
     const media = await fetch(new URL(first, master.url), limited())
+    if (isRefusal(media.status)) return { found: 'denied' }
     if (!media.ok) return { found: media.status === 404 ? 'offline' : 'silence' }
     const edge = readEdge(media.url, await media.text())
     return edge === null ? { found: 'offline' } : { found: 'edge', edge }
   } catch {
     return { found: 'silence' }
   }
+}
+
+function isRefusal(status: number): boolean {
+  return status === 401 || status === 403
 }
 
 /**

@@ -77,6 +77,12 @@ function actionOf(key: string, keys: PlayerKeys): (() => void) | null {
     case 's':
     case 'S':
       return keys.toggleFigures
+    case 'j':
+    case 'J':
+      return () => keys.seekBy(-10)
+    case 'l':
+    case 'L':
+      return () => keys.seekBy(10)
     case 'ArrowLeft':
       return () => keys.seekBy(-5)
     case 'ArrowRight':

@@ -6,6 +6,11 @@ interface FakeHls {
   latestLevelDetails: object | null
   isDestroyed: boolean
   recoveries: number
+  source: string
+  config: Record<string, unknown>
+  levels: { uri: string; height: number; frameRate: number; bitrate: number }[]
+  nextLevel: number
+  latency: number
 }
 
 const made = vi.hoisted(() => [] as FakeHls[])
@@ -17,8 +22,13 @@ vi.mock('hls.js', () => {
     latestLevelDetails: object | null = null
     isDestroyed = false
     recoveries = 0
+    source = ''
     levels = []
-    constructor() {
+    nextLevel = -1
+    latency = 2
+    liveSyncPosition = null
+    currentLevel = -1
+    constructor(public config: Record<string, unknown>) {
       made.push(this)
     }
     on(event: string, handler: (event: string, data: object) => void) {
@@ -33,8 +43,8 @@ vi.mock('hls.js', () => {
     attachMedia() {
       return undefined
     }
-    loadSource() {
-      return undefined
+    loadSource(source: string) {
+      this.source = source
     }
     stopLoad() {
       return undefined
@@ -43,7 +53,13 @@ vi.mock('hls.js', () => {
   return {
     default: Hls,
     ErrorTypes: { MEDIA_ERROR: 'mediaError', NETWORK_ERROR: 'networkError' },
-    Events: { ERROR: 'error', MANIFEST_PARSED: 'parsed', FRAG_LOADING: 'loading', FRAG_LOADED: 'loaded' },
+    Events: {
+      ERROR: 'error',
+      MANIFEST_PARSED: 'parsed',
+      LEVEL_SWITCHED: 'switched',
+      FRAG_LOADING: 'loading',
+      FRAG_LOADED: 'loaded',
+    },
   }
 })
 
@@ -55,6 +71,7 @@ class FakeVideo extends EventTarget {
   muted = true
   seeking = false
   buffered = { length: 0, end: () => 0 }
+  seekable = { length: 1, start: () => 0 }
   play = () => {
     this.paused = false
     return Promise.resolve()
@@ -70,6 +87,12 @@ describe('a live source', () => {
   /** What the channel's address leads to; `null` while it is offline. */
   let stream: { id: string; last: number } | null
   let isMoving: boolean
+  /** What the stream's master playlist names besides the source. */
+  let renditions: string[]
+  /** How the server answers for what it keeps of the past, and for the channel's address. */
+  let answers: { rewind: number; channel: number }
+  let qualities: string[]
+  let rewinds: [boolean, number | null][]
 
   /** Time passes, and with it the picture, where it moves. */
   async function pass(seconds: number) {
@@ -100,13 +123,28 @@ describe('a live source', () => {
     states = []
     stream = { id: 'a', last: 10 }
     isMoving = true
+    renditions = []
+    answers = { rewind: 404, channel: 200 }
+    qualities = []
+    rewinds = []
     vi.stubGlobal(
       'fetch',
       vi.fn((input: URL | string) => {
         const url = String(input)
         if (stream === null) return Promise.resolve(new Response(null, { status: 404 }))
         const isMaster = !url.includes('/source/')
-        const response = new Response(isMaster ? '#EXTM3U\nsource/index.m3u8\n' : playlist(stream.last))
+        const status = url.includes('/rewind.m3u8') ? answers.rewind : isMaster ? answers.channel : 200
+        if (status !== 200) return Promise.resolve(new Response(null, { status }))
+        const levels = ['source', ...renditions].map(
+          (name) => `#EXT-X-STREAM-INF:BANDWIDTH=1,RESOLUTION=16x9\n${name}/index.m3u8\n`,
+        )
+        const past = '#EXTM3U\n' + '#EXTINF:2,\ns1.m4s\n'.repeat(300)
+        const text = isMaster
+          ? `#EXTM3U\n${url.includes('/rewind.m3u8') ? 'source/rewind.m3u8\n' : levels.join('')}`
+          : url.includes('/rewind.m3u8')
+            ? past
+            : playlist(stream.last)
+        const response = new Response(text)
         Object.defineProperty(response, 'url', {
           value: isMaster ? `http://weir.test/live/${stream.id}/index.m3u8` : url,
         })
@@ -116,7 +154,10 @@ describe('a live source', () => {
     video = new FakeVideo()
     source = new LiveSource(video as unknown as HTMLVideoElement, '/live/channels/c/index.m3u8', {
       onState: (state) => states.push(state),
-      onQualities: () => undefined,
+      onQualities: (all) => {
+        qualities = all.map(({ id }) => id)
+      },
+      onRewind: (...told) => rewinds.push(told),
     })
     follow('a', 10)
   })
@@ -136,7 +177,8 @@ describe('a live source', () => {
     await pass(10)
     isMoving = false
     await pass(20)
-    expect(states).toEqual(['playing', 'buffering', 'reconnecting'])
+    // The server answers, and has nothing new either.
+    expect(states).toEqual(['playing', 'buffering', 'reconnecting', 'waiting'])
     expect(made).toHaveLength(1)
     isMoving = true
     await pass(1)
@@ -216,5 +258,108 @@ describe('a live source', () => {
     const calls = vi.mocked(fetch).mock.calls.length
     await pass(20)
     expect(vi.mocked(fetch).mock.calls.length).toBe(calls)
+  })
+
+  const level = (name: string) => `/live/a/${name}/index.m3u8`
+  const parsed = (...names: string[]) => {
+    const hls = current()
+    hls.levels = names.map((name) => ({
+      uri: `http://weir.test${level(name)}`,
+      height: 9,
+      frameRate: 30,
+      bitrate: 1,
+    }))
+    hls.handlers.get('parsed')?.('parsed', { levels: hls.levels })
+  }
+
+  it('learns of renditions that begin later, and loads anew only for one that is chosen', async () => {
+    parsed('source')
+    expect(qualities).toEqual([level('source')])
+    await pass(5)
+    renditions = ['720p', '480p']
+    await pass(20)
+    expect(qualities).toEqual([level('source'), level('720p'), level('480p')])
+    expect(made).toHaveLength(1)
+    source.chooseQuality(level('source'))
+    expect(current().nextLevel).toBe(0)
+    source.chooseQuality(level('480p'))
+    expect(made).toHaveLength(2)
+    follow('a', 20)
+    parsed('source', '720p', '480p')
+    expect(current().nextLevel).toBe(2)
+    source.chooseQuality(null)
+    expect(current().nextLevel).toBe(-1)
+    expect(made).toHaveLength(2)
+  })
+
+  it('takes up smaller pictures when it cannot keep up', async () => {
+    parsed('source')
+    await pass(5)
+    renditions = ['480p']
+    await pass(20)
+    isMoving = false
+    await pass(1)
+    expect(made).toHaveLength(2)
+  })
+
+  it('goes back beyond the live window and returns', async () => {
+    answers.rewind = 200
+    await pass(5)
+    expect(rewinds).toEqual([[false, 600]])
+    video.currentTime = 3
+    source.seekBy(-30)
+    await pass(0.5)
+    expect(current().source).toBe('http://weir.test/live/a/rewind.m3u8')
+    expect(current().config).toMatchObject({ lowLatencyMode: false, liveSyncDuration: 32 })
+    expect(source.isRewound).toBe(true)
+    source.goLive()
+    expect(current().source).toBe('/live/channels/c/index.m3u8')
+    expect(source.isRewound).toBe(false)
+    expect(rewinds.at(-1)?.[0]).toBe(false)
+  })
+
+  it('goes back as far as it can where nothing is kept', async () => {
+    await pass(5)
+    video.currentTime = 3
+    source.seekBy(-30)
+    await pass(0.25)
+    expect(made).toHaveLength(1)
+    expect(video.currentTime).toBeLessThan(1)
+    expect(rewinds).toEqual([[false, null]])
+  })
+
+  it('loads the playlist from its beginning when it asked too far ahead', async () => {
+    await pass(10)
+    current().handlers.get('error')?.('error', {
+      fatal: false,
+      type: 'networkError',
+      response: { code: 400 },
+    })
+    expect(made).toHaveLength(2)
+    current().handlers.get('error')?.('error', {
+      fatal: false,
+      type: 'networkError',
+      response: { code: 400 },
+    })
+    expect(made).toHaveLength(2)
+  })
+
+  it.each([401, 403])('says when one may not watch (%d), and asks no more', async (code) => {
+    await pass(10)
+    current().handlers.get('error')?.('error', { fatal: false, type: 'networkError', response: { code } })
+    isMoving = false
+    const calls = vi.mocked(fetch).mock.calls.length
+    await pass(20)
+    expect(states.at(-1)).toBe('denied')
+    expect(vi.mocked(fetch).mock.calls.length).toBe(calls)
+    expect(made).toHaveLength(1)
+  })
+
+  it('hears of a refusal when it looks for the stream', async () => {
+    await pass(10)
+    isMoving = false
+    answers.channel = 403
+    await pass(10)
+    expect(states.at(-1)).toBe('denied')
   })
 })

@@ -1,22 +1,20 @@
-import Hls, { ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig, type Level } from 'hls.js'
+import Hls, { ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig } from 'hls.js'
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { isFresh, probe, streamFolder, type Edge } from './edge'
+import { playlistPath, readQualities, type Quality } from './levels'
+import { findRewind, type Rewind } from './rewind'
 
 /**
  * - `loading`: nothing has been shown yet
  * - `playing`: the picture moves, or was paused by the viewer
  * - `buffering`: a short wait, usually over by itself
  * - `reconnecting`: the stream is gone or stuck; its address is asked again and again
+ * - `waiting`: the server answers, and waits for the encoder as we do
  * - `ended`: the stream said that it is over
+ * - `denied`: whoever watches may not, or may not any more; a new address may help
  */
-export type SourceState = 'loading' | 'playing' | 'buffering' | 'reconnecting' | 'ended'
-
-export interface Quality {
-  index: number
-  height: number
-  frameRate: number
-  bitrate: number
-}
+export type SourceState =
+  'loading' | 'playing' | 'buffering' | 'reconnecting' | 'waiting' | 'ended' | 'denied'
 
 export interface SourceFigures {
   latencySeconds: number | null
@@ -35,6 +33,10 @@ export interface SourceFigures {
 interface SourceEvents {
   onState: (state: SourceState) => void
   onQualities: (qualities: Quality[]) => void
+  /** Which of them is shown; `null` while that is unknown. */
+  onShownQuality?: (id: string | null) => void
+  /** Whether the past is watched; how far back one can go, `null` when one cannot. */
+  onRewind?: (isRewound: boolean, seconds: number | null) => void
 }
 
 const tickMs = 250
@@ -46,6 +48,14 @@ const startPatienceMs = 8000
 const lastPatienceMs = 6000
 const retryMs = 2000
 const reloadPauseMs = 3000
+/** How often new renditions are looked for; the answer is mostly "as before". */
+const lookForQualitiesMs = 15_000
+/** Once what could be rewound was looked for, how long that is true. */
+const rewindKnownMs = 60_000
+/** How much a server keeps at most. */
+const rewindAtMostSeconds = 1800
+/** Nearer to now than this is live. */
+const liveWithinSeconds = 6
 
 const retries = (count: number) => ({ maxNumRetry: count, retryDelayMs: 400, maxRetryDelayMs: 1200 })
 const policy = (firstByteMs: number, wholeMs: number, count: number) => ({
@@ -96,6 +106,13 @@ export class LiveSource {
   private lastBytesAt = 0
   private frames = { count: 0, at: now(), perSecond: null as number | null }
   private recovery: AbortController | null = null
+  private qualities: Quality[] = []
+  private chosen: string | null = null
+  private lookedForQualitiesAt = now()
+  private isEncoderAway = false
+  /** The past that is watched instead of now. */
+  private rewound: { url: string; behindSeconds: number } | null = null
+  private rewind: { folder: string; found: Rewind | null; at: number } | null = null
   private readonly ticker: ReturnType<typeof setInterval>
   private readonly life = new AbortController()
 
@@ -125,19 +142,71 @@ export class LiveSource {
 
   /** Seconds behind the moment at which the player would like to be; `null` while unknown. */
   get behindSeconds(): number | null {
-    const goal = this.hls?.liveSyncPosition
+    const { hls } = this
+    if (this.rewound !== null)
+      return hls !== null && hls.latency > 0 ? hls.latency : this.rewound.behindSeconds
+    const goal = hls?.liveSyncPosition
     return goal === null || goal === undefined ? null : goal - this.video.currentTime
   }
 
+  get isRewound(): boolean {
+    return this.rewound !== null
+  }
+
   goLive(): void {
+    if (this.rewound !== null) {
+      this.rewound = null
+      this.load()
+      this.tellRewind()
+      return
+    }
     const goal = this.hls?.liveSyncPosition ?? lastBuffered(this.video)
     if (goal !== null) this.video.currentTime = goal
     void this.play()
   }
 
-  /** Chooses a quality by its index; `-1` leaves the choice to the player. */
-  chooseQuality(index: number): void {
-    if (this.hls !== null) this.hls.nextLevel = index
+  /** Moves by seconds: out of the window of the live playlist into what can be rewound, and back. */
+  seekBy(seconds: number): void {
+    const { video } = this
+    const goal = video.currentTime + seconds
+    if (this.rewound !== null) {
+      const behind = (this.behindSeconds ?? 0) - seconds
+      if (behind < liveWithinSeconds) this.goLive()
+      else video.currentTime = Math.max(goal, firstSeekable(video))
+      return
+    }
+    if (seconds < 0 && goal < firstSeekable(video)) {
+      const latency = this.hls !== null && this.hls.latency > 0 ? this.hls.latency : 0
+      void this.watchPast(latency - seconds)
+      return
+    }
+    const last = this.hls?.liveSyncPosition ?? lastBuffered(video) ?? goal
+    video.currentTime = seconds > 0 ? Math.min(goal, Math.max(last, video.currentTime)) : goal
+  }
+
+  /** Moves to so many seconds before now. */
+  seekBehind(seconds: number): void {
+    if (seconds < liveWithinSeconds) {
+      if (this.rewound !== null || (this.behindSeconds ?? 0) > 1) this.goLive()
+      return
+    }
+    const behind = this.rewound === null ? (this.hls?.latency ?? 0) : (this.behindSeconds ?? 0)
+    this.seekBy(behind - seconds)
+  }
+
+  /** Chooses a quality by its id; `null` leaves the choice to the player. */
+  chooseQuality(id: string | null): void {
+    this.chosen = id
+    const { hls } = this
+    if (hls === null) return
+    const index = id === null ? -1 : this.levelOf(id)
+    if (index !== null) {
+      hls.nextLevel = index
+      return
+    }
+    // It came after the player had read what there is.
+    this.become('buffering')
+    this.load()
   }
 
   /** Starts playing; without sound where the browser allows nothing else. */
@@ -168,7 +237,7 @@ export class LiveSource {
     }
     const end = lastBuffered(video)
     return {
-      latencySeconds: hls !== null && hls.latency > 0 ? hls.latency : null,
+      latencySeconds: this.latencySeconds(),
       bufferSeconds: end === null ? 0 : Math.max(0, end - video.currentTime),
       width: video.videoWidth,
       height: video.videoHeight,
@@ -183,6 +252,90 @@ export class LiveSource {
     }
   }
 
+  /**
+   * How old the picture is: by the time that the server wrote beside it, where both clocks agree.
+   * What hls.js counts ends at the last part that it knows of, and lacks some tenths of a second.
+   */
+  private latencySeconds(): number | null {
+    const counted = this.hls !== null && this.hls.latency > 0 ? this.hls.latency : null
+    const shownAt = this.hls?.playingDate?.getTime()
+    if (counted === null || shownAt === undefined) return counted
+    const measured = (Date.now() - shownAt) / 1000
+    return measured > counted - 0.5 && measured < counted + 2 ? Math.max(measured, counted) : counted
+  }
+
+  private levelOf(id: string): number | null {
+    const index = this.hls?.levels.findIndex((level) => playlistPath(level.uri) === id) ?? -1
+    return index < 0 ? null : index
+  }
+
+  private folder(): string | null {
+    return this.edgeBefore()?.stream ?? null
+  }
+
+  private tellRewind(): void {
+    const found = this.rewind?.found ?? null
+    const seconds =
+      found === null || this.rewind === null
+        ? null
+        : Math.min(rewindAtMostSeconds, found.seconds + (now() - this.rewind.at) / 1000)
+    this.events.onRewind?.(this.rewound !== null, seconds)
+  }
+
+  /** Looks whether the stream can be rewound, once a minute at most. */
+  private async lookForRewind(): Promise<Rewind | null> {
+    const folder = this.folder()
+    if (folder === null) return null
+    const known = this.rewind
+    if (known?.folder === folder && now() - known.at < rewindKnownMs) return known.found
+    const found = await findRewind(folder, this.life.signal)
+    if (this.life.signal.aborted) return null
+    this.rewind = { folder, found, at: now() }
+    this.tellRewind()
+    return found
+  }
+
+  private async watchPast(behindSeconds: number): Promise<void> {
+    const found = await this.lookForRewind()
+    if (this.life.signal.aborted || this.rewound !== null) return
+    if (found === null) {
+      // As far back as the live playlist goes.
+      this.video.currentTime = firstSeekable(this.video)
+      return
+    }
+    this.rewound = { url: found.url, behindSeconds: Math.min(behindSeconds, found.seconds) }
+    this.become('buffering')
+    this.load()
+    this.tellRewind()
+  }
+
+  /** Renditions begin after the stream has: the menu learns of them without disturbing what plays. */
+  private async lookForQualities(): Promise<void> {
+    this.lookedForQualitiesAt = now()
+    try {
+      const signal = AbortSignal.any([this.life.signal, AbortSignal.timeout(6000)])
+      const master = await fetch(this.url, { signal })
+      if (!master.ok) return
+      const found = readQualities(master.url, await master.text())
+      const folder = this.folder()
+      if (found.length === 0 || folder === null || !found[0]?.id.startsWith(folder)) return
+      this.setQualities(found)
+    } catch {
+      // The next look may do better.
+    }
+  }
+
+  private setQualities(qualities: Quality[]): void {
+    if (JSON.stringify(qualities) === JSON.stringify(this.qualities)) return
+    this.qualities = qualities
+    this.events.onQualities(qualities)
+  }
+
+  /** Whether the player does not know all that it could choose from. */
+  private lacksQualities(): boolean {
+    return this.rewound === null && this.qualities.some(({ id }) => this.levelOf(id) === null)
+  }
+
   private become(state: SourceState): void {
     if (this.state === state) return
     this.state = state
@@ -191,6 +344,7 @@ export class LiveSource {
 
   private load(): void {
     this.isFatal = false
+    this.isEncoderAway = false
     this.loadedAt = now()
     this.lastProgressAt = now()
     this.fragment = null
@@ -199,7 +353,7 @@ export class LiveSource {
     this.hls = null
     // Chromium answers "maybe" for native HLS and cannot play it, so hls.js is asked first.
     if (Hls.isSupported()) this.loadWithHls()
-    else this.video.src = this.url
+    else this.video.src = this.rewound?.url ?? this.url
     if (this.wantsPlay) void this.play()
     queueMicrotask(() => {
       this.isSwapping = false
@@ -207,12 +361,29 @@ export class LiveSource {
   }
 
   private loadWithHls(): void {
-    const hls = new Hls(config)
+    const { rewound } = this
+    const hls = new Hls(rewound === null ? config : { ...config, ...past(rewound.behindSeconds) })
     this.hls = hls
     hls.on(Events.ERROR, (_, data) => this.onFault(hls, data))
     hls.on(Events.MANIFEST_PARSED, (_, { levels }) => {
-      this.events.onQualities(levels.map(qualityOf))
+      // The playlists of the past have the same renditions under other names.
+      if (rewound === null) {
+        const known = levels.map(({ uri, height, frameRate, bitrate }) => {
+          return { id: playlistPath(uri), height, frameRate, bitrate }
+        })
+        this.setQualities(known.filter(({ height }) => height > 0))
+        const index = this.chosen === null ? null : this.levelOf(this.chosen)
+        if (index === null) this.chosen = null
+        else {
+          hls.startLevel = index
+          hls.nextLevel = index
+        }
+      }
       if (this.wantsPlay) void this.play()
+    })
+    hls.on(Events.LEVEL_SWITCHED, (_, { level }) => {
+      const uri = hls.levels[level]?.uri
+      this.events.onShownQuality?.(uri === undefined || rewound !== null ? null : playlistPath(uri))
     })
     hls.on(Events.FRAG_LOADING, (_, { frag }) => {
       this.fragment = frag
@@ -222,11 +393,27 @@ export class LiveSource {
       this.lastBytesAt = now()
     })
     hls.attachMedia(this.video)
-    hls.loadSource(this.url)
+    hls.loadSource(rewound?.url ?? this.url)
   }
 
   private onFault(hls: Hls, data: ErrorData): void {
-    if (hls !== this.hls || !data.fatal) return
+    if (hls !== this.hls) return
+    const status = data.response?.code
+    if (status === 401 || status === 403) {
+      this.isFatal = true
+      hls.stopLoad()
+      this.recovery?.abort()
+      this.recovery = null
+      this.become('denied')
+      return
+    }
+    // Too far ahead: the numbering is not the one that we know any more.
+    if (status === 400 && now() - this.reloadedAt > reloadPauseMs) {
+      this.reloadedAt = now()
+      this.load()
+      return
+    }
+    if (!data.fatal) return
     if (data.type === ErrorTypes.MEDIA_ERROR && now() - this.mediaFaultAt > 5000) {
       this.mediaFaultAt = now()
       hls.recoverMediaError()
@@ -264,7 +451,12 @@ export class LiveSource {
     this.lastTime = video.currentTime
     if (moved && !video.paused) {
       this.lastProgressAt = time
+      this.isEncoderAway = false
+      if (!this.hasShown) void this.lookForRewind()
       this.hasShown = true
+      if (time - this.lookedForQualitiesAt > lookForQualitiesMs && !document.hidden) {
+        void this.lookForQualities()
+      }
       if (!this.isFatal) {
         this.recovery?.abort()
         this.recovery = null
@@ -272,7 +464,7 @@ export class LiveSource {
       this.become('playing')
       return
     }
-    if (this.state === 'ended' || document.hidden) return
+    if (this.state === 'ended' || this.state === 'denied' || document.hidden) return
     if (!this.wantsPlay || (video.paused && video.readyState >= 2)) {
       // Paused by the viewer, or not allowed to start: nothing is stuck.
       this.lastProgressAt = time
@@ -282,8 +474,14 @@ export class LiveSource {
     const still = time - this.lastProgressAt
     const patience = time - this.loadedAt < startPatienceMs ? startPatienceMs : stuckAfterMs
     if (still > patience) this.recover('stuck')
-    else if (still > bufferingAfterMs && this.hasShown && this.state === 'playing') this.become('buffering')
-    if (this.recovery !== null && still > bufferingAfterMs && this.hasShown) this.become('reconnecting')
+    else if (still > bufferingAfterMs && this.hasShown && this.state === 'playing') {
+      this.become('buffering')
+      // A smaller picture may be there by now, which the player has not heard of.
+      if (this.chosen === null && this.lacksQualities()) this.load()
+    }
+    if (this.recovery !== null && still > bufferingAfterMs && this.hasShown) {
+      this.become(this.isEncoderAway ? 'waiting' : 'reconnecting')
+    }
   }
 
   private recover(why: 'fatal' | 'stuck' | 'ended'): void {
@@ -300,10 +498,18 @@ export class LiveSource {
       const answer = await probe(this.url, signal)
       // Aborted while waiting: the picture moves again, or the page was left.
       if ((signal.aborted as boolean) || this.life.signal.aborted) return
-      if (answer.found === 'edge' && isFresh(answer.edge, before) && this.shouldReload(answer.edge)) {
+      if (answer.found === 'denied') {
+        this.recovery = null
+        this.become('denied')
+        return
+      }
+      this.isEncoderAway = answer.found === 'edge' && !isFresh(answer.edge, before)
+      if (answer.found === 'edge' && !this.isEncoderAway && this.shouldReload(answer.edge)) {
         this.recovery = null
         this.reloadedAt = now()
+        this.rewound = null
         this.load()
+        this.tellRewind()
         if (this.hasShown) this.become('reconnecting')
         else this.become('loading')
         return
@@ -344,8 +550,19 @@ function lastBuffered(video: HTMLVideoElement): number | null {
   return buffered.length === 0 ? null : buffered.end(buffered.length - 1)
 }
 
-function qualityOf(level: Level, index: number): Quality {
-  return { index, height: level.height, frameRate: level.frameRate, bitrate: level.bitrate }
+function firstSeekable(video: HTMLVideoElement): number {
+  const { seekable } = video
+  return seekable.length === 0 ? 0 : seekable.start(0)
+}
+
+/** How the past is played: at its own pace, from where the viewer wants to begin. */
+function past(behindSeconds: number): Partial<HlsConfig> {
+  return {
+    lowLatencyMode: false,
+    maxLiveSyncPlaybackRate: 1,
+    liveSyncDuration: Math.max(behindSeconds, liveWithinSeconds),
+    liveMaxLatencyDuration: 2 * rewindAtMostSeconds,
+  }
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

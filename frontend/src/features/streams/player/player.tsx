@@ -7,7 +7,8 @@ import { Spinner } from '@/ui/spinner'
 import { Controls } from './controls'
 import { Figures } from './figures'
 import { usePlayerKeys } from './hotkeys'
-import { LiveSource, type Quality, type SourceState } from './live-source'
+import type { Quality } from './levels'
+import { LiveSource, type SourceState } from './live-source'
 import { keepVolume, readVolume } from './volume'
 
 export interface PlayerProps {
@@ -45,6 +46,11 @@ export function Player({
   const [state, setState] = useState<SourceState>('loading')
   const [hasShown, setHasShown] = useState(false)
   const [qualities, setQualities] = useState<Quality[]>([])
+  const [shownQuality, setShownQuality] = useState<string | null>(null)
+  const [rewind, setRewind] = useState<{ isRewound: boolean; seconds: number | null }>({
+    isRewound: false,
+    seconds: null,
+  })
   const [isPaused, setPaused] = useState(false)
   const [isSilenced, setSilenced] = useState(false)
   const [showsFigures, setShowsFigures] = useState(false)
@@ -62,12 +68,14 @@ export function Player({
     const live = new LiveSource(element, src, {
       onState: (next) => {
         // The last picture stays in sight while the source is loaded anew beneath it.
-        if (next === 'reconnecting' || next === 'ended') freeze(element, still.current)
+        if (isAway(next)) freeze(element, still.current)
         if (next === 'playing') setHasShown(true)
         setState(next)
         report.current?.(next)
       },
       onQualities: setQualities,
+      onShownQuality: setShownQuality,
+      onRewind: (isRewound, seconds) => setRewind({ isRewound, seconds }),
     })
     setSource(live)
     return () => {
@@ -126,7 +134,7 @@ export function Player({
       },
       toggleFigures: () => setShowsFigures((shows) => !shows),
       seekBy: (seconds) => {
-        if (video.current !== null) video.current.currentTime += seconds
+        source?.seekBy(seconds)
       },
       changeVolume: (by) => {
         const element = video.current
@@ -138,7 +146,7 @@ export function Player({
     !isPreview,
   )
 
-  const isGone = state === 'reconnecting' || state === 'ended'
+  const isGone = isAway(state)
   return (
     <div
       ref={(element) => {
@@ -180,6 +188,9 @@ export function Player({
           key={i18n.locale}
           source={source}
           qualities={qualities}
+          shownQuality={shownQuality}
+          rewindSeconds={isPreview ? null : rewind.seconds}
+          isRewound={rewind.isRewound}
           isTheatre={isTheatre}
           onTheatre={isPreview ? undefined : onTheatre}
           showsFigures={showsFigures}
@@ -222,6 +233,11 @@ export function Player({
   )
 }
 
+/** Whether there is no picture to be had for now. */
+function isAway(state: SourceState): boolean {
+  return state === 'reconnecting' || state === 'waiting' || state === 'ended' || state === 'denied'
+}
+
 function freeze(video: HTMLVideoElement, canvas: HTMLCanvasElement | null): void {
   if (canvas === null || video.readyState < 2 || video.videoWidth === 0) return
   canvas.width = video.videoWidth
@@ -241,7 +257,22 @@ function Overlay({
   onPlay: () => void
 }) {
   const { t } = useLingui()
-  if (state === 'reconnecting' || state === 'ended') {
+  if (state === 'denied') {
+    return (
+      <div
+        role="alert"
+        className="pointer-events-none absolute inset-0 flex flex-col items-center justify-center gap-1 bg-picture-veil p-4 text-center"
+      >
+        <p className="text-base font-semibold sm:text-lg">
+          <Trans>You may not watch this stream</Trans>
+        </p>
+        <p className="max-w-sm text-sm text-on-picture-soft">
+          <Trans>Your access may have run out: reload the page, or ask the channel for a new link.</Trans>
+        </p>
+      </div>
+    )
+  }
+  if (isAway(state)) {
     return (
       <div
         role="status"
@@ -249,7 +280,13 @@ function Overlay({
       >
         <Spinner className="mb-3 size-8 text-on-picture" />
         <p className="text-base font-semibold sm:text-lg">
-          {state === 'ended' ? <Trans>The stream has stopped</Trans> : <Trans>Reconnecting</Trans>}
+          {state === 'ended' ? (
+            <Trans>The stream has stopped</Trans>
+          ) : state === 'waiting' ? (
+            <Trans>Waiting for the streamer to reconnect</Trans>
+          ) : (
+            <Trans>Reconnecting</Trans>
+          )}
         </p>
         <p className="max-w-sm text-sm text-on-picture-soft">
           <Trans>The picture comes back by itself.</Trans>
