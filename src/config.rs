@@ -9,7 +9,13 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use domain::recordings::RecordingLimits;
 use serde::{Deserialize, Serialize};
+
+mod ladder;
+
+pub use ladder::Ladder;
+use ladder::LadderSettings;
 
 /// What may be set; an absent value falls through to the next source and last to the default in [`Config`].
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -85,6 +91,19 @@ pub struct Settings {
     /// requests [default: 500]
     #[arg(long, env = "WEIR_PART_MS", global = true, value_name = "MS")]
     part_ms: Option<u32>,
+    /// A recording is deleted so many days after its stream; 0 for never [default: 90]
+    #[arg(long, env = "WEIR_RECORDING_KEEP_DAYS", global = true, value_name = "DAYS")]
+    recording_keep_days: Option<u32>,
+    /// How large a channel's recordings may be together, in gigabytes, before the oldest are deleted; 0 for any size
+    /// [default: 100]
+    #[arg(long, env = "WEIR_RECORDING_MAX_GB", global = true, value_name = "GB")]
+    recording_max_gb: Option<u32>,
+    /// How many recordings a channel may have before the oldest are deleted; 0 for any number [default: 500]
+    #[arg(long, env = "WEIR_RECORDING_MAX_COUNT", global = true, value_name = "N")]
+    recording_max_count: Option<u32>,
+    #[command(flatten)]
+    #[serde(default)]
+    ladder: LadderSettings,
     /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to sixteen more for what
     /// follows the log [default: 16]
     #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
@@ -152,12 +171,20 @@ pub struct Config {
     pub reconnect_grace_seconds: u32,
     /// 200 to 2000.
     pub part_ms: u32,
+    /// 0 for no limit.
+    pub recording_keep_days: u32,
+    /// 0 for no limit.
+    pub recording_max_gb: u32,
+    /// 0 for no limit.
+    pub recording_max_count: u32,
     /// 4 to 200; up to sixteen more are held beside them.
     pub database_connections: u32,
     /// A filter of tracing-subscriber.
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Which smaller sizes are made of streams.
+    pub ladder: Ladder,
 }
 
 /// An address that may hold a password; shown without it.
@@ -268,6 +295,21 @@ impl Settings {
                 (1, 3_600),
             )?,
             part_ms: within("part_ms", self.part_ms.or(file.part_ms).unwrap_or(500), (200, 2_000))?,
+            recording_keep_days: within(
+                "recording_keep_days",
+                self.recording_keep_days.or(file.recording_keep_days).unwrap_or(90),
+                (0, 36_500),
+            )?,
+            recording_max_gb: within(
+                "recording_max_gb",
+                self.recording_max_gb.or(file.recording_max_gb).unwrap_or(100),
+                (0, 1_000_000),
+            )?,
+            recording_max_count: within(
+                "recording_max_count",
+                self.recording_max_count.or(file.recording_max_count).unwrap_or(500),
+                (0, 1_000_000),
+            )?,
             database_connections: within(
                 "database_connections",
                 self.database_connections.or(file.database_connections).unwrap_or(16),
@@ -275,6 +317,7 @@ impl Settings {
             )?,
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
+            ladder: self.ladder.resolve(file.ladder)?,
             data_dir,
             secrets_file,
         })
@@ -291,6 +334,16 @@ impl Config {
     /// How long a stream waits for its lost encoder.
     pub fn reconnect_grace(&self) -> Duration {
         Duration::from_secs(self.reconnect_grace_seconds.into())
+    }
+
+    /// How much of a channel's recordings is kept.
+    pub fn recording_limits(&self) -> RecordingLimits {
+        let limit = |number: u32| (number > 0).then_some(number);
+        RecordingLimits {
+            keep_days: limit(self.recording_keep_days),
+            max_size_bytes: limit(self.recording_max_gb).map(|gigabytes| i64::from(gigabytes) * 1_000_000_000),
+            max_count: limit(self.recording_max_count),
+        }
     }
 
     /// What browsers are told, given where HTTP is really served.

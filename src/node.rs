@@ -283,6 +283,7 @@ impl Node {
                     public_rtmp_url,
                     public_rtmps_url,
                     storage,
+                    recording_limits: config.recording_limits(),
                     feed: FeedOptions::default(),
                     stopping: stopping.clone(),
                 }));
@@ -389,6 +390,7 @@ async fn start_ingest(
     settings.recorder = Recorder::new(Arc::new(recordings), disk.clone());
     settings.grace = config.reconnect_grace();
     settings.packager.part_target_ms = config.part_ms;
+    settings.ladder = config.ladder.config();
     settings.rtmps = match (config.rtmps, &config.rtmps_cert, &config.rtmps_key) {
         (Some(address), Some(certificate), Some(key)) => {
             Some(RtmpsConfig::new(address, certificate.clone(), key.clone()))
