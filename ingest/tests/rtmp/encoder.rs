@@ -28,7 +28,7 @@ pub fn clip() -> &'static [FlvTag] {
     CLIP.get_or_init(|| {
         let output = std::process::Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin"])
-            .args(source(3))
+            .args(source("320x180", 3))
             .args(CODECS)
             .args(["-f", "flv", "-"])
             .output()
@@ -74,8 +74,8 @@ pub const CODECS: [&str; 16] = [
 ];
 
 /// A moving picture and a tone, so many seconds of them.
-fn source(seconds: u32) -> Vec<String> {
-    let picture = format!("testsrc2=size=320x180:rate=30:duration={seconds}");
+fn source(size: &str, seconds: u32) -> Vec<String> {
+    let picture = format!("testsrc2=size={size}:rate=30:duration={seconds}");
     let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
     ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", &tone].map(ToOwned::to_owned).to_vec()
 }
@@ -92,9 +92,18 @@ impl Encoder {
     }
 
     pub fn publish_as(url: &str, codecs: &[&str]) -> Self {
+        Self::start(url, "320x180", codecs)
+    }
+
+    /// The same with a picture of this size.
+    pub fn publish_picture(url: &str, size: &str) -> Self {
+        Self::start(url, size, &CODECS)
+    }
+
+    fn start(url: &str, size: &str, codecs: &[&str]) -> Self {
         let child = Command::new("ffmpeg")
             .args(["-v", "info", "-nostats", "-nostdin", "-re"])
-            .args(source(600))
+            .args(source(size, 600))
             .args(codecs)
             .args(["-f", "flv", url])
             .stdin(Stdio::null())

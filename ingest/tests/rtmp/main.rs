@@ -4,10 +4,15 @@
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 
 mod encoder;
+#[path = "../support/fragments.rs"]
+mod fragments;
 mod guard;
+mod ladder;
 mod life;
 mod log;
 mod peer;
 mod platform;
+#[path = "../support/playlist.rs"]
+mod playlist;
 mod publishing;
 mod tls;

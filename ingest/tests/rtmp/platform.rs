@@ -16,6 +16,7 @@ use domain::{
     streams::{EndReason, Rendition, RenditionsReason},
 };
 use futures::{FutureExt, future::BoxFuture};
+use ingest::rights::ChannelRights;
 use ingest::{
     Ingest, IngestConfig, IngestStatus, OpenStream, PublishError, PublishState, Publisher, Publishing, StartedStream,
 };
@@ -59,7 +60,11 @@ impl Platform {
     /// A channel with this key.
     pub fn channel(&self, key: &str) -> ChannelId {
         let channel_id = ChannelId::from(Uuid::now_v7());
-        let publisher = Publisher { channel_id, channel_handle: format!("handle_of_{}", channel_id.uuid().simple()) };
+        let publisher = Publisher {
+            channel_id,
+            channel_handle: format!("handle_of_{}", channel_id.uuid().simple()),
+            rights: ChannelRights::public(channel_id),
+        };
         self.keys.lock().unwrap().insert(key.to_owned(), publisher);
         channel_id
     }
@@ -210,6 +215,13 @@ impl Plane {
     pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("http://{}/live/{path}", self.origin)).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// What a viewer gets where it is no text.
+    pub async fn bytes(&self, path: &str) -> Vec<u8> {
+        let answer = reqwest::get(format!("http://{}/live/{path}", self.origin)).await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.bytes().await.unwrap().to_vec()
     }
 
     /// The media playlist of a stream.

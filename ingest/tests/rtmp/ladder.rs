@@ -1,0 +1,316 @@
+//! Renditions of streams, by a real ffmpeg and by programs that only look like one.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::{Rendition, RenditionsReason},
+};
+use ingest::{LadderConfig, LadderReason, PublishState, Rung};
+use tokio::time::timeout;
+
+use crate::{
+    encoder::Encoder,
+    fragments::{self, VIDEO},
+    platform::{LONG, Plane},
+    playlist::{MediaPlaylist, Segment},
+};
+
+/// Small sizes, made as fast as can be, with little patience.
+fn ladder() -> LadderConfig {
+    let mut config =
+        LadderConfig { rungs: vec![rung("120p", 120), rung("90p", 90)], cpu_percent: 100, ..LadderConfig::default() };
+    config.pace.restart_after = Duration::from_millis(20);
+    config
+}
+
+fn rung(name: &str, height: u32) -> Rung {
+    Rung {
+        name: name.to_owned(),
+        height,
+        max_frame_rate: 30,
+        bitrate_kbps: height * 2,
+        preset: Some("ultrafast".to_owned()),
+    }
+}
+
+fn rendition(name: &str, width: u32, height: u32) -> Rendition {
+    Rendition { name: name.to_owned(), width, height, bitrate_kbps: height * 2 }
+}
+
+async fn plane(config: LadderConfig) -> Plane {
+    Plane::start_with(|settings| settings.ladder = config).await
+}
+
+/// A program beside which ffmpeg is found by its name.
+fn program(folder: &Path, script: &str) -> PathBuf {
+    let program = folder.join("ffmpeg-of-a-test");
+    // By another process: a child that a test beside this one forks meanwhile would hold our file open for writing, and
+    // a program that is open for writing cannot be started.
+    let written = std::process::Command::new("sh")
+        .args(["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$2" && chmod 755 "$2""#, "sh", script])
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(written.success());
+    program
+}
+
+/// The media playlist of a rendition, once it is as wanted.
+async fn media(
+    plane: &Plane,
+    stream: StreamId,
+    rendition: &str,
+    is_wanted: impl Fn(&MediaPlaylist) -> bool,
+) -> MediaPlaylist {
+    let poll = async {
+        loop {
+            let (status, text) = plane.get(&format!("{stream}/{rendition}/index.m3u8")).await;
+            if status == 200 {
+                let playlist = MediaPlaylist::parse(&text).unwrap();
+                if is_wanted(&playlist) {
+                    return playlist;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, poll).await.unwrap_or_else(|_| panic!("{rendition} is not as wanted"))
+}
+
+fn has_complete(count: usize) -> impl Fn(&MediaPlaylist) -> bool {
+    move |playlist| playlist.complete().count() >= count
+}
+
+/// When the first picture of a segment is presented, in ticks of 1/90000 s, and whether it is a key frame.
+async fn begins(plane: &Plane, stream: StreamId, rendition: &str, segment: &Segment) -> (i64, bool) {
+    let bytes = plane.bytes(&format!("{stream}/{rendition}/{}", segment.uri.as_ref().unwrap())).await;
+    let pictures = fragments::track(&fragments::runs(&bytes), VIDEO);
+    let (time, first) = &pictures[0];
+    (i64::try_from(*time).unwrap() + first.composition, first.is_sync)
+}
+
+/// Waits for a stream without renditions that says why.
+async fn alone(plane: &Plane, channel: ChannelId, reason: LadderReason) {
+    let status = plane.status(channel, |status| status.ladder.reason == Some(reason)).await;
+    assert_eq!(status.ladder.renditions, []);
+    let stream = status.stream_id.unwrap();
+    let (_, master) = plane.get(&format!("{stream}/index.m3u8")).await;
+    assert_eq!(master.matches("#EXT-X-STREAM-INF").count(), 1, "{master}");
+    assert!(plane.playlist(stream).await.contains("#EXT-X-PART"));
+}
+
+#[tokio::test]
+async fn a_rendition_has_the_segments_of_its_source() {
+    let mut config = ladder();
+    config.rungs = vec![rung("480p", 480), rung("720p", 720)];
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish_picture(&plane.url("key"), "1280x720");
+    let report = plane.platform.renditions(|_| true).await;
+    assert_eq!((report.renditions, report.reason), (vec![rendition("480p", 854, 480)], RenditionsReason::Started));
+    let stream = report.stream_id;
+    let playlist = media(&plane, stream, "480p", has_complete(3)).await;
+    let source = media(&plane, stream, "source", has_complete(3)).await;
+    assert_eq!(playlist.findings(), [] as [String; 0]);
+    assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+
+    let mut compared = 0;
+    for segment in playlist.complete() {
+        let Some(twin) = source.complete().find(|twin| twin.number == segment.number) else { continue };
+        let (time, is_key) = begins(&plane, stream, "480p", segment).await;
+        let (source_time, is_source_key) = begins(&plane, stream, "source", twin).await;
+        assert!((time - source_time).abs() <= 90_000 / 30, "segment {}: {time} and {source_time}", segment.number);
+        assert!(is_key && is_source_key, "segment {}", segment.number);
+        compared += 1;
+    }
+    assert!(compared >= 3, "{playlist:?} {source:?}");
+    let (_, master) = plane.get(&format!("{stream}/index.m3u8")).await;
+    assert!(master.contains("RESOLUTION=854x480") && master.contains("\n480p/index.m3u8"), "{master}");
+    let status = plane.status(channel, |status| !status.ladder.renditions.is_empty()).await;
+    assert_eq!((status.ladder.renditions[0].name.as_str(), status.ladder.reason), ("480p", None));
+}
+
+#[tokio::test]
+async fn renditions_come_back_when_ffmpeg_is_killed_and_the_source_never_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let mut config = ladder();
+    config.ffmpeg = Some(program(folder.path(), &format!("echo $$ > {}; exec ffmpeg \"$@\"", pid_file.display())));
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    let stream = plane.platform.renditions(|_| true).await.stream_id;
+    let before = media(&plane, stream, "90p", has_complete(2)).await;
+    let pid = std::fs::read_to_string(&pid_file).unwrap();
+    assert!(std::process::Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
+
+    let last = before.complete().next_back().unwrap().number;
+    let is_after = |playlist: &MediaPlaylist| playlist.complete().any(|segment| segment.number > last + 1);
+    let after = media(&plane, stream, "90p", is_after).await;
+    let source = media(&plane, stream, "source", is_after).await;
+    assert_ne!(std::fs::read_to_string(&pid_file).unwrap(), pid);
+    assert_eq!(after.findings_beside(&source), [] as [String; 0]);
+    assert!(source.segments.iter().all(|segment| !segment.is_after_discontinuity), "{source:?}");
+    plane.status(channel, |status| status.ladder.renditions.len() == 2).await;
+    // For a moment without them: that is no news.
+    assert_eq!(plane.platform.all_renditions().len(), 1, "{:?}", plane.platform.all_renditions());
+}
+
+#[tokio::test]
+async fn without_ffmpeg_there_is_the_source() {
+    let mut config = ladder();
+    config.ffmpeg = Some("/nonexistent/ffmpeg".into());
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    let report = plane.platform.renditions(|_| true).await;
+    assert_eq!((report.renditions, report.reason), (vec![], RenditionsReason::FfmpegMissing));
+    alone(&plane, channel, LadderReason::FfmpegMissing).await;
+}
+
+#[tokio::test]
+async fn an_ffmpeg_that_ends_at_once_is_given_up_and_tried_again_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let mut config = ladder();
+    config.pace.max_failures = 2;
+    let script = format!("echo run >> {}; echo 'no such codec' >&2; exit 1", runs.display());
+    config.ffmpeg = Some(program(folder.path(), &script));
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    let report = plane.platform.renditions(|_| true).await;
+    assert_eq!((report.renditions, report.reason), (vec![], RenditionsReason::FfmpegFailed));
+    assert_eq!(std::fs::read_to_string(&runs).unwrap().lines().count(), 3);
+    alone(&plane, channel, LadderReason::FfmpegFailed).await;
+}
+
+#[tokio::test]
+async fn an_ffmpeg_that_works_again_is_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let flag = folder.path().join("works");
+    let mut config = ladder();
+    (config.pace.max_failures, config.pace.retry_after) = (0, Duration::from_millis(100));
+    let script = format!("[ -e {} ] && exec ffmpeg \"$@\"; exit 1", flag.display());
+    config.ffmpeg = Some(program(folder.path(), &script));
+    let plane = plane(config).await;
+    plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    plane.platform.renditions(|report| report.reason == RenditionsReason::FfmpegFailed).await;
+    std::fs::write(&flag, "").unwrap();
+    let report = plane.platform.renditions(|report| report.reason == RenditionsReason::Recovered).await;
+    assert_eq!(report.renditions, [rendition("120p", 214, 120), rendition("90p", 160, 90)]);
+}
+
+#[tokio::test]
+async fn an_ffmpeg_that_hangs_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = folder.path().join("pid");
+    let mut config = ladder();
+    (config.pace.max_failures, config.pace.silent_for) = (0, Duration::from_millis(300));
+    config.ffmpeg = Some(program(folder.path(), &format!("echo $$ > {}; exec sleep 600", pid_file.display())));
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    let report = plane.platform.renditions(|_| true).await;
+    assert_eq!((report.renditions, report.reason), (vec![], RenditionsReason::FfmpegFailed));
+    alone(&plane, channel, LadderReason::FfmpegFailed).await;
+    let process = format!("/proc/{}/comm", std::fs::read_to_string(pid_file).unwrap().trim());
+    let gone = async {
+        while Path::new(&process).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LONG, gone).await.expect("it is ended");
+}
+
+#[tokio::test]
+async fn what_is_no_flv_is_not_packaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ladder();
+    config.pace.max_failures = 0;
+    config.ffmpeg = Some(program(folder.path(), "echo 'what is this' >&3; exec cat > /dev/null"));
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    plane.platform.renditions(|report| report.reason == RenditionsReason::FfmpegFailed).await;
+    alone(&plane, channel, LadderReason::FfmpegFailed).await;
+}
+
+#[tokio::test]
+async fn without_a_budget_there_is_the_source() {
+    let mut config = ladder();
+    config.cpu_percent = 0;
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    let report = plane.platform.renditions(|_| true).await;
+    assert_eq!((report.renditions, report.reason), (vec![], RenditionsReason::NoBudget));
+    alone(&plane, channel, LadderReason::NoBudget).await;
+}
+
+#[tokio::test]
+async fn a_small_source_and_a_ladder_that_is_off_make_no_events() {
+    for (change, reason) in [
+        ((|config| config.rungs.retain(|rung| rung.height > 200)) as fn(&mut LadderConfig), LadderReason::SourceSmall),
+        (|config| config.is_enabled = false, LadderReason::Disabled),
+    ] {
+        let mut config = ladder();
+        change(&mut config);
+        let plane = plane(config).await;
+        let channel = plane.platform.channel("key");
+        let encoder = Encoder::publish(&plane.url("key"));
+        alone(&plane, channel, reason).await;
+        encoder.stop().await;
+        plane.state(channel, PublishState::Waiting).await;
+        assert_eq!(plane.platform.all_renditions(), []);
+    }
+}
+
+#[tokio::test]
+async fn the_most_expensive_rendition_is_dropped_when_they_are_too_slow() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = ladder();
+    (config.pace.max_lag, config.pace.late_for) = (Duration::from_secs(1), Duration::from_millis(500));
+    // Two renditions are made at a fifth of the speed at which they are needed, one as fast as can be.
+    let script = r#"case "$*" in *pipe:4*) exec ffmpeg -readrate 0.2 "$@";; esac; exec ffmpeg "$@""#;
+    config.ffmpeg = Some(program(folder.path(), script));
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let _encoder = Encoder::publish(&plane.url("key"));
+    let report = plane.platform.renditions(|report| report.reason == RenditionsReason::TooSlow).await;
+    assert_eq!(report.renditions, [rendition("90p", 160, 90)]);
+    let status = plane.status(channel, |status| status.ladder.renditions.len() == 1).await;
+    assert_eq!(status.ladder.reason, Some(LadderReason::TooSlow));
+    media(&plane, report.stream_id, "90p", has_complete(2)).await;
+    let (status, _) = plane.get(&format!("{}/120p/index.m3u8", report.stream_id)).await;
+    assert_eq!(status, 404);
+}
+
+#[tokio::test]
+async fn another_picture_gets_other_renditions_after_a_discontinuity() {
+    let mut config = ladder();
+    config.rungs.push(rung("240p", 240));
+    let plane = plane(config).await;
+    let channel = plane.platform.channel("key");
+    let encoder = Encoder::publish(&plane.url("key"));
+    let stream = plane.platform.renditions(|report| report.renditions.len() == 2).await.stream_id;
+    media(&plane, stream, "90p", has_complete(2)).await;
+    encoder.kill().await;
+    plane.state(channel, PublishState::Reconnecting).await;
+    let _encoder = Encoder::publish_picture(&plane.url("key"), "480x270");
+    let report = plane.platform.renditions(|report| report.reason == RenditionsReason::SourceChanged).await;
+    let names: Vec<_> = report.renditions.iter().map(|rendition| rendition.name.as_str()).collect();
+    assert_eq!(names, ["240p", "120p", "90p"]);
+    let is_after = |playlist: &MediaPlaylist| {
+        let mut segments = playlist.complete().skip_while(|segment| !segment.is_after_discontinuity);
+        segments.nth(1).is_some()
+    };
+    let playlist = media(&plane, stream, "90p", is_after).await;
+    let source = media(&plane, stream, "source", is_after).await;
+    assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+}
