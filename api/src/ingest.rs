@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use openapi::{
     Problem,
-    ingest::{IngestAdvice, IngestRefusal, IngestState, IngestStatus},
+    ingest::{IngestAdvice, IngestRefusal, IngestRendition, IngestSample, IngestState, IngestStatus},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -52,15 +52,33 @@ fn status(status: ports::IngestStatus) -> IngestStatus {
         encoder: status.encoder.map(|encoder| encoder.as_str().to_owned()),
         bitrate_kbps: status.bitrate_kbps,
         keyframe_interval_ms: status.keyframe_interval_ms,
-        advice: status
-            .advice
-            .into_iter()
-            .map(|ports::Advice { code, message }| IngestAdvice { code, message })
-            .collect(),
+        frame_rate: status.frame_rate,
+        jitter_ms: status.jitter_ms,
+        missing_frames: status.missing_frames,
+        sound_ahead_ms: status.sound_ahead_ms,
+        silent_ms: status.silent_ms,
+        history: status.history.into_iter().map(sample).collect(),
+        renditions: status.renditions.into_iter().map(rendition).collect(),
+        renditions_remark: status.renditions_remark.map(advice),
+        advice: status.advice.into_iter().map(advice).collect(),
         last_refusal: status.last_refusal.map(|ports::IngestRefusal { code, message, at }| IngestRefusal {
             code,
             message,
             at,
         }),
     }
+}
+
+fn advice(advice: ports::Advice) -> IngestAdvice {
+    IngestAdvice { code: advice.code, message: advice.message }
+}
+
+fn sample(sample: ports::IngestSample) -> IngestSample {
+    let ports::IngestSample { bitrate_kbps, frame_rate, jitter_ms, missing_frames } = sample;
+    IngestSample { bitrate_kbps, frame_rate, jitter_ms, missing_frames }
+}
+
+fn rendition(rendition: ports::IngestRendition) -> IngestRendition {
+    let ports::IngestRendition { name, width, height, frame_rate, bitrate_kbps, lag_ms } = rendition;
+    IngestRendition { name, width, height, frame_rate, bitrate_kbps, lag_ms }
 }

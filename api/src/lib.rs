@@ -48,8 +48,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use access_token::AccessTokenKey;
 pub use events::{FeedOptions, asyncapi};
 pub use ports::{
-    Advice, BoxFuture, Check, IngestRefusal, IngestState, IngestStatus, LiveStreams, PlaybackPass, PlaybackTokens,
-    PortUnavailable, Publishers, Readiness,
+    Advice, BoxFuture, Check, IngestRefusal, IngestRendition, IngestSample, IngestState, IngestStatus, LiveStreams,
+    PlaybackPass, PlaybackTokens, PortUnavailable, Publishers, Readiness,
 };
 pub use server::Api;
 pub use web_app::WebApp;

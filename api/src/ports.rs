@@ -97,10 +97,64 @@ pub struct IngestStatus {
     pub bitrate_kbps: Option<u32>,
     /// From key frame to key frame.
     pub keyframe_interval_ms: Option<u32>,
+    /// Pictures a second as they came, over the last seconds.
+    #[serde(default)]
+    pub frame_rate: Option<f64>,
+    /// How unevenly messages arrived over the last seconds.
+    #[serde(default)]
+    pub jitter_ms: Option<u32>,
+    /// Pictures that are missing in the cadence of the last seconds.
+    #[serde(default)]
+    pub missing_frames: Option<u32>,
+    /// How far sound is ahead of the picture; negative when it is behind.
+    #[serde(default)]
+    pub sound_ahead_ms: Option<i32>,
+    /// How long nothing has come from a connected encoder.
+    #[serde(default)]
+    pub silent_ms: Option<u32>,
+    /// The figures of each second of the last minute, the oldest first.
+    #[serde(default)]
+    pub history: Vec<IngestSample>,
+    /// The renditions that are made, the highest first.
+    #[serde(default)]
+    pub renditions: Vec<IngestRendition>,
+    /// Why there are no more of them.
+    #[serde(default)]
+    pub renditions_remark: Option<Advice>,
     /// What the streamer could do better.
     pub advice: Vec<Advice>,
     /// Why the last encoder was turned away, unless one was let in since.
     pub last_refusal: Option<IngestRefusal>,
+}
+
+/// What came in over the seconds before one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct IngestSample {
+    /// Picture and sound together.
+    pub bitrate_kbps: u32,
+    /// Pictures a second.
+    pub frame_rate: f64,
+    /// How unevenly messages arrived.
+    pub jitter_ms: u32,
+    /// Pictures that are missing in the cadence.
+    pub missing_frames: u32,
+}
+
+/// A rendition that is made of what the encoder sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IngestRendition {
+    /// `720p` for example.
+    pub name: String,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Frames a second, at most.
+    pub frame_rate: f64,
+    /// Of the picture, on average.
+    pub bitrate_kbps: u32,
+    /// How far it is behind what the encoder sends.
+    pub lag_ms: u32,
 }
 
 /// Something a streamer could do better.

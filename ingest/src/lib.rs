@@ -168,6 +168,9 @@ impl Ingest {
             None => None,
         };
         let rtmps_addr = secured.as_ref().map(|(_, address, ..)| *address);
+        // Somebody makes H.264 of it.
+        let takes_hevc = ladder.is_enabled && ladder.cpu_percent > 0 && !ladder.rungs.is_empty();
+        let packager = PackagerConfig { takes_hevc: packager.takes_hevc || takes_hevc, ..packager };
         let takes_hevc = packager.takes_hevc;
         let stopping = CancellationToken::new();
         let broadcasts = Broadcasts::new(rights);

@@ -36,11 +36,78 @@ pub struct IngestStatus {
     /// From key frame to key frame, in milliseconds; `null` before it is known.
     #[schema(required = true, example = 2000)]
     pub keyframe_interval_ms: Option<u32>,
+    /// Pictures a second as they come, over the last five seconds; `null` before it is known. What the encoder announces
+    /// is in `video`.
+    #[schema(required = true, example = 29.97)]
+    pub frame_rate: Option<f64>,
+    /// How unevenly data arrives, in milliseconds: the latest of the last five seconds against the earliest, each
+    /// measured by its own media time; `null` before it is known.
+    #[schema(required = true, example = 40)]
+    pub jitter_ms: Option<u32>,
+    /// Pictures of the last five seconds that the cadence of the others wants and that did not come; `null` before it is
+    /// known.
+    #[schema(required = true, example = 0)]
+    pub missing_frames: Option<u32>,
+    /// How far the newest sound is ahead of the newest picture, in milliseconds; negative when it is behind, `null`
+    /// without sound.
+    #[schema(required = true, example = -20)]
+    pub sound_ahead_ms: Option<i32>,
+    /// How long nothing has come from the connected encoder, in milliseconds; `null` before its first picture.
+    #[schema(required = true, example = 15)]
+    pub silent_ms: Option<u32>,
+    /// The figures of each second of the last minute, the oldest first; empty before the first picture.
+    #[schema(max_items = 60)]
+    pub history: Vec<IngestSample>,
+    /// The smaller renditions that are made for viewers beside what the encoder sends, the highest first.
+    pub renditions: Vec<IngestRendition>,
+    /// Why there are no more renditions; `null` when there are as many as there are to be.
+    #[schema(required = true)]
+    pub renditions_remark: Option<IngestAdvice>,
     /// What the streamer could do better; empty when all is well.
     pub advice: Vec<IngestAdvice>,
     /// Why the last encoder was turned away; `null` when none was, or when one was let in since.
     #[schema(required = true)]
     pub last_refusal: Option<IngestRefusal>,
+}
+
+/// What came in over the five seconds before one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IngestSample {
+    /// Picture and sound together, in kilobits a second.
+    #[schema(example = 4500)]
+    pub bitrate_kbps: u32,
+    /// Pictures a second.
+    #[schema(example = 29.97)]
+    pub frame_rate: f64,
+    /// How unevenly data arrived, in milliseconds.
+    #[schema(example = 40)]
+    pub jitter_ms: u32,
+    /// Pictures that were missing in the cadence.
+    #[schema(example = 0)]
+    pub missing_frames: u32,
+}
+
+/// A rendition that is made of what the encoder sends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct IngestRendition {
+    /// As viewers choose it.
+    #[schema(example = "720p")]
+    pub name: String,
+    /// In pixels.
+    #[schema(example = 1280)]
+    pub width: u32,
+    /// In pixels.
+    #[schema(example = 720)]
+    pub height: u32,
+    /// Frames a second, at most.
+    #[schema(example = 30.0)]
+    pub frame_rate: f64,
+    /// Of the picture, on average, in kilobits a second.
+    #[schema(example = 2800)]
+    pub bitrate_kbps: u32,
+    /// How far it is behind what the encoder sends, in milliseconds.
+    #[schema(example = 600)]
+    pub lag_ms: u32,
 }
 
 /// How far an encoder is: none is connected (`waiting`), data comes in but no stream has started (`receiving`), viewers

@@ -4,7 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use api::{Advice, BoxFuture, IngestRefusal, IngestState, IngestStatus, LiveStreams, PortUnavailable, Publishers};
+use api::{
+    Advice, BoxFuture, IngestRefusal, IngestRendition, IngestSample, IngestState, IngestStatus, LiveStreams,
+    PortUnavailable, Publishers,
+};
 use domain::{
     ids::{ChannelId, StreamId},
     streams::EndReason,
@@ -233,6 +236,17 @@ fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
         encoder: status.encoder,
         bitrate_kbps: health.map(|health| health.bitrate_kbps),
         keyframe_interval_ms: health.map(|health| health.key_frame_interval_ms).filter(|interval_ms| *interval_ms > 0),
+        frame_rate: health.map(|health| health.frame_rate),
+        jitter_ms: health.map(|health| health.jitter_ms),
+        missing_frames: health.map(|health| health.missing_frames),
+        sound_ahead_ms: health.and_then(|health| health.sound_ahead_ms),
+        silent_ms: health.map(|_| u32::try_from(status.silent_ms).unwrap_or(u32::MAX)),
+        history: status.history.iter().map(sample).collect(),
+        renditions: status.ladder.renditions.into_iter().map(rendition).collect(),
+        renditions_remark: status
+            .ladder
+            .reason
+            .map(|reason| Advice { code: reason.code().into(), message: reason.message().into() }),
         advice: status
             .advice
             .into_iter()
@@ -244,4 +258,18 @@ fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
             at: refusal.at,
         }),
     }
+}
+
+fn sample(health: &ingest::packager::Health) -> IngestSample {
+    IngestSample {
+        bitrate_kbps: health.bitrate_kbps,
+        frame_rate: health.frame_rate,
+        jitter_ms: health.jitter_ms,
+        missing_frames: health.missing_frames,
+    }
+}
+
+fn rendition(rendition: ingest::LadderRendition) -> IngestRendition {
+    let ingest::LadderRendition { name, width, height, frame_rate, bitrate_kbps, lag_ms } = rendition;
+    IngestRendition { name, width, height, frame_rate, bitrate_kbps, lag_ms }
 }

@@ -1,4 +1,4 @@
-use api::{Advice, IngestRefusal, IngestState, IngestStatus};
+use api::{Advice, IngestRefusal, IngestRendition, IngestSample, IngestState, IngestStatus};
 use domain::streams::{AudioTrack, VideoTrack};
 use insta::assert_json_snapshot;
 use time::macros::datetime;
@@ -25,6 +25,21 @@ async fn the_owner_sees_the_encoder() {
         encoder: domain::streams::EncoderName::from_sent("Lavf61.1.100"),
         bitrate_kbps: Some(4_500),
         keyframe_interval_ms: Some(8_000),
+        frame_rate: Some(29.8),
+        jitter_ms: Some(40),
+        missing_frames: Some(1),
+        sound_ahead_ms: Some(-20),
+        silent_ms: Some(15),
+        history: vec![IngestSample { bitrate_kbps: 4_400, frame_rate: 30.0, jitter_ms: 12, missing_frames: 0 }],
+        renditions: vec![IngestRendition {
+            name: "480p".to_owned(),
+            width: 854,
+            height: 480,
+            frame_rate: 29.97,
+            bitrate_kbps: 1_200,
+            lag_ms: 600,
+        }],
+        renditions_remark: Some(Advice { code: "no_budget".into(), message: "The processors are busy.".into() }),
         advice: vec![Advice { code: "keyframes_far_apart".into(), message: "Set it to 2 seconds.".into() }],
         last_refusal: Some(IngestRefusal {
             code: "codec_unsupported".into(),

@@ -118,7 +118,7 @@ export interface paths {
         };
         /**
          * List channels
-         * @description Newest first. Everybody sees the same, but for `mine`.
+         * @description Public ones, newest first. Everybody sees the same, but for `mine`, which has those that are not public, too.
          */
         get: operations["list_channels"];
         put?: never;
@@ -143,7 +143,8 @@ export interface paths {
         /**
          * Get a channel
          * @description As it is, or with `as_of` as it was: its settings at a time or a position of the log, also of a channel that was closed
-         *     since. Its owner and administrators may ask how it was.
+         *     since. Its owner and administrators may ask how it was, and may look at it while it is private; to everybody else a
+         *     private channel is none.
          */
         get: operations["get_channel"];
         put?: never;
@@ -170,6 +171,73 @@ export interface paths {
          * @description The channel's owner may. It changes all the time: ask every second or two while somebody looks.
          */
         get: operations["get_ingest_status"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{handle}/playback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get where a channel plays
+         * @description The address for whoever asks. That of a public channel always is the same. That of an unlisted or private one has a
+         *     token in its path, for everything that the playlist names; it is good for twelve hours, until the session ends, or until
+         *     others may watch than before. Ask for a new one in time, and when an address is answered by 403.
+         */
+        get: operations["get_channel_playback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{handle}/recording-settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get what a channel says of recordings
+         * @description Its owner may.
+         */
+        get: operations["get_recording_settings"];
+        /**
+         * Say whether a channel's streams are recorded
+         * @description Its owner may. It holds for streams that start from then on; limits that are lower than before are kept to at once.
+         */
+        put: operations["change_recording_settings"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{handle}/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List recordings
+         * @description Of one channel, newest first: those that everybody finds. Its owner sees all, also those that are being made or have
+         *     failed.
+         */
+        get: operations["list_recordings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -406,6 +474,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/recordings/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a recording
+         * @description Whoever may watch it; one that is archived its owner and administrators, and likewise one that is not ready.
+         */
+        get: operations["get_recording"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a recording
+         * @description The channel's owner may, once it is ready or has failed. It is gone at once, and its files soon after.
+         */
+        delete: operations["delete_recording"];
+        options?: never;
+        head?: never;
+        /**
+         * Edit a recording
+         * @description The channel's owner may. With `If-Match` the edit is refused when somebody else has changed the recording in between.
+         */
+        patch: operations["edit_recording"];
+        trace?: never;
+    };
+    "/api/v1/recordings/{id}/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download a recording
+         * @description Leads to the file: one MP4 with the picture and sound of the stream as they were, of which any part can be asked for. The
+         *     channel's owner may, and whoever may watch it where the owner allows downloads. A browser that cannot send an access token
+         *     takes `download_url` instead.
+         */
+        get: operations["download_recording"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/streams": {
         parameters: {
             query?: never;
@@ -415,7 +533,7 @@ export interface paths {
         };
         /**
          * List streams
-         * @description Newest first.
+         * @description Newest first: those of public channels, or with `channel` those of a channel that you may watch.
          */
         get: operations["list_streams"];
         put?: never;
@@ -562,6 +680,32 @@ export interface components {
              */
             sample_rate: number;
         };
+        /** @description What holds for a channel's recordings from now on; a limit that is left out or `null` is the server's. */
+        ChangeRecordingSettingsRequest: {
+            /**
+             * @description Whether streams are recorded that start from now on.
+             * @example true
+             */
+            is_on: boolean;
+            /**
+             * Format: int32
+             * @description A recording is deleted so many days after its stream.
+             * @example 30
+             */
+            keep_days?: number | null;
+            /**
+             * Format: int32
+             * @description The oldest are deleted when there are more.
+             * @example 100
+             */
+            max_count?: number | null;
+            /**
+             * Format: int64
+             * @description The oldest are deleted when all together are larger, in bytes.
+             * @example 50000000000
+             */
+            max_size_bytes?: number | null;
+        };
         /** @description What people watch and follow. */
         Channel: {
             /**
@@ -599,7 +743,10 @@ export interface components {
             live_stream_id: string | null;
             /** @description Whose it is. */
             owner: components["schemas"]["ChannelOwner"];
-            /** @description Where it plays: an address that stays the same and can be shared before going live. */
+            /**
+             * @description Where it plays: for a public channel an address that stays the same and can be shared before going live. For the
+             *     others it is the asker's own, and good for eleven hours or more; `get_channel_playback` makes a new one.
+             */
             playback: components["schemas"]["Playback"];
             /**
              * Format: uri-reference
@@ -624,6 +771,8 @@ export interface components {
              * @example 1
              */
             version: number;
+            /** @description Who may watch it. */
+            visibility: components["schemas"]["Visibility"];
         };
         /** @description A channel as it is, or with `as_of` as it was. */
         ChannelAnswer: components["schemas"]["Channel"] | components["schemas"]["ChannelAsOf"];
@@ -676,6 +825,8 @@ export interface components {
              * @example 1
              */
             version: number;
+            /** @description Who could watch it. */
+            visibility: components["schemas"]["Visibility"];
         };
         /** @description Whose a channel is. */
         ChannelOwner: {
@@ -700,6 +851,21 @@ export interface components {
              * @example MDE5MzVhM2M
              */
             next_cursor: string | null;
+        };
+        /** @description Where a channel plays for whoever asks. */
+        ChannelPlayback: {
+            /**
+             * Format: date-time
+             * @description When the address stops working; ask for another before. `null`: never.
+             * @example 2026-11-21T22:00:00Z
+             */
+            expires_at: string | null;
+            /**
+             * Format: uri-reference
+             * @description The HLS master playlist. With a token in it where the channel is not public: show it to nobody.
+             * @example https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.m3u8
+             */
+            hls_url: string;
         };
         /** @description A new channel. */
         CreateChannelRequest: {
@@ -773,6 +939,21 @@ export interface components {
              * @example Talks by the sea
              */
             title?: string | null;
+            visibility?: components["schemas"]["Visibility"] | null;
+        };
+        /** @description What to change about a recording; what is left out or `null` stays as it is. */
+        EditRecordingRequest: {
+            /**
+             * @description Whether viewers may download it.
+             * @example true
+             */
+            is_download_allowed?: boolean | null;
+            /**
+             * @description A new title, on one line.
+             * @example Talks by the sea
+             */
+            title?: string | null;
+            visibility?: components["schemas"]["RecordingVisibility"] | null;
         };
         /**
          * @description Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
@@ -1144,6 +1325,71 @@ export interface components {
              */
             message: string;
         };
+        /** @description A rendition that is made of what the encoder sends. */
+        IngestRendition: {
+            /**
+             * Format: int32
+             * @description Of the picture, on average, in kilobits a second.
+             * @example 2800
+             */
+            bitrate_kbps: number;
+            /**
+             * Format: double
+             * @description Frames a second, at most.
+             * @example 30
+             */
+            frame_rate: number;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 720
+             */
+            height: number;
+            /**
+             * Format: int32
+             * @description How far it is behind what the encoder sends, in milliseconds.
+             * @example 600
+             */
+            lag_ms: number;
+            /**
+             * @description As viewers choose it.
+             * @example 720p
+             */
+            name: string;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 1280
+             */
+            width: number;
+        };
+        /** @description What came in over the five seconds before one moment. */
+        IngestSample: {
+            /**
+             * Format: int32
+             * @description Picture and sound together, in kilobits a second.
+             * @example 4500
+             */
+            bitrate_kbps: number;
+            /**
+             * Format: double
+             * @description Pictures a second.
+             * @example 29.97
+             */
+            frame_rate: number;
+            /**
+             * Format: int32
+             * @description How unevenly data arrived, in milliseconds.
+             * @example 40
+             */
+            jitter_ms: number;
+            /**
+             * Format: int32
+             * @description Pictures that were missing in the cadence.
+             * @example 0
+             */
+            missing_frames: number;
+        };
         /**
          * @description How far an encoder is: none is connected (`waiting`), data comes in but no stream has started (`receiving`), viewers
          *     can watch (`live`), the connection was lost and the stream waits for it (`reconnecting`).
@@ -1173,12 +1419,51 @@ export interface components {
              */
             encoder: string | null;
             /**
+             * Format: double
+             * @description Pictures a second as they come, over the last five seconds; `null` before it is known. What the encoder announces
+             *     is in `video`.
+             * @example 29.97
+             */
+            frame_rate: number | null;
+            /** @description The figures of each second of the last minute, the oldest first; empty before the first picture. */
+            history: components["schemas"]["IngestSample"][];
+            /**
+             * Format: int32
+             * @description How unevenly data arrives, in milliseconds: the latest of the last five seconds against the earliest, each
+             *     measured by its own media time; `null` before it is known.
+             * @example 40
+             */
+            jitter_ms: number | null;
+            /**
              * Format: int32
              * @description From key frame to key frame, in milliseconds; `null` before it is known.
              * @example 2000
              */
             keyframe_interval_ms: number | null;
             last_refusal: components["schemas"]["IngestRefusal"] | null;
+            /**
+             * Format: int32
+             * @description Pictures of the last five seconds that the cadence of the others wants and that did not come; `null` before it is
+             *     known.
+             * @example 0
+             */
+            missing_frames: number | null;
+            /** @description The smaller renditions that are made for viewers beside what the encoder sends, the highest first. */
+            renditions: components["schemas"]["IngestRendition"][];
+            renditions_remark: components["schemas"]["IngestAdvice"] | null;
+            /**
+             * Format: int32
+             * @description How long nothing has come from the connected encoder, in milliseconds; `null` before its first picture.
+             * @example 15
+             */
+            silent_ms: number | null;
+            /**
+             * Format: int32
+             * @description How far the newest sound is ahead of the newest picture, in milliseconds; negative when it is behind, `null`
+             *     without sound.
+             * @example -20
+             */
+            sound_ahead_ms: number | null;
             /** @description How far it is. */
             state: components["schemas"]["IngestState"];
             /**
@@ -1291,6 +1576,219 @@ export interface components {
              */
             status: string;
         };
+        /** @description One quality that a recording can be watched in. */
+        RecordedRendition: {
+            /**
+             * Format: int64
+             * @description Bits a second on average.
+             * @example 2500000
+             */
+            bitrate_bps: number;
+            /**
+             * @description As in RFC 6381, picture and sound.
+             * @example avc1.64001f,mp4a.40.2
+             */
+            codecs: string;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 720
+             */
+            height: number;
+            /**
+             * @description `source`, or a height such as `720p`.
+             * @example source
+             */
+            name: string;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 1280
+             */
+            width: number;
+        };
+        /** @description A stream that is kept for later watching. */
+        Recording: {
+            /** @description Whose broadcast that was. */
+            channel: components["schemas"]["StreamChannel"];
+            cut_short: components["schemas"]["RecordingCutShort"] | null;
+            /**
+             * Format: uri-reference
+             * @description Where whoever asked downloads it as one MP4 file without signing in, for some hours; `null` until it is ready, and for
+             *     those who may not.
+             * @example https://weir.example.org/vod/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05/download.mp4
+             */
+            download_url: string | null;
+            /**
+             * Format: int64
+             * @description How long it plays, in milliseconds; `null` until it is ready.
+             * @example 7200000
+             */
+            duration_ms: number | null;
+            failure: components["schemas"]["RecordingFailure"] | null;
+            /**
+             * Format: int64
+             * @description How often something of the stream is missing in between.
+             * @example 0
+             */
+            gap_count: number;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+             */
+            id: string;
+            /**
+             * @description Whether viewers may download it; its owner always may.
+             * @example false
+             */
+            is_download_allowed: boolean;
+            playback: components["schemas"]["Playback"] | null;
+            /**
+             * Format: date-time
+             * @description When it was ready; `null` until then.
+             * @example 2026-11-21T12:00:01.123456Z
+             */
+            published_at: string | null;
+            /** @description The qualities that it can be watched in, the stream's own first; empty until it is ready. */
+            renditions: components["schemas"]["RecordedRendition"][];
+            /**
+             * Format: uri-reference
+             * @description Small pictures for seeking: a WebVTT file that names parts of JPEG sheets. Answers 404 until they are made, a moment
+             *     after the recording is ready. `null` until it is ready.
+             * @example https://weir.example.org/vod/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05/sheets/index.vtt
+             */
+            seek_thumbnails_url: string | null;
+            /**
+             * Format: int64
+             * @description How large it is, in bytes; `null` until it is ready.
+             * @example 2250000000
+             */
+            size_bytes: number | null;
+            /**
+             * Format: date-time
+             * @description When it began.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            started_at: string;
+            /** @description How far it is. */
+            status: components["schemas"]["RecordingStatus"];
+            /**
+             * Format: uuid
+             * @description The stream that it keeps.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02
+             */
+            stream_id: string;
+            /**
+             * Format: uri-reference
+             * @description A picture of it; `null` until it is ready.
+             * @example https://weir.example.org/vod/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05/thumbnail.jpg
+             */
+            thumbnail_url: string | null;
+            /**
+             * @description Its title: the channel's when the stream started, until the owner edits it.
+             * @example Talks by the river
+             */
+            title: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-11-21T12:00:01.123456Z
+             */
+            updated_at: string;
+            /**
+             * Format: int64
+             * @description Grows with every change; an edit sends it back in `If-Match`.
+             * @example 2
+             */
+            version: number;
+            /** @description Who finds it. */
+            visibility: components["schemas"]["RecordingVisibility"];
+        };
+        /**
+         * @description Why a recording is shorter than its stream: there was no room left (`storage_full`), the storage took nothing for too long
+         *     (`storage_unavailable`), or the server crashed and the stream was over when it came back (`crashed`).
+         * @enum {string}
+         */
+        RecordingCutShort: "storage_full" | "storage_unavailable" | "crashed";
+        /**
+         * @description Why there is nothing of a recording: the stream was over too soon (`empty`), there was no room left (`storage_full`), or
+         *     the storage took nothing (`storage_unavailable`).
+         * @enum {string}
+         */
+        RecordingFailure: "empty" | "storage_full" | "storage_unavailable";
+        /** @description How much of a channel's recordings is kept; `null` for no limit. */
+        RecordingLimits: {
+            /**
+             * Format: int32
+             * @description A recording is deleted so many days after its stream.
+             * @example 90
+             */
+            keep_days: number | null;
+            /**
+             * Format: int32
+             * @description The oldest are deleted when there are more.
+             * @example 500
+             */
+            max_count: number | null;
+            /**
+             * Format: int64
+             * @description The oldest are deleted when all together are larger, in bytes. The newest stays.
+             * @example 100000000000
+             */
+            max_size_bytes: number | null;
+        };
+        /** @description Some items of a list, and where the next ones begin. */
+        RecordingPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["Recording"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
+        };
+        /** @description Whether a channel's streams are recorded, and how much of that is kept. */
+        RecordingSettings: {
+            /**
+             * @description Whether streams are recorded that start from now on.
+             * @example true
+             */
+            is_on: boolean;
+            /** @description What the owner has said. */
+            own_limits: components["schemas"]["RecordingLimits"];
+            /** @description What the server allows at most. */
+            server_limits: components["schemas"]["RecordingLimits"];
+            /** @description What is there now. */
+            usage: components["schemas"]["RecordingUsage"];
+        };
+        /**
+         * @description How far a recording is: its stream is on (`recording`), it can be watched (`ready`), or there is nothing of it
+         *     (`failed`).
+         * @enum {string}
+         */
+        RecordingStatus: "recording" | "ready" | "failed";
+        /** @description What a channel's recordings take. */
+        RecordingUsage: {
+            /**
+             * Format: int64
+             * @description How many can be watched.
+             * @example 12
+             */
+            count: number;
+            /**
+             * Format: int64
+             * @description How large they are together, in bytes.
+             * @example 27000000000
+             */
+            size_bytes: number;
+        };
+        /**
+         * @description Who finds a recording: everybody who sees the channel (`published`), whoever has its address (`unlisted`), or its owner
+         *     alone (`archived`).
+         * @enum {string}
+         */
+        RecordingVisibility: "published" | "unlisted" | "archived";
         /** @description A new account. */
         RegisterRequest: {
             /**
@@ -1316,6 +1814,40 @@ export interface components {
              */
             username: string;
         };
+        /** @description A smaller picture that is made of an encoder's. */
+        Rendition: {
+            /**
+             * Format: int32
+             * @description Of the picture, on average.
+             * @example 2500
+             */
+            bitrate_kbps: number;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 720
+             */
+            height: number;
+            /**
+             * @description As in its address.
+             * @example 720p
+             */
+            name: string;
+            /**
+             * Format: int32
+             * @description In pixels.
+             * @example 1280
+             */
+            width: number;
+        };
+        /**
+         * @description Why a stream has the renditions that it has: they are made from now on (`started`); making more fell behind
+         *     (`too_slow`); the node has no processor time for more (`no_budget`), or has some again (`budget_freed`); ffmpeg fails
+         *     (`ffmpeg_failed`), is not installed (`ffmpeg_missing`), or works again (`recovered`); the encoder sends another picture
+         *     (`source_changed`).
+         * @enum {string}
+         */
+        RenditionsReason: "started" | "too_slow" | "no_budget" | "budget_freed" | "ffmpeg_failed" | "ffmpeg_missing" | "recovered" | "source_changed";
         /** @description A session: a short-lived token in the body, and the means to get the next one in a cookie. */
         SignedIn: {
             /**
@@ -1374,6 +1906,9 @@ export interface components {
             is_live: boolean;
             /** @description Where it plays while it runs. */
             playback: components["schemas"]["Playback"];
+            /** @description The smaller pictures that viewers can choose beside the encoder's own, the highest first; empty where there are none. */
+            renditions: components["schemas"]["Rendition"][];
+            renditions_reason: components["schemas"]["RenditionsReason"] | null;
             /**
              * Format: date-time
              * @description When its first key frame was in.
@@ -1427,6 +1962,11 @@ export interface components {
              */
             rtmp_url: string;
             /**
+             * @description The same under TLS, so that nobody on the way reads the key; `null` where this install has none.
+             * @example rtmps://weir.example.org:1936/live
+             */
+            rtmps_url: string | null;
+            /**
              * @description The secret; in OBS the field “Stream Key”.
              * @example live_p3t1k7m2q5r8s1v4x7z0b3d6f9h2j5l8
              */
@@ -1468,6 +2008,12 @@ export interface components {
              */
             width: number;
         };
+        /**
+         * @description Who may watch a channel: everybody, and it is in every list (`public`); whoever knows its address, and it is in no list
+         *     (`unlisted`); its owner and administrators, and nobody else learns that it is there (`private`).
+         * @enum {string}
+         */
+        Visibility: "public" | "unlisted" | "private";
     };
     responses: never;
     parameters: never;
@@ -2429,6 +2975,370 @@ export interface operations {
             };
             /** @description `forbidden`: somebody else owns the channel. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_channel_playback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where it plays. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelPlayback"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_recording_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether streams are recorded, and how much is kept. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingSettings"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_recording_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeRecordingSettingsRequest"];
+            };
+        };
+        responses: {
+            /** @description What holds now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingSettings"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_recordings: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some recordings. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordingPage"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3551,6 +4461,411 @@ export interface operations {
             };
         };
     };
+    get_recording: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The recording.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The recording. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such recording, or it is not for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The recording.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such recording, or it is not for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `recording_not_ready`: its stream is on; `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit_recording: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `version` that the edit was made from, in quotes.
+                 * @example "2"
+                 */
+                "If-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The recording.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EditRecordingRequest"];
+            };
+        };
+        responses: {
+            /** @description The recording as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Changed, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the recording is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns it. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such recording, or it is not for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `version_stale`: it was changed in between. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The recording.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where the file is, for some hours. */
+            302: {
+                headers: {
+                    /** @description The file. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: the owner does not allow downloads. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such recording, or it is not for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `recording_not_ready`: there is no file yet, or none at all. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_streams: {
         parameters: {
             query?: {
@@ -3603,6 +4918,15 @@ export interface operations {
             };
             /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3668,6 +4992,15 @@ export interface operations {
             };
             /** @description The address is not UTF-8: `path_invalid`. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };
