@@ -8,7 +8,7 @@
 mod token;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -152,7 +152,7 @@ impl Rights {
             let mut table = self.write();
             match change {
                 Change::Channel(rights) => {
-                    if !table.is_newer(&rights) {
+                    if !table.is_news(&rights) {
                         return;
                     }
                     table.channels.insert(rights.channel_id, rights);
@@ -307,18 +307,14 @@ impl Rights {
     /// Takes in what an origin has told.
     pub fn learn_told(&self, told: &Told) {
         if told.is_whole {
-            // A channel that the origin does not name is public there.
-            let named: HashSet<ChannelId> = told
-                .changes
-                .iter()
-                .filter_map(|change| match change {
-                    Change::Channel(rights) => Some(rights.channel_id),
-                    Change::Session { .. } => None,
-                })
-                .collect();
-            let mut table = self.write();
-            table.channels.retain(|channel_id, _| named.contains(channel_id));
-            drop(table);
+            // All of it at once: a channel that the origin does not name is public there, and what it says counts whatever
+            // was known before.
+            let channels = told.changes.iter().filter_map(|change| match change {
+                Change::Channel(rights) => Some((rights.channel_id, *rights)),
+                Change::Session { .. } => None,
+            });
+            self.write().channels = channels.collect();
+            self.0.channels.send_modify(|count| *count += 1);
         }
         for change in &told.changes {
             self.learn(*change);
@@ -336,8 +332,13 @@ impl Rights {
 }
 
 impl Table {
-    fn is_newer(&self, rights: &ChannelRights) -> bool {
-        self.channels.get(&rights.channel_id).is_none_or(|known| known.version < rights.version)
+    /// Whether these are other rights than those that are known, and newer. What changes nothing of them does not take the
+    /// tokens of before away.
+    fn is_news(&self, rights: &ChannelRights) -> bool {
+        self.channels.get(&rights.channel_id).is_none_or(|known| {
+            let is_other = (known.visibility, known.is_closed) != (rights.visibility, rights.is_closed);
+            is_other && known.version < rights.version
+        })
     }
 
     /// Now and then: when twice as many are known as there were left the last time would be better, and is not needed.

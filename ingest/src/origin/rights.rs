@@ -19,7 +19,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::Response,
-    routing::any,
 };
 use domain::ids::ChannelId;
 use futures::{StreamExt, future::BoxFuture};
@@ -68,13 +67,7 @@ pub(crate) fn guard(rights: Rights, inner: Router) -> Router {
 /// As [`guard`], asking `lookup` about what is not known.
 pub(crate) fn with_lookup(rights: Rights, lookup: Option<Arc<dyn Lookup>>, inner: Router) -> Router {
     let guard = Guard { rights, lookup };
-    Router::new()
-        .route("/authorise", any(authorise))
-        .route("/{id}/rights", any(tell_rights))
-        .route("/channels/{id}/rights", any(tell_rights))
-        .route("/revocations", any(tell_changes))
-        .with_state(guard.clone())
-        .merge(inner.layer(middleware::from_fn_with_state(guard, admit)))
+    inner.layer(middleware::from_fn_with_state(guard, admit))
 }
 
 /// What an address asks for, read as far as rights go.
@@ -142,6 +135,46 @@ impl Guard {
         }
     }
 
+    /// Says for a cache whether it may serve an address.
+    async fn authorise(&self, headers: &HeaderMap) -> Response {
+        let given = ["x-original-uri", "x-forwarded-uri"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
+        let path = given.and_then(|given| given.split('?').next());
+        let path = path.and_then(|path| path.strip_prefix("/live").or_else(|| path.strip_prefix("/vod")));
+        let Some(path) = path else { return Problem::NOT_FOUND.into_response() };
+        match self.decide(&Asked::read(path)).await {
+            Ok(_) => empty(StatusCode::NO_CONTENT),
+            Err(problem) => problem.into_response(),
+        }
+    }
+
+    fn tell_rights(&self, headers: &HeaderMap, path: &str) -> Response {
+        if !self.is_edge(headers) {
+            return Problem::PLAYBACK_REFUSED.into_response();
+        }
+        if !self.rights.is_complete() {
+            return Problem::NOT_READY.into_response();
+        }
+        let id = path.rsplit('/').nth(1).and_then(|id| Uuid::parse_str(id).ok());
+        let Some(id) = id else { return Problem::NOT_FOUND.into_response() };
+        // A channel that nothing is known of is public, and whether it is there is for others to say.
+        let channel_id = self.rights.channel_of(id).unwrap_or_else(|| ChannelId::from(id));
+        json(&self.rights.of_channel(channel_id))
+    }
+
+    async fn tell_changes(&self, headers: &HeaderMap, query: Option<&str>) -> Response {
+        if !self.is_edge(headers) {
+            return Problem::PLAYBACK_REFUSED.into_response();
+        }
+        if !self.rights.is_complete() {
+            return Problem::NOT_READY.into_response();
+        }
+        let Since { epoch, after } = Since::read(query.unwrap_or_default());
+        match timeout(NEWS_TIMEOUT, self.rights.told(epoch, after)).await {
+            Ok(told) => json(&told),
+            Err(_) => empty(StatusCode::NO_CONTENT),
+        }
+    }
+
     fn is_edge(&self, headers: &HeaderMap) -> bool {
         bearer(headers).is_some_and(|token| self.rights.is_edge(token))
     }
@@ -150,6 +183,12 @@ impl Guard {
 async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     if request.method() == Method::OPTIONS {
         return next.run(request).await;
+    }
+    match request.uri().path() {
+        "/authorise" => return guard.authorise(request.headers()).await,
+        "/revocations" => return guard.tell_changes(request.headers(), request.uri().query()).await,
+        path if path.ends_with("/rights") => return guard.tell_rights(request.headers(), path),
+        _ => {}
     }
     let mut asked = Asked::read(request.uri().path());
     let has_token = asked.token.is_some();
@@ -209,32 +248,6 @@ fn make_private(headers: &mut HeaderMap) {
     }
 }
 
-/// Says for a cache whether it may serve an address.
-async fn authorise(State(guard): State<Guard>, headers: HeaderMap) -> Response {
-    let given = ["x-original-uri", "x-forwarded-uri"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
-    let path = given.and_then(|given| given.split('?').next());
-    let path = path.and_then(|path| path.strip_prefix("/live").or_else(|| path.strip_prefix("/vod")));
-    let Some(path) = path else { return Problem::NOT_FOUND.into_response() };
-    match guard.decide(&Asked::read(path)).await {
-        Ok(_) => empty(StatusCode::NO_CONTENT),
-        Err(problem) => problem.into_response(),
-    }
-}
-
-async fn tell_rights(State(guard): State<Guard>, request: Request) -> Response {
-    if !guard.is_edge(request.headers()) {
-        return Problem::PLAYBACK_REFUSED.into_response();
-    }
-    if !guard.rights.is_complete() {
-        return Problem::NOT_READY.into_response();
-    }
-    let id = request.uri().path().rsplit('/').nth(1).and_then(|id| Uuid::parse_str(id).ok());
-    let Some(id) = id else { return Problem::NOT_FOUND.into_response() };
-    // A channel that nothing is known of is public, and whether it is there is for others to say.
-    let channel_id = guard.rights.channel_of(id).unwrap_or_else(|| ChannelId::from(id));
-    json(&guard.rights.of_channel(channel_id))
-}
-
 /// From which change on.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Since {
@@ -261,20 +274,6 @@ impl Since {
             epoch: value("epoch").and_then(|epoch| epoch.parse().ok()),
             after: value("after").and_then(|after| after.parse().ok()).unwrap_or_default(),
         }
-    }
-}
-
-async fn tell_changes(State(guard): State<Guard>, request: Request) -> Response {
-    if !guard.is_edge(request.headers()) {
-        return Problem::PLAYBACK_REFUSED.into_response();
-    }
-    if !guard.rights.is_complete() {
-        return Problem::NOT_READY.into_response();
-    }
-    let Since { epoch, after } = Since::read(request.uri().query().unwrap_or_default());
-    match timeout(NEWS_TIMEOUT, guard.rights.told(epoch, after)).await {
-        Ok(told) => json(&told),
-        Err(_) => empty(StatusCode::NO_CONTENT),
     }
 }
 

@@ -1,0 +1,488 @@
+//! Rights at the origin and at a relay, and how often a relay asks.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/flv.rs"]
+mod flv;
+#[path = "support/fragments.rs"]
+mod fragments;
+#[path = "support/playlist.rs"]
+mod playlist;
+#[path = "support/viewer.rs"]
+mod viewer;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, LazyLock, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::{HeaderMap, Request, StatusCode, header},
+    middleware::{self, Next},
+};
+use bytes::Bytes;
+use domain::{
+    channels::Visibility,
+    ids::{ChannelId, SessionId, StreamId},
+};
+use futures::future::join_all;
+use ingest::{
+    edge::{Edge, EdgeConfig},
+    origin::{self, Broadcasts},
+    packager::{Broadcast, FirstNumbers, Packager, Tag},
+    rights::{Bearer, Change, ChannelRights, Pass, PlaybackKeys, Rights},
+};
+use playlist::MediaPlaylist;
+use storage::Storage;
+use tokio::{net::TcpListener, runtime::Runtime, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_secs(30);
+
+static SOURCE: LazyLock<Vec<Tag>> = LazyLock::new(|| {
+    flv::encode(
+        "-f lavfi -i testsrc2=size=160x90:rate=30:duration=20 -f lavfi -i sine=frequency=440:sample_rate=48000:duration=20 \
+         -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 60 -bf 2 -c:a aac -ac 2",
+    )
+});
+
+fn until(milliseconds: u32) -> usize {
+    SOURCE.iter().position(|tag| tag.timestamp_ms >= milliseconds).unwrap_or(SOURCE.len())
+}
+
+/// A node with one broadcast, which it serves over HTTP and counts what it is asked.
+struct Origin {
+    broadcast: Arc<Broadcast>,
+    packager: Packager,
+    pushed: usize,
+    channel_id: ChannelId,
+    rights: Rights,
+    router: Router,
+    asked: Arc<Mutex<HashMap<String, usize>>>,
+    address: SocketAddr,
+    server: Option<Runtime>,
+    _folder: tempfile::TempDir,
+}
+
+fn keys() -> PlaybackKeys {
+    PlaybackKeys::new([7; 32], [])
+}
+
+impl Origin {
+    /// With its first five seconds in.
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_disk(folder.path()).await.unwrap();
+        let rights = Rights::new(keys());
+        rights.complete();
+        let broadcasts = Broadcasts::new(rights.clone());
+        let stream_id = StreamId::from(Uuid::now_v7());
+        let broadcast = Broadcast::new(stream_id, viewer::config(), FirstNumbers::default());
+        let channel_id = ChannelId::from(Uuid::now_v7());
+        broadcasts.publish(channel_id, Arc::clone(&broadcast));
+        let asked: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
+        let count = Arc::clone(&asked);
+        let counting = middleware::from_fn(move |request: Request<Body>, next: Next| {
+            let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+            *count.lock().unwrap().entry(path).or_default() += 1;
+            next.run(request)
+        });
+        let router = Router::new().nest("/live", origin::router(broadcasts, storage)).layer(counting);
+        let mut origin = Self {
+            packager: Packager::new(Arc::clone(&broadcast)),
+            broadcast,
+            pushed: 0,
+            channel_id,
+            rights,
+            router,
+            asked,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            server: None,
+            _folder: folder,
+        };
+        origin.push_until(5_100);
+        origin.serve().await;
+        origin
+    }
+
+    fn push_until(&mut self, milliseconds: u32) {
+        let end = until(milliseconds);
+        for tag in &SOURCE[self.pushed..end] {
+            self.packager.push(tag.clone()).unwrap();
+        }
+        self.pushed = end;
+    }
+
+    /// In threads of its own, which can be ended with all its connections.
+    async fn serve(&mut self) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (address, router) = (self.address, self.router.clone());
+        let bound = runtime.spawn(async move {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+            address
+        });
+        self.address = bound.await.unwrap();
+        self.server = Some(runtime);
+    }
+
+    fn stop(&mut self) {
+        self.server.take().unwrap().shutdown_background();
+    }
+
+    fn edge(&self) -> Edge {
+        self.edge_with(|_| {})
+    }
+
+    fn edge_with(&self, change: impl FnOnce(&mut EdgeConfig)) -> Edge {
+        let mut config = EdgeConfig::new(vec![format!("http://{}", self.address)], keys());
+        change(&mut config);
+        Edge::start(config, CancellationToken::new())
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/{}/{rest}", self.broadcast.stream_id())
+    }
+
+    fn restrict(&self, visibility: Visibility, version: i64) {
+        let rights = ChannelRights { channel_id: self.channel_id, visibility, version, is_closed: false };
+        self.rights.learn(Change::Channel(rights));
+    }
+
+    fn end(&self, session_id: SessionId) {
+        self.rights.learn(Change::Session { session_id, until_s: now_s() + 60 });
+    }
+
+    /// How often it was asked for what `is_it` says.
+    fn asked(&self, is_it: impl Fn(&str) -> bool) -> HashMap<String, usize> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(path, _)| is_it(path)).map(|(path, count)| (path.clone(), *count)).collect()
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
+    }
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn token(bearer: Bearer, version: i64, seconds: u64) -> String {
+    keys().mint(&Pass { bearer, version, expires_at_s: now_s() + seconds }).unwrap()
+}
+
+async fn get(router: &Router, path: &str) -> (StatusCode, HeaderMap, Bytes) {
+    request(router, Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+async fn request(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
+    let response = timeout(LONG, router.clone().oneshot(request)).await.unwrap().unwrap();
+    let (head, body) = response.into_parts();
+    (head.status, head.headers, to_bytes(body, usize::MAX).await.unwrap())
+}
+
+/// As [`get`], once the relay has learned who may watch what.
+async fn settled(router: &Router, path: &str) -> (StatusCode, HeaderMap, Bytes) {
+    let asked = async {
+        loop {
+            let answer = get(router, path).await;
+            if answer.0 != StatusCode::SERVICE_UNAVAILABLE {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, asked).await.unwrap()
+}
+
+fn read(body: &Bytes) -> MediaPlaylist {
+    MediaPlaylist::parse(std::str::from_utf8(body).unwrap()).unwrap()
+}
+
+fn code(body: &Bytes) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(body).unwrap();
+    problem["code"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_viewers_are_one_request_for_each_part() {
+    const VIEWERS: usize = 200;
+    let mut origin = Origin::start().await;
+    let edge = origin.edge();
+    let router = edge.router("/live");
+    let playlist = origin.path("source/index.m3u8");
+    assert_eq!(settled(&router, &playlist).await.0, StatusCode::OK);
+    let mut pushed_ms = 5_100;
+    for _ in 0..10 {
+        let (_, _, now) = get(&router, &playlist).await;
+        let (segment, part) = read(&now).next_position();
+        let waiting = (0..VIEWERS).map(|_| {
+            let (router, path) = (router.clone(), format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}"));
+            tokio::spawn(async move { get(&router, &path).await })
+        });
+        let waiting: Vec<_> = waiting.collect();
+        while origin.asked(|path| path.ends_with(&format!("_HLS_msn={segment}&_HLS_part={part}"))).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pushed_ms += 520;
+        origin.push_until(pushed_ms);
+        let answers: Vec<_> = join_all(waiting).await.into_iter().map(Result::unwrap).collect();
+        assert!(answers.iter().all(|(status, _, body)| *status == StatusCode::OK && *body == answers[0].2));
+        let newest = read(&answers[0].2);
+        assert!(newest.findings().is_empty(), "{:?}", newest.findings());
+        let parts: Vec<_> = newest.segments.iter().flat_map(|segment| &segment.parts).map(|part| &part.uri).collect();
+        let path = origin.path(&format!("source/{}", parts.last().unwrap()));
+        let parts = join_all((0..VIEWERS).map(|_| get(&router, &path))).await;
+        assert!(parts.iter().all(|(status, _, body)| *status == StatusCode::OK && *body == parts[0].2));
+        let (_, headers, straight) = get(&origin.router, &format!("/live{path}")).await;
+        assert_eq!(straight, parts[0].2);
+        for name in [header::CONTENT_TYPE, header::CACHE_CONTROL, header::ETAG, header::ACCESS_CONTROL_ALLOW_ORIGIN] {
+            assert_eq!(headers.get(&name), parts[0].1.get(&name), "{name}");
+        }
+    }
+    let media = origin.asked(|path| path.contains(".m4s"));
+    // Once by the relay, once by the comparison above.
+    assert!(media.len() >= 10 && media.values().all(|count| *count == 2), "{media:?}");
+    let held = origin.asked(|path| path.contains("_HLS_msn"));
+    assert!(held.len() >= 10 && held.values().all(|count| *count == 1), "{held:?}");
+    assert_eq!(edge.followed(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_answers_as_the_origin_does() {
+    let origin = Origin::start().await;
+    let router = origin.edge().router("/live");
+    let next = {
+        let (_, _, body) = settled(&router, &origin.path("source/index.m3u8")).await;
+        read(&body).next_position().0
+    };
+    for rest in [
+        "index.m3u8".to_owned(),
+        "source/index.m3u8".to_owned(),
+        "source/index.m3u8?_HLS_msn=1".to_owned(),
+        format!("source/index.m3u8?_HLS_msn={}", next + 5),
+        "source/index.m3u8?_HLS_msn=x".to_owned(),
+        "source/init0.mp4".to_owned(),
+        "source/s0.m4s".to_owned(),
+        "source/p3.m4s".to_owned(),
+        "source/s999.m4s".to_owned(),
+        "nothing".to_owned(),
+        "thumbnail.jpg".to_owned(),
+    ] {
+        let path = origin.path(&rest);
+        for coding in ["identity", "gzip"] {
+            let ask =
+                |path: &str| Request::get(path).header(header::ACCEPT_ENCODING, coding).body(Body::empty()).unwrap();
+            let mut straight = request(&origin.router, ask(&format!("/live{path}"))).await;
+            let relayed = request(&router, ask(&path)).await;
+            straight.1.remove(header::CONTENT_LENGTH);
+            assert_eq!((relayed.0, &relayed.2), (straight.0, &straight.2), "{path} {coding}");
+            for name in straight.1.keys() {
+                assert_eq!(relayed.1.get(name), straight.1.get(name), "{name} of {path} {coding}");
+            }
+            if let Some(tag) = straight.1.get(header::ETAG) {
+                let mut again = ask(&path);
+                again.headers_mut().insert(header::IF_NONE_MATCH, tag.clone());
+                assert_eq!(request(&router, again).await.0, StatusCode::NOT_MODIFIED, "{path} {coding}");
+            }
+        }
+    }
+    let redirection = get(&router, &format!("/channels/{}/index.m3u8", origin.channel_id)).await;
+    assert_eq!(redirection.0, StatusCode::FOUND);
+    assert_eq!(redirection.1[header::LOCATION], format!("../../{}/index.m3u8", origin.broadcast.stream_id()));
+    let posted = request(&router, Request::post(origin.path("index.m3u8")).body(Body::empty()).unwrap()).await;
+    assert_eq!(posted.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// Everything of a private stream, at the origin and at a relay, for those with a right and those without.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_who_has_a_right_gets_what_is_not_public() {
+    let origin = Origin::start().await;
+    origin.restrict(Visibility::Private, 2);
+    let edge = origin.edge().router("/live");
+    let stream_id = origin.broadcast.stream_id();
+    let session = SessionId::from(Uuid::from_u128(9));
+    let good = token(Bearer::Session(origin.channel_id, session), 2, 60);
+    let other = Uuid::from_u128(77).into();
+    let bad = [
+        "nonsense".to_owned(),
+        token(Bearer::Session(other, session), 2, 60),
+        token(Bearer::Session(origin.channel_id, session), 1, 60),
+        token(Bearer::Session(origin.channel_id, session), 2, 0),
+        token(Bearer::Anybody(origin.channel_id), 2, 60),
+        // The last letter has two bits of the MAC.
+        format!("{}{}", &good[..109], if good.ends_with('A') { 'Q' } else { 'A' }),
+    ];
+    let stranger = PlaybackKeys::new([8; 32], []);
+    let forged = Pass { bearer: Bearer::Edge, version: 2, expires_at_s: now_s() + 60 };
+    let forged = stranger.mint(&forged).unwrap();
+    for (router, prefix) in [(&origin.router, "/live"), (&edge, "")] {
+        settled(router, &format!("{prefix}/t/{good}/{stream_id}/index.m3u8")).await;
+        for rest in ["index.m3u8", "source/index.m3u8", "source/p3.m4s", "source/s0.m4s", "source/init0.mp4"] {
+            let allowed = get(router, &format!("{prefix}/t/{good}/{stream_id}/{rest}")).await;
+            assert_eq!(allowed.0, StatusCode::OK, "{rest}");
+            let cache = allowed.1[header::CACHE_CONTROL].to_str().unwrap();
+            assert!(cache.starts_with("private, max-age="), "{cache}");
+            let plain = get(router, &format!("{prefix}/{stream_id}/{rest}")).await;
+            assert_eq!((plain.0, code(&plain.2)), (StatusCode::FORBIDDEN, "playback_refused".to_owned()), "{rest}");
+            for wrong in bad.iter().chain([&forged]) {
+                let refused = get(router, &format!("{prefix}/t/{wrong}/{stream_id}/{rest}")).await;
+                assert_eq!((refused.0, code(&refused.2)), (StatusCode::FORBIDDEN, "playback_refused".to_owned()));
+                assert_eq!(refused.1[header::CACHE_CONTROL], "no-store");
+            }
+        }
+        // What is not there is only said to who might see it.
+        for rest in ["thumbnail.jpg", "source/s999.m4s", "index.mpd", "nothing"] {
+            assert_eq!(get(router, &format!("{prefix}/{stream_id}/{rest}")).await.0, StatusCode::FORBIDDEN, "{rest}");
+            let allowed = get(router, &format!("{prefix}/t/{good}/{stream_id}/{rest}")).await;
+            assert_ne!(allowed.0, StatusCode::FORBIDDEN, "{rest}");
+        }
+        let channel = format!("channels/{}/index.m3u8", origin.channel_id);
+        assert_eq!(get(router, &format!("{prefix}/{channel}")).await.0, StatusCode::FORBIDDEN);
+        let to = get(router, &format!("{prefix}/t/{good}/{channel}")).await;
+        assert_eq!(
+            (to.0, to.1[header::LOCATION].to_str().unwrap()),
+            (StatusCode::FOUND, &*format!("../../{stream_id}/index.m3u8"))
+        );
+        // A cache that verifies asks with the address that it was asked for.
+        let asks = |uri: String| {
+            let request = Request::get(format!("{prefix}/authorise")).header("x-original-uri", uri);
+            request.body(Body::empty()).unwrap()
+        };
+        for (uri, expected) in [
+            (format!("/live/t/{good}/{stream_id}/source/p3.m4s?x=1"), 204),
+            (format!("/live/t/{forged}/{stream_id}/source/p3.m4s"), 403),
+            (format!("/live/{stream_id}/source/p3.m4s"), 403),
+            ("/elsewhere".to_owned(), 404),
+        ] {
+            assert_eq!(request(router, asks(uri)).await.0.as_u16(), expected);
+        }
+        for path in [format!("{prefix}/revocations"), format!("{prefix}/{stream_id}/rights")] {
+            assert_eq!(get(router, &path).await.0, StatusCode::FORBIDDEN, "{path} is for relays");
+        }
+    }
+    origin.restrict(Visibility::Public, 3);
+    assert_eq!(get(&origin.router, &format!("/live/{stream_id}/index.m3u8")).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_ends_what_is_waited_for() {
+    let origin = Origin::start().await;
+    origin.restrict(Visibility::Private, 2);
+    let edge = origin.edge().router("/live");
+    let stream_id = origin.broadcast.stream_id();
+    for (number, (router, prefix)) in [(&origin.router, "/live"), (&edge, "")].into_iter().enumerate() {
+        let sessions = [1, 2].map(|session| SessionId::from(Uuid::from_u128(number as u128 * 10 + session)));
+        let address = |session: SessionId, rest: &str| {
+            let good = token(Bearer::Session(origin.channel_id, session), 2, 60);
+            format!("{prefix}/t/{good}/{stream_id}/{rest}")
+        };
+        let (_, _, body) = settled(router, &address(sessions[0], "source/index.m3u8")).await;
+        let (segment, part) = read(&body).next_position();
+        let next = format!("source/index.m3u8?_HLS_msn={segment}&_HLS_part={part}");
+        let hold = |session| {
+            let (router, path) = (router.clone(), address(session, &next));
+            tokio::spawn(async move { get(&router, &path).await })
+        };
+        let (taken, kept) = (hold(sessions[0]), hold(sessions[1]));
+        origin.end(sessions[0]);
+        assert_eq!(timeout(LONG, taken).await.unwrap().unwrap().0, StatusCode::FORBIDDEN);
+        assert_eq!(get(router, &address(sessions[0], "source/p3.m4s")).await.0, StatusCode::FORBIDDEN);
+        assert!(!kept.is_finished(), "others go on waiting");
+        kept.abort();
+    }
+    // Others may watch than before: whoever waits is sent away at both, with a token of before or without one.
+    let held = |router: &Router, prefix: &str| {
+        let good = token(Bearer::Session(origin.channel_id, Uuid::from_u128(50).into()), 2, 60);
+        let path = format!("{prefix}/t/{good}/{stream_id}/source/index.m3u8?_HLS_msn=3");
+        let router = router.clone();
+        tokio::spawn(async move { get(&router, &path).await })
+    };
+    let waiting = [held(&origin.router, "/live"), held(&edge, "")];
+    origin.restrict(Visibility::Unlisted, 3);
+    for waiting in waiting {
+        assert_eq!(timeout(LONG, waiting).await.unwrap().unwrap().0, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_serves_what_it_has_while_its_origin_is_away_and_goes_on_after() {
+    let mut origin = Origin::start().await;
+    let edge = origin.edge();
+    let router = edge.router("/live");
+    let (playlist, part) = (origin.path("source/index.m3u8"), origin.path("source/p3.m4s"));
+    let (_, _, before) = settled(&router, &playlist).await;
+    let (segment, number) = read(&before).next_position();
+    assert_eq!(get(&router, &part).await.0, StatusCode::OK);
+    origin.stop();
+    assert_eq!(get(&router, &playlist).await.2, before);
+    assert_eq!(get(&router, &part).await.0, StatusCode::OK);
+    let other = get(&router, &origin.path("source/s0.m4s")).await;
+    assert_eq!((other.0, code(&other.2)), (StatusCode::SERVICE_UNAVAILABLE, "origin_unavailable".to_owned()));
+    origin.push_until(9_000);
+    origin.serve().await;
+    let next = get(&router, &format!("{playlist}?_HLS_msn={segment}&_HLS_part={number}")).await;
+    assert_eq!(next.0, StatusCode::OK);
+    assert!(read(&next.2).next_position() > (segment, number));
+    assert_eq!(get(&router, &origin.path("source/s0.m4s")).await.0, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_watches_is_forgotten_and_what_is_not_there_is_asked_for_once() {
+    let origin = Origin::start().await;
+    let edge = origin.edge_with(|config| config.linger = Duration::from_millis(1));
+    let router = edge.router("/live");
+    assert_eq!(settled(&router, &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
+    timeout(LONG, async {
+        while edge.followed() > 0 {
+            // A held request ends before it is seen that nobody waits.
+            origin.broadcast.end();
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    let unknown = format!("/{}/source/p1.m4s", Uuid::now_v7());
+    let answers = join_all((0..100).map(|_| get(&router, &unknown))).await;
+    assert!(answers.iter().all(|(status, ..)| *status == StatusCode::NOT_FOUND));
+    let asked = origin.asked(|path| path.ends_with(&unknown));
+    assert_eq!(asked.values().sum::<usize>(), 1, "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_is_bounded() {
+    let mut origin = Origin::start().await;
+    let edge = origin.edge_with(|config| config.cache_bytes = 100_000);
+    let router = edge.router("/live");
+    settled(&router, &origin.path("source/index.m3u8")).await;
+    origin.push_until(18_000);
+    for number in 0..30 {
+        let (status, _, body) = get(&router, &origin.path(&format!("source/p{number}.m4s"))).await;
+        assert!(status == StatusCode::NOT_FOUND || !body.is_empty());
+        assert!(edge.kept_bytes() <= 100_000, "{}", edge.kept_bytes());
+    }
+    assert!(edge.kept_bytes() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_does_not_answer_is_left_for_the_next() {
+    let origin = Origin::start().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let away = nobody.local_addr().unwrap();
+    drop(nobody);
+    let edge = origin.edge_with(|config| config.origins.insert(0, format!("http://{away}")));
+    assert_eq!(settled(&edge.router("/live"), &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
+    assert!(edge.is_connected());
+}
