@@ -16,6 +16,7 @@ mod jetstream;
 mod keys;
 mod metrics;
 mod nodes;
+mod origins;
 mod outages;
 mod playlist;
 mod projections;

@@ -1,0 +1,251 @@
+// Glass to glass: how old is the picture that a viewer sees?
+//
+//   node benches/glass-to-glass/run.mjs --seconds 60
+//
+// Draws the time of this machine into each frame as a barcode, sends it by RTMP from a low-latency encoder, and reads it
+// back from what Chromium shows, frame by frame. Both ends have the same clock. Three viewers, one after the other: the
+// watch page as people have it, a bare page with hls.js as its examples set it up for low latency, and the same with
+// plain HLS.
+//
+// Needs `make build`, ffmpeg, Chromium and the web app's packages (frontend/node_modules). Options:
+//   --seconds N    how long each viewer watches (60)
+//   --weir FILE    which binary (target/release/weir)
+//   --part-ms N    how long parts are (500)
+//   --only NAME    watch-page, low-latency or plain
+import { spawn } from 'node:child_process'
+import { createServer } from 'node:http'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { loadavg, tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+const require = createRequire(join(root, 'frontend/package.json'))
+const { chromium } = require('@playwright/test')
+const hlsSource = readFileSync(require.resolve('hls.js/dist/hls.min.js'), 'utf8')
+
+const option = (name, otherwise) => {
+  const index = process.argv.indexOf(`--${name}`)
+  return index < 0 ? otherwise : process.argv[index + 1]
+}
+const seconds = Number(option('seconds', '60'))
+const partMs = option('part-ms', '500')
+const binary = resolve(root, option('weir', 'target/release/weir'))
+const only = option('only', null)
+
+// A frame: 30 a second, grey, with 40 bars of 16 × 32 pixels along the top: two that mark the ends, 36 bits of
+// the time in milliseconds, two of parity. Sixteen pixels survive any encoder.
+const width = 640
+const height = 360
+const framesPerSecond = 30
+const bits = 36
+const cell = 16
+const children = []
+
+function drawFrame(time, number) {
+  const luma = width * height
+  const frame = Buffer.alloc((luma * 3) / 2, 128)
+  // Something that moves, so that the encoder has work to do.
+  const at = (number * 8) % (width - 64)
+  for (let y = 120; y < 300; y += 1) frame.fill(60 + ((number * 3) % 120), y * width + at, y * width + at + 64)
+  const values = [1, 0]
+  let ones = 0
+  for (let bit = bits - 1; bit >= 0; bit -= 1) {
+    const value = Math.floor(time / 2 ** bit) % 2
+    ones += value
+    values.push(value)
+  }
+  values.push(ones % 2, (ones + 1) % 2)
+  for (const [index, value] of values.entries()) {
+    for (let y = 0; y < 32; y += 1) frame.fill(value === 1 ? 235 : 16, y * width + index * cell, y * width + (index + 1) * cell)
+  }
+  return frame
+}
+
+function startEncoder(address) {
+  const encoder = spawn(
+    'ffmpeg',
+    [
+      ...['-hide_banner', '-loglevel', 'error', '-f', 'rawvideo', '-pix_fmt', 'yuv420p', '-s', `${width}x${height}`],
+      ...['-use_wallclock_as_timestamps', '1', '-i', 'pipe:0', '-f', 'lavfi', '-i', 'sine=frequency=300:sample_rate=48000'],
+      ...['-c:v', 'libx264', '-preset', 'superfast', '-tune', 'zerolatency', '-b:v', '1500k', '-g', '60', '-r', '30'],
+      ...['-vsync', 'cfr', '-c:a', 'aac', '-flush_packets', '1', '-f', 'flv', address],
+    ],
+    { stdio: ['pipe', 'ignore', 'inherit'] },
+  )
+  children.push(encoder)
+  const began = performance.now()
+  let number = 0
+  const timer = setInterval(() => {
+    // Catches up after a late wake-up, and leaves out what the encoder does not take.
+    while (performance.now() - began >= (number * 1000) / framesPerSecond) {
+      if (encoder.stdin.writableLength < width * height * 4) encoder.stdin.write(drawFrame(Date.now() % 2 ** bits, number))
+      number += 1
+    }
+  }, 4)
+  encoder.stdin.on('error', () => clearInterval(timer))
+  return () => {
+    clearInterval(timer)
+    encoder.stdin.end()
+  }
+}
+
+function startWeir() {
+  const folder = mkdtempSync(join(tmpdir(), 'weir-glass-'))
+  const anywhere = ['--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', '--metrics', '127.0.0.1:0']
+  const weir = spawn(binary, ['up', '--data-dir', join(folder, 'data'), ...anywhere, '--part-ms', partMs], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    cwd: folder,
+  })
+  children.push(weir)
+  return new Promise((done, fail) => {
+    let said = ''
+    weir.on('exit', () => fail(new Error(`weir did not start: ${said}`)))
+    weir.stdout.on('data', (piece) => {
+      said += String(piece)
+      const http = /Watch\s+(http:\S+)/.exec(said)?.[1]
+      const rtmp = /Publish\s+(rtmp:\S+)/.exec(said)?.[1]
+      if (http !== undefined && rtmp !== undefined) done({ http: http.replace(/\/$/, ''), rtmp, weir, folder })
+    })
+  })
+}
+
+async function makeChannel(http) {
+  const call = async (path, body, token) => {
+    const headers = { 'content-type': 'application/json' }
+    if (token !== undefined) headers.authorization = `Bearer ${token}`
+    const answer = await fetch(`${http}/api/v1/${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+    })
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`)
+    return answer.json()
+  }
+  const account = { username: 'glass', email: 'glass@example.org', password: 'a long pass phrase for glass' }
+  const session = await call('auth/register', account)
+  await call('channels', { handle: 'glass', title: 'Glass to glass' }, session.access_token)
+  const { stream_key: key } = await call('channels/glass/stream-key', undefined, session.access_token)
+  return { key, channel: () => call('channels/glass') }
+}
+
+// Runs in the page: reads the bars of each frame that is shown.
+function watch() {
+  const cells = 40
+  const canvas = document.createElement('canvas')
+  canvas.width = cells * 16
+  canvas.height = 1
+  const context = canvas.getContext('2d', { willReadFrequently: true })
+  globalThis.glass = { delays: [], unread: 0, stalls: 0, firstMs: null }
+  const { glass } = globalThis
+  const read = (video) => {
+    // One row from the middle of the bars.
+    context.drawImage(video, 0, (16 * video.videoHeight) / 360, video.videoWidth, 1, 0, 0, cells * 16, 1)
+    const { data } = context.getImageData(0, 0, cells * 16, 1)
+    const values = Array.from({ length: cells }, (_, index) => (data[(index * 16 + 8) * 4] > 128 ? 1 : 0))
+    const time = values.slice(2, 38)
+    const ones = time.reduce((sum, value) => sum + value, 0)
+    if (values[0] !== 1 || values[1] !== 0 || values[38] !== ones % 2 || values[39] !== (ones + 1) % 2) return null
+    return time.reduce((sum, value) => sum * 2 + value, 0)
+  }
+  const attach = () => {
+    const video = document.querySelector('video')
+    if (video === null) return void setTimeout(attach, 10)
+    video.addEventListener('waiting', () => glass.firstMs !== null && (glass.stalls += 1))
+    const onFrame = () => {
+      const time = read(video)
+      glass.firstMs ??= performance.now()
+      if (time === null) glass.unread += 1
+      else glass.delays.push([performance.now(), (Date.now() % 2 ** 36) - time])
+      video.requestVideoFrameCallback(onFrame)
+    }
+    video.requestVideoFrameCallback(onFrame)
+  }
+  attach()
+}
+
+const barePage = (url, isLowLatency) => `<!doctype html><video muted autoplay playsinline style="width:640px"></video>
+<script src="/hls.js"></script><script>
+const hls = new Hls({ lowLatencyMode: ${isLowLatency}${isLowLatency ? ', maxLiveSyncPlaybackRate: 1.5, liveSyncOnStallIncrease: 0' : ''} })
+hls.attachMedia(document.querySelector('video')); hls.loadSource(${JSON.stringify(url)})
+</script>`
+
+function at(sorted, share) {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
+}
+
+async function measure(browser, name, url) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 } })
+  await page.addInitScript(watch)
+  await page.goto(url)
+  await page.waitForFunction(() => globalThis.glass.firstMs !== null, null, { timeout: 60_000 })
+  // It finds its distance in the first seconds.
+  await page.waitForTimeout(10_000)
+  const settled = await page.evaluate(() => {
+    globalThis.glass.stalls = 0
+    return performance.now()
+  })
+  await page.waitForTimeout(seconds * 1000)
+  const glass = await page.evaluate(() => globalThis.glass)
+  await page.close()
+  const delays = glass.delays.filter(([shown]) => shown >= settled).map(([, delay]) => delay)
+  delays.sort((a, b) => a - b)
+  const figures = [
+    `p50 ${(at(delays, 0.5) / 1000).toFixed(2)} s`,
+    `p95 ${(at(delays, 0.95) / 1000).toFixed(2)} s`,
+    `most ${(at(delays, 1) / 1000).toFixed(2)} s`,
+    `first frame ${(glass.firstMs / 1000).toFixed(2)} s after the page was asked for`,
+    `stalls ${glass.stalls}`,
+    `${delays.length} frames read, ${glass.unread} not`,
+    `load ${loadavg()[0].toFixed(1)}`,
+  ]
+  console.log(`${name.padEnd(12)} ${figures.join(', ')}`)
+}
+
+async function main() {
+  const { http, rtmp, weir, folder } = await startWeir()
+  try {
+    const { key, channel } = await makeChannel(http)
+    const stop = startEncoder(`${rtmp}/${key}`)
+    let found = await channel()
+    while (!found.is_live) {
+      await new Promise((done) => setTimeout(done, 200))
+      found = await channel()
+    }
+    const hls = found.playback.hls_url
+    const bare = createServer((request, response) => {
+      if (request.url === '/hls.js') return response.end(hlsSource)
+      response.setHeader('content-type', 'text/html')
+      return response.end(barePage(hls, request.url === '/low-latency'))
+    })
+    await new Promise((done) => bare.listen(0, '127.0.0.1', done))
+    const own = `http://127.0.0.1:${bare.address().port}`
+    const browser = await chromium.launch({
+      executablePath: process.env.WEIR_CHROMIUM ?? '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--autoplay-policy=no-user-gesture-required'],
+    })
+    console.log(`glass to glass: ${width}×${height} at ${framesPerSecond}/s, x264 zerolatency, parts of ${partMs} ms, ${seconds} s each`)
+    for (const [name, url] of [
+      ['watch-page', `${http}/glass`],
+      ['low-latency', `${own}/low-latency`],
+      ['plain', `${own}/plain`],
+    ]) {
+      if (only === null || only === name) await measure(browser, name, url)
+    }
+    await browser.close()
+    bare.close()
+    stop()
+  } finally {
+    weir.removeAllListeners('exit')
+    weir.kill('SIGTERM')
+    await new Promise((done) => weir.on('exit', done))
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+try {
+  await main()
+} finally {
+  for (const child of children) if (child.exitCode === null) child.kill('SIGKILL')
+}
