@@ -43,6 +43,11 @@ pub struct Stream {
     /// What the encoder called itself; `null` where it did not say.
     #[schema(required = true, example = "obs-output module (libobs version 30.2.3)", max_length = 100)]
     pub encoder: Option<String>,
+    /// The smaller pictures that viewers can choose beside the encoder's own, the highest first; empty where there are none.
+    pub renditions: Vec<Rendition>,
+    /// Why these; `null` where there never were any to make.
+    #[schema(required = true)]
+    pub renditions_reason: Option<RenditionsReason>,
     /// Where it plays while it runs.
     pub playback: Playback,
     /// Its latest picture. Answers 404 until the first one is taken.
@@ -119,6 +124,48 @@ pub struct AudioFormat {
     /// 1 for mono, 2 for stereo.
     #[schema(example = 2)]
     pub channels: u8,
+}
+
+/// A smaller picture that is made of an encoder's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rendition {
+    /// As in its address.
+    #[schema(example = "720p")]
+    pub name: String,
+    /// In pixels.
+    #[schema(example = 1280)]
+    pub width: u32,
+    /// In pixels.
+    #[schema(example = 720)]
+    pub height: u32,
+    /// Of the picture, on average.
+    #[schema(example = 2500)]
+    pub bitrate_kbps: u32,
+}
+
+/// Why a stream has the renditions that it has: they are made from now on (`started`); making more fell behind
+/// (`too_slow`); the node has no processor time for more (`no_budget`), or has some again (`budget_freed`); ffmpeg fails
+/// (`ffmpeg_failed`), is not installed (`ffmpeg_missing`), or works again (`recovered`); the encoder sends another picture
+/// (`source_changed`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RenditionsReason {
+    /// They are made from now on.
+    Started,
+    /// Making more of them fell behind.
+    TooSlow,
+    /// The node has no processor time for more.
+    NoBudget,
+    /// Another stream left processor time for more.
+    BudgetFreed,
+    /// ffmpeg failed again and again.
+    FfmpegFailed,
+    /// ffmpeg is not installed on the node.
+    FfmpegMissing,
+    /// They are made again, after ffmpeg had failed.
+    Recovered,
+    /// The encoder sends another picture than before.
+    SourceChanged,
 }
 
 /// Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
