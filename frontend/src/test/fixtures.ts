@@ -60,6 +60,8 @@ export function streamOf(changes: Partial<Stream> & { handle?: string } = {}): S
     video: { codec: 'H.264', width: 1920, height: 1080, frame_rate: 30 },
     audio: { codec: 'AAC', sample_rate: 48_000, channels: 2 },
     encoder: 'obs-output module (libobs version 32.0.1)',
+    renditions: [],
+    renditions_reason: null,
     playback: { hls_url: `/live/stream-of-${handle}/index.m3u8` },
     thumbnail_url: `/live/stream-of-${handle}/thumbnail.jpg`,
     created_at: '2026-11-21T08:00:00Z',
