@@ -21,6 +21,7 @@ pub mod origin;
 pub mod packager;
 mod ports;
 pub mod recorder;
+pub mod rewind;
 pub mod rights;
 mod rtmp;
 pub mod thumbnails;
@@ -45,6 +46,7 @@ use live::{Live, Settings};
 use origin::Broadcasts;
 use packager::PackagerConfig;
 use recorder::Recorder;
+use rewind::{Rewind, RewindConfig};
 use rights::Rights;
 use rtmp::{Server, tls::Certificate};
 
@@ -77,6 +79,8 @@ pub struct IngestConfig {
     pub rights: Rights,
     /// What keeps streams for later; without it none is kept.
     pub recorder: Recorder,
+    /// How far viewers may go back in a stream that is live; without it not at all.
+    pub rewind: Option<RewindConfig>,
 }
 
 impl IngestConfig {
@@ -97,6 +101,7 @@ impl IngestConfig {
             ladder: LadderConfig::default(),
             rights: Rights::default(),
             recorder: Recorder::default(),
+            rewind: None,
         }
     }
 }
@@ -157,6 +162,7 @@ impl Ingest {
             ladder,
             rights,
             recorder,
+            rewind,
         } = config;
         let (listener, rtmp_addr) = listen(address).await?;
         let secured = match rtmps {
@@ -173,7 +179,7 @@ impl Ingest {
         let packager = PackagerConfig { takes_hevc: packager.takes_hevc || takes_hevc, ..packager };
         let takes_hevc = packager.takes_hevc;
         let stopping = CancellationToken::new();
-        let broadcasts = Broadcasts::new(rights);
+        let broadcasts = Broadcasts::new(rights).with_rewind(open_rewind(rewind).await);
         let live = Live::new(
             publishing,
             storage.clone(),
@@ -243,6 +249,16 @@ impl Ingest {
         let _ = timeout(LEAVE, self.server.drained()).await;
         self.live.drained().await;
     }
+}
+
+/// Streams are live without it.
+async fn open_rewind(config: Option<RewindConfig>) -> Rewind {
+    let Some(config) = config else { return Rewind::default() };
+    let folder = config.folder.clone();
+    Rewind::open(config).await.unwrap_or_else(|error| {
+        tracing::error!(folder = %folder.display(), %error, "streams cannot be rewound: their folder cannot be used");
+        Rewind::default()
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), IngestError> {

@@ -5,6 +5,7 @@
 //! | `/<stream>/index.m3u8` | the multivariant playlist |
 //! | `/<stream>/<rendition>/index.m3u8` | a media playlist; blocks for `_HLS_msn` and `_HLS_part`, shorter with `_HLS_skip` |
 //! | `/<stream>/<rendition>/init<N>.mp4`, `s<N>.m4s`, `p<N>.m4s` | initialisation segment, segment, part |
+//! | `/<stream>/rewind.m3u8`, `/<stream>/<rendition>/rewind.m3u8` | the same as far back as it is kept on the disk |
 //! | `/<stream>/thumbnail.jpg` | the latest still picture, also after the stream |
 //! | `/channels/<channel>/index.m3u8` | the channel's stable address: redirects to the stream while it is live |
 //!
@@ -18,6 +19,7 @@ pub(crate) mod problem;
 pub mod recordings;
 pub(crate) mod reply;
 pub(crate) mod rights;
+mod rewind;
 mod wait;
 
 use std::{
@@ -41,6 +43,7 @@ use self::{
 };
 use crate::{
     packager::{AUDIO, Broadcast, Rendition, SOURCE, View},
+    rewind::Rewind,
     rights::Rights,
     thumbnails,
 };
@@ -50,6 +53,7 @@ use crate::{
 pub struct Broadcasts {
     tables: Arc<RwLock<Tables>>,
     rights: Rights,
+    rewind: Rewind,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +66,13 @@ impl Broadcasts {
     /// None yet; to those that come only those get who have a right.
     #[must_use]
     pub fn new(rights: Rights) -> Self {
-        Self { tables: Arc::default(), rights }
+        Self { tables: Arc::default(), rights, rewind: Rewind::default() }
+    }
+
+    /// Keeps those that come for viewers to go back in.
+    #[must_use]
+    pub fn with_rewind(self, rewind: Rewind) -> Self {
+        Self { rewind, ..self }
     }
 
     /// Serves a broadcast as its stream, and as what its channel shows now.
@@ -70,6 +80,7 @@ impl Broadcasts {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         self.rights.belongs(broadcast.stream_id().uuid(), channel_id);
         tables.channels.insert(channel_id, broadcast.stream_id());
+        self.rewind.keep(&broadcast);
         tables.streams.insert(broadcast.stream_id(), broadcast);
     }
 
@@ -78,6 +89,7 @@ impl Broadcasts {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         self.rights.forget_public(stream_id.uuid());
         tables.streams.remove(&stream_id);
+        self.rewind.forget(stream_id);
         tables.channels.retain(|_, shown| *shown != stream_id);
     }
 
@@ -146,6 +158,11 @@ impl Origin {
                 self.media_playlist(stream_id, name, reload, headers).await
             }
             Address::File(stream_id, name, file) => self.media_file(stream_id, name, file, headers).await,
+            Address::RewindMaster(stream_id) => self.rewind_master(stream_id, headers).await,
+            Address::Rewind(stream_id, name) => {
+                let reload = ReloadQuery::read(uri.query().unwrap_or_default())?;
+                self.rewind_playlist(stream_id, name, reload, headers).await
+            }
             Address::Thumbnail(stream_id) => self.thumbnail(stream_id, headers).await,
             Address::Channel(channel_id) => match self.broadcasts.live_of_channel(channel_id) {
                 Some(broadcast) => Ok(reply::redirect(&format!("../../{}/index.m3u8", broadcast.stream_id()))),
@@ -166,17 +183,19 @@ impl Origin {
         headers: &HeaderMap,
     ) -> Result<Response, Problem> {
         let broadcast = self.broadcast(stream_id)?;
-        let view = wait::for_playlist(&*rendition(&broadcast, name)?, reload.position).await.map_err(|problem| {
+        let view = self.awaited(&broadcast, name, reload).await?;
+        let document = broadcast.media_playlist(name, &view, reload.is_delta);
+        Ok(reply::playlist(document, fresh_s(&view, reload), headers))
+    }
+
+    /// The view of a rendition that has what is asked for.
+    async fn awaited(&self, broadcast: &Broadcast, name: &str, reload: ReloadQuery) -> Result<Arc<View>, Problem> {
+        let view = wait::for_playlist(&*rendition(broadcast, name)?, reload.position).await.map_err(|problem| {
             // It was removed while somebody waited.
-            let is_gone = problem == Problem::NOTHING_TO_PLAY && rendition(&broadcast, name).is_err();
+            let is_gone = problem == Problem::NOTHING_TO_PLAY && rendition(broadcast, name).is_err();
             if is_gone { Problem::RENDITION_NOT_FOUND } else { problem }
         })?;
-        if name == AUDIO && !view.has_audio() {
-            return Err(Problem::RENDITION_NOT_FOUND);
-        }
-        let target_s = view.facts.timing.target_duration_s;
-        let fresh_s = if reload.position.is_some() { 6 * target_s } else { target_s / 2 };
-        Ok(reply::playlist(broadcast.media_playlist(name, &view, reload.is_delta), fresh_s, headers))
+        if name == AUDIO && !view.has_audio() { Err(Problem::RENDITION_NOT_FOUND) } else { Ok(view) }
     }
 
     async fn media_file(
@@ -193,6 +212,10 @@ impl Origin {
             MediaFile::Init(_) | MediaFile::Segment(_) => rendition.view().ok_or(Problem::MEDIA_NOT_FOUND)?,
         };
         let bytes = if name == AUDIO { audio_of(&view, file) } else { bytes_of(&view, file) };
+        let bytes = match bytes {
+            None => self.rewound(stream_id, name, file).await,
+            there => there,
+        };
         Ok(reply::media(bytes.ok_or(Problem::MEDIA_NOT_FOUND)?, file, headers))
     }
 
@@ -210,6 +233,12 @@ impl Origin {
             }
         }
     }
+}
+
+/// How long caches may keep a playlist, in seconds: see [`reply::playlist`].
+fn fresh_s(view: &View, reload: ReloadQuery) -> u32 {
+    let target_s = view.facts.timing.target_duration_s;
+    if reload.position.is_some() { 6 * target_s } else { target_s / 2 }
 }
 
 /// The rendition that has what is asked for: the sound alone is made of the source.

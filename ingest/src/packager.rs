@@ -52,7 +52,7 @@ use crate::media::{
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
 pub use feed::{Feed, FeedItem};
 pub use follower::{Follower, Lag};
-pub(crate) use playlist::{AUDIO, SOURCE};
+pub(crate) use playlist::{AUDIO, Entry, Listing, Report, SOURCE, media as media_playlist};
 pub use refusal::MediaRefusal;
 pub(crate) use rendition::Shown;
 pub use rendition::{Rendition, RenditionSpec};

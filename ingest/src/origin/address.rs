@@ -13,6 +13,10 @@ pub(super) enum Address<'a> {
     Media(StreamId, &'a str),
     /// What the media playlist of a rendition names.
     File(StreamId, &'a str, MediaFile),
+    /// The multivariant playlist of what is kept on the disk too.
+    RewindMaster(StreamId),
+    /// The media playlist of a rendition, as far back as it is kept.
+    Rewind(StreamId, &'a str),
     Thumbnail(StreamId),
     Channel(ChannelId),
 }
@@ -33,6 +37,8 @@ impl<'a> Address<'a> {
         match (first, second, third, rest) {
             ("channels", channel, Some("index.m3u8"), None) => Some(Self::Channel(id(channel)?.into())),
             (stream, "index.m3u8", None, None) => Some(Self::Master(id(stream)?.into())),
+            (stream, "rewind.m3u8", None, None) => Some(Self::RewindMaster(id(stream)?.into())),
+            (stream, name, Some("rewind.m3u8"), None) => Some(Self::Rewind(id(stream)?.into(), rendition(name)?)),
             (stream, "thumbnail.jpg", None, None) => Some(Self::Thumbnail(id(stream)?.into())),
             (stream, name, Some("index.m3u8"), None) => Some(Self::Media(id(stream)?.into(), rendition(name)?)),
             (stream, name, Some(file), None) => {

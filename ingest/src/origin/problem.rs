@@ -45,6 +45,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "nothing_to_play", "This stream ended before it could be played.");
     pub(crate) const THUMBNAIL_NOT_FOUND: Self =
         Self::new(StatusCode::NOT_FOUND, "thumbnail_not_found", "There is no picture of this stream yet.");
+    pub(crate) const REWIND_OFF: Self = Self::new(
+        StatusCode::NOT_FOUND,
+        "rewind_off",
+        "Streams of this server cannot be rewound: play them from index.m3u8.",
+    );
     pub(crate) const CHANNEL_OFFLINE: Self =
         Self::new(StatusCode::NOT_FOUND, "channel_offline", "This channel is not live at the moment.");
     pub(crate) const PLAYBACK_REFUSED: Self = Self::new(

@@ -57,12 +57,12 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    pub(super) fn new(tag: String, text: String) -> Self {
+    pub(crate) fn new(tag: String, text: String) -> Self {
         Self { tag, plain: text.into(), gzip: OnceLock::new() }
     }
 
     /// A text that is its own tag.
-    pub(super) fn of_content(text: String) -> Self {
+    pub(crate) fn of_content(text: String) -> Self {
         // Its keys are fixed, so that nodes agree.
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
