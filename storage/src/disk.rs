@@ -121,6 +121,12 @@ impl Disk {
         blocking(Operation::List, folder.as_str(), move || listing::list(&root, &key, after.as_ref(), limit)).await
     }
 
+    /// Everything.
+    pub(crate) async fn list_all(&self) -> Result<Vec<ListedObject>, StorageError> {
+        let root = Arc::clone(&self.root);
+        blocking(Operation::List, self.root.display().to_string(), move || listing::list_all(&root)).await
+    }
+
     pub(crate) async fn usage(&self, folder: &Key) -> Result<Usage, StorageError> {
         let path = self.path(folder);
         blocking(Operation::List, folder.as_str(), move || listing::usage(&path)).await
@@ -128,6 +134,10 @@ impl Disk {
 
     pub(crate) fn path(&self, key: &Key) -> PathBuf {
         self.root.join(key.as_str())
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 }
 
@@ -220,7 +230,7 @@ fn delete(path: &Path) -> io::Result<()> {
 }
 
 /// A key under which nothing is stored, be it that a folder of its path is missing or is a file.
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),

@@ -1,9 +1,15 @@
-//! Objects on disk: thumbnails, recordings, avatars and the other files that Weir keeps or produces.
+//! Objects on disk or in S3: thumbnails, recordings, avatars and the other files that Weir keeps or produces.
 //!
 //! Everything goes through one [`Storage`], so that another back end behind the same type serves every capability.
 //! An object is found by its [`Key`], a relative path of plain names. Putting is atomic: a reader sees the old object
 //! or the new one, never half of it, and a crash leaves one of the two. A key is never a folder of another key at the
 //! same time.
+//!
+//! | opened by | where objects are |
+//! |---|---|
+//! | [`Storage::open_disk`] | in files |
+//! | [`Storage::open_s3`] | in a bucket |
+//! | [`Storage::open_spooled`] | in files at first, and in a bucket as soon as it takes them |
 //!
 //! To add a back end: a module beside `disk` with the operations of `Disk`, a variant of `Backend` and a
 //! constructor here; every error names the operation and the key, and `tests/suite` must pass over it.
@@ -12,6 +18,8 @@ mod disk;
 mod error;
 mod key;
 mod pieces;
+mod s3;
+mod spool;
 mod watch;
 
 use std::{
@@ -21,11 +29,13 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt as _;
+use tokio::{io::AsyncReadExt as _, runtime::Handle};
 
 pub use error::{Operation, StorageError};
 pub use key::{InvalidKey, Key};
 pub use pieces::{ObjectReader, ObjectWriter, StreamWriter};
+pub use s3::S3Options;
+pub use spool::Mover;
 pub use watch::{DiskLevel, DiskSpace, DiskState, DiskThresholds, DiskWatch, DiskWatcher};
 
 use pieces::{Sink, Source};
@@ -42,6 +52,10 @@ pub struct Storage {
 #[derive(Clone, Debug)]
 enum Backend {
     Disk(Arc<disk::Disk>),
+    S3(Arc<s3::S3>),
+    Spooled(Arc<spool::Spool>),
+    /// Read as spooled, written past the folder.
+    Direct(Arc<spool::Spool>),
 }
 
 /// An object with its content.
@@ -100,8 +114,55 @@ impl Storage {
     ///
     /// When the folder cannot be made or read.
     pub async fn open_disk(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
+        describe();
         let disk = disk::Disk::open(root.into()).await?;
         Ok(Self { backend: Backend::Disk(Arc::new(disk)) })
+    }
+
+    /// Objects in a bucket. The server is not asked for it: use [`check`](Self::check).
+    ///
+    /// # Errors
+    ///
+    /// When the options can never be right.
+    pub fn open_s3(options: S3Options) -> Result<Self, StorageError> {
+        describe();
+        Ok(Self { backend: Backend::S3(Arc::new(s3::S3::new(options)?)) })
+    }
+
+    /// Objects in a bucket behind the folder `root`: what is put is safe there at once, and the [`Mover`], when it is
+    /// [run](Mover::run), moves it to the bucket as soon as that takes it. What is in the folder already is moved, too.
+    /// One process at a time may do so with a folder.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made or read, another process moves what is in it, or the options can never be right.
+    pub async fn open_spooled(root: impl Into<PathBuf>, options: S3Options) -> Result<(Self, Mover), StorageError> {
+        describe();
+        let (spool, mover) = spool::Spool::open(root.into(), s3::S3::new(options)?).await?;
+        Ok((Self { backend: Backend::Spooled(spool) }, mover))
+    }
+
+    /// The same objects, put where they are to stay before putting returns: for what others read at once, perhaps from
+    /// another node. Without a folder in front this is the storage as it is.
+    #[must_use]
+    pub fn direct(&self) -> Self {
+        match &self.backend {
+            Backend::Spooled(spool) => Self { backend: Backend::Direct(Arc::clone(spool)) },
+            backend => Self { backend: backend.clone() },
+        }
+    }
+
+    /// Whether the back end takes requests: what an operator wants to know at the start.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] with what is wrong.
+    pub async fn check(&self) -> Result<(), StorageError> {
+        match &self.backend {
+            Backend::Disk(_) => Ok(()),
+            Backend::S3(s3) => s3.check().await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.check().await,
+        }
     }
 
     /// Stores an object, in place of the one that was there.
@@ -115,6 +176,9 @@ impl Storage {
     pub async fn put(&self, key: &Key, bytes: Bytes) -> Result<(), StorageError> {
         match &self.backend {
             Backend::Disk(disk) => disk.put(key, bytes).await,
+            Backend::S3(s3) => s3.put(key, bytes).await,
+            Backend::Spooled(spool) => spool.put(key, bytes).await,
+            Backend::Direct(spool) => spool.put_direct(key, bytes).await,
         }
     }
 
@@ -126,6 +190,8 @@ impl Storage {
     pub async fn get(&self, key: &Key) -> Result<Option<Object>, StorageError> {
         match &self.backend {
             Backend::Disk(disk) => disk.get(key).await,
+            Backend::S3(s3) => s3.get(key).await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.get(key).await,
         }
     }
 
@@ -153,7 +219,7 @@ impl Storage {
     ///
     /// [`StorageError`] when there is no room to begin, or no right to.
     pub async fn create(&self, key: &Key) -> Result<ObjectWriter, StorageError> {
-        Ok(ObjectWriter { key: key.clone(), sink: self.sink(key).await? })
+        Ok(ObjectWriter { key: key.clone(), sink: self.sink(key).await?, runtime: Handle::current() })
     }
 
     /// An object to be written piece by piece by async code.
@@ -168,6 +234,9 @@ impl Storage {
     async fn sink(&self, key: &Key) -> Result<Sink, StorageError> {
         match &self.backend {
             Backend::Disk(disk) => Ok(Sink::Disk(disk.create(key).await?)),
+            Backend::S3(s3) => Ok(Sink::S3(s3.upload(key))),
+            Backend::Spooled(spool) => Ok(Sink::Spool(spool.create(key).await?, Arc::clone(spool))),
+            Backend::Direct(spool) => Ok(Sink::Direct(spool.upload(key), Arc::clone(spool))),
         }
     }
 
@@ -180,6 +249,8 @@ impl Storage {
     pub async fn read(&self, key: &Key, start: u64, length: u64) -> Result<Option<ObjectReader>, StorageError> {
         let source = match &self.backend {
             Backend::Disk(disk) => disk.read(key, start, length).await?.map(Source::Disk),
+            Backend::S3(s3) => s3.read(key, start, length).await?.map(Source::S3),
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.read(key, start, length).await?,
         };
         Ok(source.map(|source| ObjectReader { source }))
     }
@@ -192,6 +263,8 @@ impl Storage {
     pub async fn stat(&self, key: &Key) -> Result<Option<ObjectInfo>, StorageError> {
         match &self.backend {
             Backend::Disk(disk) => disk.stat(key).await,
+            Backend::S3(s3) => s3.stat(key).await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.stat(key).await,
         }
     }
 
@@ -212,6 +285,8 @@ impl Storage {
     pub async fn delete(&self, key: &Key) -> Result<bool, StorageError> {
         match &self.backend {
             Backend::Disk(disk) => disk.delete(key).await,
+            Backend::S3(s3) => s3.delete(key).await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.delete(key).await,
         }
     }
 
@@ -224,6 +299,11 @@ impl Storage {
     pub async fn delete_prefix(&self, folder: &Key) -> Result<u64, StorageError> {
         match &self.backend {
             Backend::Disk(disk) => disk.delete_below(folder).await,
+            Backend::S3(s3) => {
+                let mut count = 0;
+                s3.delete_below(folder, |_| count += 1).await.map(|()| count)
+            }
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.delete_below(folder).await,
         }
     }
 
@@ -238,6 +318,8 @@ impl Storage {
         // One more tells whether there is more.
         let mut objects = match &self.backend {
             Backend::Disk(disk) => disk.list(folder, after, limit + 1).await?,
+            Backend::S3(s3) => s3.list(folder, after, limit + 1).await?,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.list(folder, after, limit + 1).await?,
         };
         let is_more = objects.len() > limit;
         objects.truncate(limit);
@@ -254,6 +336,8 @@ impl Storage {
     pub async fn usage(&self, folder: &Key) -> Result<Usage, StorageError> {
         match &self.backend {
             Backend::Disk(disk) => disk.usage(folder).await,
+            Backend::S3(s3) => s3.usage(folder).await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.usage(folder).await,
         }
     }
 
@@ -270,9 +354,16 @@ impl Storage {
         file_name: &str,
         life: Duration,
     ) -> Result<Option<String>, StorageError> {
-        let _ = (key, file_name, life);
         match &self.backend {
             Backend::Disk(_) => Ok(None),
+            Backend::S3(s3) => s3.presign_get(key, file_name, life).await.map(Some),
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.presign_get(key, file_name, life).await,
         }
     }
+}
+
+/// Metrics that are there from the start, whatever the back end.
+fn describe() {
+    s3::describe();
+    spool::describe();
 }

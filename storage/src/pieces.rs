@@ -3,27 +3,70 @@
 use std::{
     io::{self, Write},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    runtime::Handle,
+};
 
-use crate::{Key, Operation, StorageError, disk};
+use crate::{
+    Key, Operation, StorageError, disk,
+    s3::{self, Upload},
+    spool::Spool,
+};
 
 /// Where what is written goes.
 #[derive(Debug)]
 pub(crate) enum Sink {
     Disk(disk::Writer),
+    S3(Upload),
+    /// Into the folder.
+    Spool(disk::Writer, Arc<Spool>),
+    /// Past the folder.
+    Direct(Upload, Arc<Spool>),
+}
+
+impl Sink {
+    async fn write(self, key: &Key, bytes: Bytes) -> Result<Self, StorageError> {
+        match self {
+            Self::Disk(writer) => Ok(Self::Disk(write_file(writer, key, bytes).await?)),
+            Self::Spool(writer, spool) => Ok(Self::Spool(write_file(writer, key, bytes).await?, spool)),
+            Self::S3(mut upload) => upload.write(&bytes).await.map(|()| Self::S3(upload)),
+            Self::Direct(mut upload, spool) => upload.write(&bytes).await.map(|()| Self::Direct(upload, spool)),
+        }
+    }
+
+    async fn finish(self, key: &Key) -> Result<u64, StorageError> {
+        match self {
+            Self::Disk(writer) => disk::blocking(Operation::Put, key.as_str(), move || writer.finish()).await,
+            Self::Spool(writer, spool) => {
+                let name = key.clone();
+                disk::blocking(Operation::Put, key.as_str(), move || spool.finish(writer, &name)).await
+            }
+            Self::S3(upload) => upload.finish().await,
+            Self::Direct(upload, spool) => spool.finish_direct(upload, key).await,
+        }
+    }
+}
+
+async fn write_file(mut writer: disk::Writer, key: &Key, bytes: Bytes) -> Result<disk::Writer, StorageError> {
+    let write = move || writer.write_all(&bytes).map(|()| writer);
+    disk::blocking(Operation::Put, key.as_str(), write).await
 }
 
 /// An object that is being written. Nobody sees it before [`finish`](Self::finish); dropped before that, it was never there.
 ///
-/// Writing blocks: use it off the async threads, or take a [`StreamWriter`].
+/// Writing blocks: use it off the async threads, where it panics, or take a [`StreamWriter`].
 #[derive(Debug)]
 pub struct ObjectWriter {
     pub(crate) key: Key,
     pub(crate) sink: Sink,
+    /// Where the requests of a server run.
+    pub(crate) runtime: Handle,
 }
 
 impl ObjectWriter {
@@ -35,11 +78,12 @@ impl ObjectWriter {
     ///
     /// [`Storage::put`]: crate::Storage::put
     pub fn finish(self) -> Result<u64, StorageError> {
-        let Self { key, sink } = self;
+        let Self { key, sink, runtime } = self;
+        let failed = |source| StorageError::new(Operation::Put, key.as_str(), source);
         match sink {
-            Sink::Disk(writer) => {
-                writer.finish().map_err(|source| StorageError::new(Operation::Put, key.as_str(), source))
-            }
+            Sink::Disk(writer) => writer.finish().map_err(failed),
+            Sink::Spool(writer, spool) => spool.finish(writer, &key).map_err(failed),
+            sink => runtime.block_on(sink.finish(&key)),
         }
     }
 }
@@ -47,13 +91,19 @@ impl ObjectWriter {
 impl Write for ObjectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.sink {
-            Sink::Disk(writer) => writer.write(bytes),
+            Sink::Disk(writer) | Sink::Spool(writer, _) => writer.write(bytes),
+            Sink::S3(upload) | Sink::Direct(upload, _) => {
+                self.runtime.block_on(upload.write(bytes))?;
+                Ok(bytes.len())
+            }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
-            Sink::Disk(writer) => writer.flush(),
+            Sink::Disk(writer) | Sink::Spool(writer, _) => writer.flush(),
+            // A part is sent when it is full.
+            Sink::S3(_) | Sink::Direct(..) => Ok(()),
         }
     }
 }
@@ -74,15 +124,8 @@ impl StreamWriter {
     /// # Errors
     /// As [`Storage::put`](crate::Storage::put).
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
-        match self.sink.take().ok_or_else(|| broken(&self.key))? {
-            Sink::Disk(mut writer) => {
-                let writer = disk::blocking(Operation::Put, self.key.as_str(), move || {
-                    writer.write_all(&bytes)?;
-                    Ok(writer)
-                });
-                self.sink = Some(Sink::Disk(writer.await?));
-            }
-        }
+        let sink = self.sink.take().ok_or_else(|| broken(&self.key))?;
+        self.sink = Some(sink.write(&self.key, bytes).await?);
         Ok(())
     }
 
@@ -92,9 +135,8 @@ impl StreamWriter {
     /// # Errors
     /// As [`Storage::put`](crate::Storage::put).
     pub async fn finish(mut self) -> Result<u64, StorageError> {
-        match self.sink.take().ok_or_else(|| broken(&self.key))? {
-            Sink::Disk(writer) => disk::blocking(Operation::Put, self.key.as_str(), move || writer.finish()).await,
-        }
+        let sink = self.sink.take().ok_or_else(|| broken(&self.key))?;
+        sink.finish(&self.key).await
     }
 }
 
@@ -112,6 +154,7 @@ pub struct ObjectReader {
 #[derive(Debug)]
 pub(crate) enum Source {
     Disk(disk::Reader),
+    S3(s3::Reader),
 }
 
 impl AsyncRead for ObjectReader {
@@ -122,6 +165,7 @@ impl AsyncRead for ObjectReader {
     ) -> Poll<io::Result<()>> {
         match &mut self.source {
             Source::Disk(reader) => Pin::new(reader).poll_read(context, buffer),
+            Source::S3(reader) => Pin::new(reader).poll_read(context, buffer),
         }
     }
 }

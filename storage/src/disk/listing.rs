@@ -13,6 +13,15 @@ use crate::{Key, ListedObject, Usage};
 
 /// Objects below `folder`, sorted by key, from behind `after` on, at most `limit`.
 pub(super) fn list(root: &Path, folder: &Key, after: Option<&Key>, limit: usize) -> io::Result<Vec<ListedObject>> {
+    collect(&root.join(folder.as_str()), &format!("{folder}/"), after, limit)
+}
+
+/// All objects.
+pub(super) fn list_all(root: &Path) -> io::Result<Vec<ListedObject>> {
+    collect(root, "", None, usize::MAX)
+}
+
+fn collect(folder: &Path, prefix: &str, after: Option<&Key>, limit: usize) -> io::Result<Vec<ListedObject>> {
     let mut objects = Vec::new();
     if limit == 0 {
         return Ok(objects);
@@ -25,7 +34,7 @@ pub(super) fn list(root: &Path, folder: &Key, after: Option<&Key>, limit: usize)
         Ok(if objects.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     };
     // Whether it ended for the limit or for want of more is for the caller to see.
-    let _ = walk(&root.join(folder.as_str()), &format!("{folder}/"), after.map(Key::as_str), &mut take)?;
+    let _ = walk(folder, prefix, after.map(Key::as_str), &mut take)?;
     Ok(objects)
 }
 

@@ -1,7 +1,5 @@
 //! Objects on a real disk, a full one too.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Command, time::SystemTime};
 
 use bytes::Bytes;
