@@ -3,6 +3,7 @@
 //! HTTP/1.1 and HTTP/2 come to the same address: in plain text HTTP/2 by its preface (RFC 9113 section 3.3), over TLS by
 //! ALPN. A watch over each connection closes those that ask nothing or take nothing; it costs a request no timer.
 
+mod pages;
 mod places;
 mod socket;
 mod tls;
@@ -30,6 +31,7 @@ use tower::ServiceExt;
 use tracing::{debug, error, warn};
 
 use self::{
+    pages::Pages,
     places::{Place, Places, Refused},
     socket::{Activity, Answering, Verdict, Watched},
     traffic::{Sent, Traffic},
@@ -47,6 +49,8 @@ const HTTP2_PIECE_BYTES: usize = 256 * 1024;
 const PING: Duration = Duration::from_secs(20);
 /// How long a connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// How soon a body that nobody asks for any more is let go of: within two of these.
+const SWEPT_EVERY: Duration = Duration::from_secs(5);
 /// How many refused clients are told why at once.
 const REFUSALS: usize = 64;
 
@@ -113,10 +117,15 @@ pub async fn serve_tls(
     let places = Places::new(limits, traffic);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let server = Arc::new(Server { protocol: protocol(), router, limits, traffic, stopping: stopping.clone() });
+    let mut sweeps = tokio::time::interval(SWEPT_EVERY);
     loop {
         let (socket, peer) = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
+            _ = sweeps.tick() => {
+                Pages::get().sweep(SWEPT_EVERY / 2);
+                continue;
+            }
             accepted = accept(&listener) => accepted,
         };
         let place = match places.take(peer.ip()) {
@@ -171,10 +180,10 @@ impl Server {
         let activity = Arc::new(Activity::new());
         let socket = Watched::new(socket, Arc::clone(&activity), self.traffic, self.limits.unread);
         match tls {
-            None => self.answer(socket, peer, activity).await,
+            None => self.answer(socket, (peer, true), activity).await,
             Some(tls) => match timeout(self.limits.head, tls.accept(socket)).await {
                 // What TLS needs is a box apart, so that the task of a plain connection stays small.
-                Ok(Ok(socket)) => Box::pin(self.answer(socket, peer, activity)).await,
+                Ok(Ok(socket)) => Box::pin(self.answer(socket, (peer, false), activity)).await,
                 Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
                 Err(_) => debug!(%peer, "TLS was begun and never finished"),
             },
@@ -182,13 +191,13 @@ impl Server {
         drop(place);
     }
 
-    async fn answer<S>(&self, socket: S, peer: SocketAddr, activity: Arc<Activity>)
+    async fn answer<S>(&self, socket: S, (peer, is_plain): (SocketAddr, bool), activity: Arc<Activity>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let service = service_fn(|request| {
             let (router, activity) = (self.router.clone(), Arc::clone(&activity));
-            respond(router, self.traffic, activity, peer, request)
+            respond(router, self.traffic, activity, (peer, is_plain), request)
         });
         let mut connection = pin!(self.protocol.serve_connection_with_upgrades(TokioIo::new(socket), service));
         // One of its own: all connections would look at one lock.
@@ -232,16 +241,20 @@ async fn respond(
     router: Router,
     traffic: &'static Traffic,
     activity: Arc<Activity>,
-    peer: SocketAddr,
+    (peer, is_plain): (SocketAddr, bool),
     mut request: Request<Incoming>,
 ) -> Result<Response<Sent>, Infallible> {
     let answering = Answering::begin(activity);
     let held = traffic.asked(request.uri());
-    let at_most = if request.version() == Version::HTTP_2 { HTTP2_PIECE_BYTES } else { usize::MAX };
+    // Only of HTTP/1.1 in plain text does a body come to the socket as it is.
+    let (at_most, pages) = match request.version() {
+        Version::HTTP_2 => (HTTP2_PIECE_BYTES, None),
+        _ => (usize::MAX, is_plain.then(Pages::get)),
+    };
     request.extensions_mut().insert(ConnectInfo(peer));
     let Ok(response) = router.oneshot(request).await;
     drop(held);
-    Ok(response.map(|body| Sent::new(body, at_most, answering)))
+    Ok(response.map(|body| Sent::new(body, at_most, pages, answering)))
 }
 
 /// Says why there is no place, in HTTP/1.1, which every client reads.

@@ -11,13 +11,17 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{SendFlags, send};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::traffic::Traffic;
+use super::{
+    pages::{LEAST_BYTES, Pages},
+    traffic::Traffic,
+};
 
 /// What a connection is doing, told by its socket and its answers, for the watch over it.
 #[derive(Debug)]
@@ -131,6 +135,47 @@ impl Watched {
         Self { socket, activity, traffic, unread, blocked_since: None, timer: None }
     }
 
+    /// Writes from memory, or from pages where what is written is in some.
+    fn write(&mut self, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let large = pieces.iter().take(2).position(|piece| piece.len() >= LEAST_BYTES);
+        let found = large.and_then(|index| Some((index, Pages::get().find(&pieces[index])?)));
+        let Some((index, (shared, offset))) = found else {
+            return Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        };
+        let count = pieces[index].len();
+        if index == 0 {
+            return self.try_write(context, |socket| shared.send(socket, offset, count));
+        }
+        // The head first, to go out together with what follows.
+        let head: &[u8] = &pieces[0];
+        let sent = ready!(
+            self.try_write(context, |socket| { Ok(send(socket, head, SendFlags::MORE | SendFlags::NOSIGNAL)?) })
+        )?;
+        if sent < head.len() {
+            return Poll::Ready(Ok(sent));
+        }
+        let socket = &self.socket;
+        match socket.try_io(Interest::WRITABLE, || shared.send(socket, offset, count)) {
+            Ok(more) => Poll::Ready(Ok(sent + more)),
+            // The next write finds out what it is.
+            Err(_) => Poll::Ready(Ok(sent)),
+        }
+    }
+
+    fn try_write(
+        &self,
+        context: &mut Context<'_>,
+        mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.socket.poll_write_ready(context))?;
+            match self.socket.try_io(Interest::WRITABLE, || write(&self.socket)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+
     fn after_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(written) = written {
             if let Ok(bytes) = written {
@@ -174,7 +219,7 @@ impl AsyncRead for Watched {
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        let written = self.write(context, &[io::IoSlice::new(bytes)]);
         self.after_write(context, written)
     }
 
@@ -183,7 +228,7 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        let written = self.write(context, pieces);
         self.after_write(context, written)
     }
 

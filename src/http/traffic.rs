@@ -13,7 +13,7 @@ use hyper::{
 };
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-use super::socket::Answering;
+use super::{pages::Pages, socket::Answering};
 
 /// The metrics of all HTTP servers of this process, looked up once.
 #[derive(Debug)]
@@ -130,19 +130,24 @@ pub(super) struct Sent {
     /// Cut off from the last piece, because that was longer than `at_most`.
     rest: Bytes,
     at_most: usize,
+    /// Where pieces in demand are kept for the socket, where it can use that.
+    pages: Option<&'static Pages>,
     answering: Answering,
 }
 
 impl Sent {
     /// Hands on the body in pieces of `at_most` bytes.
-    pub(super) fn new(body: Body, at_most: usize, mut answering: Answering) -> Self {
+    pub(super) fn new(body: Body, at_most: usize, pages: Option<&'static Pages>, mut answering: Answering) -> Self {
         answering.set_untaken(!body.is_end_stream());
-        Self { body, rest: Bytes::new(), at_most, answering }
+        Self { body, rest: Bytes::new(), at_most, pages, answering }
     }
 
     fn cut(&mut self, mut bytes: Bytes) -> Frame<Bytes> {
         if bytes.len() > self.at_most {
             self.rest = bytes.split_off(self.at_most);
+        }
+        if let Some(pages) = self.pages {
+            pages.expect(&bytes);
         }
         self.answering.set_untaken(true);
         Frame::data(bytes)
