@@ -46,12 +46,14 @@ pub enum Role {
     Relay,
     /// What follows the log and acts.
     Processes,
+    /// A relay in front of other nodes; alone, and without Postgres.
+    Edge,
 }
 
 impl Role {
-    /// All of them, as `weir up` runs them.
+    /// All of them, as `weir up` runs them; an edge is another machine's.
     pub fn all() -> BTreeSet<Self> {
-        Self::value_variants().iter().copied().collect()
+        Self::value_variants().iter().copied().filter(|role| *role != Self::Edge).collect()
     }
 }
 
@@ -63,6 +65,7 @@ impl fmt::Display for Role {
             Self::Projections => "projections",
             Self::Relay => "relay",
             Self::Processes => "processes",
+            Self::Edge => "edge",
         })
     }
 }
@@ -354,7 +357,7 @@ impl Node {
     }
 }
 
-fn http_limits(config: &Config) -> HttpLimits {
+pub fn http_limits(config: &Config) -> HttpLimits {
     let mut limits = HttpLimits::of_this_process();
     if let Some(connections) = config.http_connections {
         limits.connections = limits.connections.min(connections as usize);
@@ -370,7 +373,7 @@ const EXPORTS_AT_ONCE: usize = 2;
 /// How long requests in flight may take once the process stops.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("HTTP cannot be served on {address}; is something else there? Choose another with --http")
     })

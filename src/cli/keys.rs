@@ -1,12 +1,18 @@
-//! `weir keys`: the master key.
+//! `weir keys`: the master key, and the key of playback tokens.
 
 use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use commands::keys::Rotation;
+use ingest::rights::{Bearer, Pass};
 
-use crate::{config::Config, node, secrets::Secrets};
+use crate::{
+    config::Config,
+    node,
+    secrets::{EdgeSecrets, Secrets},
+    wire,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Keys {
@@ -25,13 +31,53 @@ enum Command {
         #[arg(long)]
         prepare: bool,
     },
+    /// Make a new key for the addresses of streams that are not public; those of before go on until they expire
+    ///
+    /// Nodes learn of it when they are started again, and edges when they get a new file from `weir keys edge`.
+    RotatePlayback,
+    /// Print the secrets file of an edge: the playback key alone. Whoever has it can watch every stream
+    Edge,
+    /// Print a token with which a cache that verifies gets every stream, for its `Authorization` header
+    ///
+    /// It is worth nothing any more once the playback key was rotated twice.
+    CacheToken {
+        /// How long it is good for
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650), value_name = "DAYS")]
+        days: u32,
+    },
 }
 
 impl Keys {
     pub(crate) async fn run(self, config: &Config) -> anyhow::Result<()> {
-        let Command::Rotate { prepare } = self.command;
-        rotate(config, prepare).await
+        match self.command {
+            Command::Rotate { prepare } => rotate(config, prepare).await,
+            Command::RotatePlayback => rotate_playback(config),
+            Command::Edge => {
+                print!("{}", EdgeSecrets::of(&Secrets::load_existing(&config.secrets_file)?).text()?);
+                Ok(())
+            }
+            Command::CacheToken { days } => cache_token(config, days),
+        }
     }
+}
+
+fn rotate_playback(config: &Config) -> anyhow::Result<()> {
+    Secrets::load_existing(&config.secrets_file)?.add_playback_key()?;
+    println!(
+        "{} has a new playback key, and the former one beside it; start the nodes again, and give edges a new file with \
+         `weir keys edge`",
+        config.secrets_file.display()
+    );
+    Ok(())
+}
+
+fn cache_token(config: &Config, days: u32) -> anyhow::Result<()> {
+    let keys = wire::playback_keys(&Secrets::load_existing(&config.secrets_file)?);
+    let expires_at = time::OffsetDateTime::now_utc() + time::Duration::days(days.into());
+    let expires_at_s = u64::try_from(expires_at.unix_timestamp()).context("the clock stands before 1970")?;
+    let token = keys.mint(&Pass { bearer: Bearer::Edge, version: 0, expires_at_s });
+    println!("{}", token.context("there is no playback key")?);
+    Ok(())
 }
 
 async fn rotate(config: &Config, only_prepare: bool) -> anyhow::Result<()> {

@@ -1,8 +1,10 @@
-//! `weir serve`: some roles against servers that exist.
+//! `weir serve`: some roles against servers that exist, or a relay in front of them.
+
+mod edge;
 
 use std::collections::BTreeSet;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use embedded::DataDirLock;
 use tracing::info;
@@ -19,10 +21,18 @@ pub(crate) struct Serve {
     /// What this process does, separated by commas
     #[arg(long = "role", env = "WEIR_ROLES", value_delimiter = ',', required = true, value_name = "ROLES")]
     roles: Vec<Role>,
+    #[command(flatten, next_help_heading = "Of an edge")]
+    edge: edge::EdgeArgs,
 }
 
 impl Serve {
     pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
+        if self.roles.contains(&Role::Edge) {
+            if self.roles.len() > 1 {
+                bail!("an edge is a process of its own, on a machine of its own: give --role edge alone");
+            }
+            return self.edge.run(config).await;
+        }
         let database_url = config.database_url.as_ref().context("say which Postgres with --database-url")?;
         let nats_url = config.nats_url.as_ref().context("say which NATS server with --nats-url")?;
         // Two nodes with one id would end each other's streams.
