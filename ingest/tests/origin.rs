@@ -187,7 +187,8 @@ async fn what_is_not_there_is_a_problem() {
         (viewer.path("source/init1.mp4"), "media_not_found"),
         (viewer.path("thumbnail.jpg"), "thumbnail_not_found"),
         (viewer.path("source/x.m4s"), "not_found"),
-        (viewer.path("720p/index.m3u8"), "not_found"),
+        (viewer.path("720p/index.m3u8"), "rendition_not_found"),
+        (viewer.path("720p/s0.m4s"), "rendition_not_found"),
         ("/%ff%fe".to_owned(), "not_found"),
         (format!("/{nobody}/index.m3u8"), "stream_not_found"),
         (format!("/{nobody}/source/s0.m4s"), "stream_not_found"),
@@ -220,7 +221,7 @@ async fn a_channel_shows_its_live_stream() {
 #[tokio::test]
 async fn directives_that_make_no_sense_are_refused() {
     let (viewer, _packager) = live().await;
-    for query in ["_HLS_part=0", "_HLS_msn=x", "_HLS_msn=2&_HLS_part=-1"] {
+    for query in ["_HLS_part=0", "_HLS_msn=x", "_HLS_msn=2&_HLS_part=-1", "_HLS_skip=NO", "_HLS_msn=1&_HLS_skip="] {
         let answer = viewer.get(&viewer.path(&format!("source/index.m3u8?{query}"))).await;
         assert_problem(&answer, 400, "reload_invalid");
     }

@@ -102,7 +102,6 @@ async fn usual_streams_of_all_frame_rates() {
         let viewer = check(&case).await;
         let last = viewer.playlists.last().unwrap();
         assert_eq!(last.target_duration_s, 2, "{rate}");
-        assert!(last.has_independent_segments);
         let part_target_ms = last.part_target_ms.unwrap();
         assert!((480..=506).contains(&part_target_ms), "{rate}: {part_target_ms}");
     }
@@ -137,7 +136,6 @@ async fn key_frames_every_ten_seconds_are_cut_between() {
     let viewer = check(&Case { rate: "30", group: 300, seconds: 32, encoder: "-bf 2", sound: Some((48_000, 2)) }).await;
     let last = viewer.playlists.last().unwrap();
     assert_eq!(last.target_duration_s, 4);
-    assert!(!last.has_independent_segments);
     let independent =
         last.segments.iter().filter(|segment| segment.parts.first().is_some_and(|part| part.is_independent));
     assert!(independent.count() >= 1);
@@ -184,7 +182,7 @@ async fn the_master_playlist_tells_the_truth() {
     let line = text.lines().find(|line| line.starts_with("#EXT-X-STREAM-INF")).unwrap();
     assert!(line.contains("RESOLUTION=320x180") && line.contains("FRAME-RATE=30.000"), "{line}");
     assert!(line.contains(",mp4a.40.2\"") && line.contains("CODECS=\"avc1."), "{line}");
-    assert_eq!(text.lines().last(), Some("source/index.m3u8"));
+    assert_eq!(text.lines().nth(3), Some("source/index.m3u8"));
     let number = |name: &str| -> u64 {
         let (_, rest) = line.split_once(&format!("{name}=")).unwrap();
         rest.split(',').next().unwrap().parse().unwrap()

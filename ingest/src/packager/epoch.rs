@@ -202,9 +202,9 @@ impl Epoch {
         (has_picture || has_sound) && (rest_ms < target_ms || has_rest)
     }
 
-    /// Writes the fragment with the pictures that are there and the sound that belongs to them; `None` when there is
-    /// neither.
-    pub(super) fn write_part(&mut self, number: u64, until_ms: i64) -> Option<Written> {
+    /// Writes the fragment with the pictures that are there and the sound that belongs to them. When there is neither, it
+    /// is `None`, or a fragment without samples.
+    pub(super) fn write_part(&mut self, number: u64, until_ms: i64, may_be_empty: bool) -> Option<Written> {
         if self.is_init_due && self.sound.as_ref().is_some_and(|sound| !sound.is_waiting()) {
             // It was announced and has not come. Players would wait for it.
             self.sound = None;
@@ -223,7 +223,9 @@ impl Epoch {
         }
         let part = &mut self.part;
         if part.samples.is_empty() && self.sound_samples.is_empty() {
-            return None;
+            let decode_time = (part.start_ms * TICKS_PER_MS) as u64;
+            let bytes = may_be_empty.then(|| fragment::write_empty(number as u32, decode_time))?;
+            return Some(Written { is_independent: part.is_independent, sound_bytes: 0, bytes });
         }
         let video = Run { decode_time: (part.first_decode_ms * TICKS_PER_MS) as u64, samples: &part.samples };
         let audio = Run { decode_time: sound_start as u64, samples: &self.sound_samples };

@@ -106,14 +106,12 @@ impl Lane {
         let limit_ms = self.part_limit_ms();
         let target_ms = limit_ms - PART_SLACK_MS;
         // Parts that end under a picture, and such as lie under it altogether: these have sound alone. Where there is
-        // none, nothing can be in them, and one part is too long.
+        // none, nothing is in them; but as long as the part target is not out, it will be what slow pictures need.
         while let Some(epoch) = &self.epoch
             && epoch.part.length_ms() > limit_ms
-            && epoch.can_be_cut_at(epoch.part.start_ms + target_ms, target_ms)
+            && (self.timing.is_some() || epoch.can_be_cut_at(epoch.part.start_ms + target_ms, target_ms))
         {
-            if !self.end_part(epoch.part.start_ms + target_ms)? {
-                break;
-            }
+            self.write_part(epoch.part.start_ms + target_ms, true)?;
         }
         let Some(epoch) = &self.epoch else { return Ok(()) };
         let length_ms = epoch.part.length_ms();
@@ -124,13 +122,18 @@ impl Lane {
         Ok(())
     }
 
-    /// Writes the part up to this time; what is declared of a picture beyond it belongs to the next part. Says whether
-    /// there was anything to write.
-    fn end_part(&mut self, until_ms: i64) -> Result<bool, MediaRefusal> {
+    /// Writes the part up to this time, if there is anything in it.
+    fn end_part(&mut self, until_ms: i64) -> Result<(), MediaRefusal> {
+        self.write_part(until_ms, false)
+    }
+
+    /// Writes the part up to this time; what is declared of a picture beyond it belongs to the next part. Where there is
+    /// nothing in it, it is written if it `may_be_empty`.
+    fn write_part(&mut self, until_ms: i64, may_be_empty: bool) -> Result<(), MediaRefusal> {
         let limit_ms = self.part_limit_ms();
-        let Some(epoch) = &mut self.epoch else { return Ok(false) };
+        let Some(epoch) = &mut self.epoch else { return Ok(()) };
         let cut = epoch.cut();
-        let Some(written) = epoch.write_part(self.next_part, until_ms) else { return Ok(false) };
+        let Some(written) = epoch.write_part(self.next_part, until_ms, may_be_empty) else { return Ok(()) };
         let start_ms = epoch.part.start_ms;
         let duration_ms = until_ms - start_ms;
         let start = (!epoch.is_segment_open).then(|| epoch.start_segment(cut));
@@ -147,7 +150,7 @@ impl Lane {
             bytes: written.bytes,
         };
         self.next_part = self.rendition.write(self.writer, |window| window.add_part(part))?;
-        Ok(true)
+        Ok(())
     }
 
     /// Ends the segment; with the first one the playlist comes out.

@@ -52,7 +52,9 @@ pub fn runs(bytes: &[u8]) -> Vec<Run> {
         let length = u32_at(bytes, at) as usize;
         if &bytes[at + 4..at + 8] == b"moof" {
             let moof = &bytes[at + 8..at + length];
-            for (_, traf) in boxes(moof).filter(|(name, _)| name == b"traf") {
+            let tracks = boxes(moof).filter(|(name, _)| name == b"traf").map(|(_, traf)| traf);
+            // A track without a run has nothing in this fragment.
+            for traf in tracks.filter(|traf| find(traf, b"trun").is_some()) {
                 runs.push(run(traf, &bytes[at..]));
             }
         }

@@ -2,7 +2,13 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test that includes this file uses a part of it")]
 
-use std::{collections::BTreeMap, io::Write, process::Command, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    ops::{Deref, DerefMut},
+    process::Command,
+    sync::Arc,
+};
 
 use axum::{
     Router,
@@ -24,19 +30,46 @@ use crate::{
     playlist::MediaPlaylist,
 };
 
+/// It sees the source; [`Viewer::others`] may be watched beside it.
 pub struct Viewer {
     pub router: Router,
     pub broadcast: Arc<Broadcast>,
     pub broadcasts: Broadcasts,
     pub channel_id: ChannelId,
+    pub source: Seen,
+    pub others: Vec<Seen>,
+    pub storage: Storage,
+    _folder: tempfile::TempDir,
+}
+
+/// What was seen of one rendition.
+#[derive(Default)]
+pub struct Seen {
+    pub name: String,
     pub playlists: Vec<MediaPlaylist>,
     /// By their names.
     pub files: BTreeMap<String, Bytes>,
     /// Name, initialisation segment, number, whether it follows a discontinuity.
     pub segments: Vec<(String, String, u64, bool)>,
     pub findings: Vec<String>,
-    pub storage: Storage,
-    _folder: tempfile::TempDir,
+    /// How many delta updates left something out.
+    pub deltas: usize,
+    /// Long streams: playlists but the last two are forgotten, and parts are not fetched.
+    pub is_brief: bool,
+}
+
+impl Deref for Viewer {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        &self.source
+    }
+}
+
+impl DerefMut for Viewer {
+    fn deref_mut(&mut self) -> &mut Seen {
+        &mut self.source
+    }
 }
 
 /// Files are pushed as fast as can be.
@@ -61,10 +94,8 @@ impl Viewer {
             broadcast,
             broadcasts,
             channel_id,
-            playlists: Vec::new(),
-            files: BTreeMap::new(),
-            segments: Vec::new(),
-            findings: Vec::new(),
+            source: Seen::new("source"),
+            others: Vec::new(),
             storage,
             _folder: folder,
         }
@@ -95,51 +126,107 @@ impl Viewer {
         self.look().await;
     }
 
-    /// Reads the playlist if it is out, and all that is new in it.
+    /// Watches another rendition too.
+    pub fn also(&mut self, name: &str) {
+        self.others.push(Seen::new(name));
+    }
+
+    /// What was seen of another rendition.
+    pub fn of(&self, name: &str) -> &Seen {
+        self.others.iter().find(|seen| seen.name == name).unwrap()
+    }
+
+    /// Reads the playlists that are out, and all that is new in them.
     pub async fn look(&mut self) {
         if !self.broadcast.is_playable() {
             return;
         }
-        let (status, _, text) = self.get(&self.path("source/index.m3u8")).await;
-        assert_eq!(status, StatusCode::OK);
-        let text = String::from_utf8(text.to_vec()).unwrap();
-        let playlist = match MediaPlaylist::parse(&text) {
-            Ok(playlist) => playlist,
-            Err(error) => panic!("{error}\n{text}"),
-        };
-        if self.playlists.last() == Some(&playlist) {
-            return;
-        }
-        let mut findings = playlist.findings();
-        if let Some(earlier) = self.playlists.last() {
-            findings.extend(playlist.findings_after(earlier));
-        }
-        self.findings.extend(findings.into_iter().map(|finding| format!("{finding}\n{text}")));
-        for segment in &playlist.segments {
-            self.fetch(&segment.init).await;
-            for part in &segment.parts {
-                self.fetch(&part.uri).await;
-            }
-            if let Some(uri) = &segment.uri
-                && !self.files.contains_key(uri)
-            {
-                self.fetch(uri).await;
-                self.segments.push((uri.clone(), segment.init.clone(), segment.number, segment.is_after_discontinuity));
-                let joined: Vec<u8> = segment.parts.iter().flat_map(|part| self.files[&part.uri].to_vec()).collect();
-                if !joined.is_empty() && joined != self.files[uri] {
-                    self.findings.push(format!("segment {uri} is not what its parts are"));
+        let mut source = std::mem::take(&mut self.source);
+        self.look_at(&mut source).await;
+        let mut others = std::mem::take(&mut self.others);
+        for seen in &mut others {
+            let is_there = match seen.name.as_str() {
+                "audio" => true,
+                name => self.broadcast.rendition(name).is_some_and(|rendition| rendition.is_playable()),
+            };
+            if is_there {
+                self.look_at(seen).await;
+                let (own, source) = (seen.playlists.last(), source.playlists.last());
+                if let (Some(own), Some(source)) = (own, source) {
+                    seen.findings.extend(own.findings_beside(source));
                 }
             }
         }
-        self.playlists.push(playlist);
+        (self.source, self.others) = (source, others);
     }
 
-    async fn fetch(&mut self, name: &str) {
-        if !self.files.contains_key(name) {
-            let (status, _, bytes) = self.get(&self.path(&format!("source/{name}"))).await;
-            assert_eq!(status, StatusCode::OK, "{name}");
-            self.files.insert(name.to_owned(), bytes);
+    async fn look_at(&self, seen: &mut Seen) {
+        let path = self.path(&format!("{}/index.m3u8", seen.name));
+        let playlist = self.playlist(&path).await;
+        if seen.playlists.last() == Some(&playlist) {
+            return;
         }
+        let mut findings = playlist.findings();
+        let delta = self.playlist(&format!("{path}?_HLS_skip=YES")).await;
+        findings.extend(delta.findings_of_delta(&playlist));
+        seen.deltas += usize::from(delta.skipped_segments > 0);
+        if let Some(earlier) = seen.playlists.last() {
+            findings.extend(playlist.findings_after(earlier));
+        }
+        seen.findings.extend(findings.into_iter().map(|finding| format!("{}: {finding}\n{playlist:#?}", seen.name)));
+        for segment in &playlist.segments {
+            if segment.is_gap || segment.parts.iter().any(|part| part.is_gap) {
+                continue;
+            }
+            self.fetch(seen, &segment.init).await;
+            let is_brief = seen.is_brief;
+            for part in segment.parts.iter().filter(|_| !is_brief) {
+                self.fetch(seen, &part.uri).await;
+            }
+            if let Some(uri) = &segment.uri
+                && !seen.files.contains_key(uri)
+            {
+                self.fetch(seen, uri).await;
+                seen.segments.push((uri.clone(), segment.init.clone(), segment.number, segment.is_after_discontinuity));
+                let joined: Vec<u8> = segment
+                    .parts
+                    .iter()
+                    .filter_map(|part| seen.files.get(&part.uri))
+                    .flat_map(|part| part.to_vec())
+                    .collect();
+                if !joined.is_empty() && joined != seen.files[uri] {
+                    seen.findings.push(format!("segment {uri} is not what its parts are"));
+                }
+            }
+        }
+        if seen.is_brief && seen.playlists.len() > 1 {
+            seen.playlists.remove(0);
+        }
+        seen.playlists.push(playlist);
+    }
+
+    async fn playlist(&self, path: &str) -> MediaPlaylist {
+        let (status, _, text) = self.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        let text = std::str::from_utf8(&text).unwrap();
+        match MediaPlaylist::parse(text) {
+            Ok(playlist) => playlist,
+            Err(error) => panic!("{error}\n{text}"),
+        }
+    }
+
+    async fn fetch(&self, seen: &mut Seen, name: &str) {
+        if !seen.files.contains_key(name) {
+            let (status, _, bytes) = self.get(&self.path(&format!("{}/{name}", seen.name))).await;
+            assert_eq!(status, StatusCode::OK, "{}/{name}", seen.name);
+            seen.files.insert(name.to_owned(), bytes);
+        }
+    }
+}
+
+impl Seen {
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// Segments between two discontinuities: the initialisation segment, and all bytes after it.

@@ -1,0 +1,175 @@
+//! An hour of each kind of stream, faster than it plays: no gap, no drift, sound and picture always as far apart as at
+//! the start, and no playlist on the way that breaks a rule.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/fragments.rs"]
+mod fragments;
+#[path = "support/playlist.rs"]
+mod playlist;
+#[path = "support/synthetic.rs"]
+mod synthetic;
+#[path = "support/viewer.rs"]
+mod viewer;
+
+use std::sync::Arc;
+
+use fragments::{AUDIO, Run, VIDEO};
+use ingest::packager::Packager;
+use synthetic::{Encoder, MONO_44, STEREO_44, STEREO_48, Sent, Sound};
+use viewer::{Viewer, config};
+
+const HOUR_MS: u64 = 3_600_000;
+/// A viewer looks so often: each part is seen, and each state of a playlist.
+const LOOK_MS: u32 = 250;
+
+async fn watch_an_hour(encoder: &Encoder) -> Viewer {
+    let mut viewer = Viewer::new(config()).await;
+    viewer.is_brief = true;
+    let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
+    let mut next_look = 0;
+    for tag in encoder.tags(HOUR_MS, 0) {
+        let time_ms = tag.timestamp_ms;
+        packager.push(tag).unwrap();
+        if time_ms >= next_look {
+            viewer.look().await;
+            next_look = time_ms + LOOK_MS;
+        }
+    }
+    packager.finish();
+    viewer.look().await;
+    viewer
+}
+
+/// The stream's epochs, as fragments whose times go on without a hole.
+#[track_caller]
+fn assert_gapless(viewer: &Viewer) -> Vec<Vec<Run>> {
+    assert!(viewer.findings.is_empty(), "{} findings, first: {}", viewer.findings.len(), viewer.findings[0]);
+    for pair in viewer.segments.windows(2) {
+        assert_eq!(pair[0].2 + 1, pair[1].2, "the viewer missed a segment");
+    }
+    let read = |(_, media): (_, Vec<u8>)| fragments::runs(&media);
+    let epochs: Vec<_> = viewer.epochs().into_iter().map(read).collect();
+    for runs in &epochs {
+        let findings = fragments::findings(runs);
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+    epochs
+}
+
+/// Every picture is there at its time. Returns where the encoder's time 0 is on the broadcast's timeline.
+#[track_caller]
+fn assert_pictures(runs: &[Run], sent: &[Sent]) -> i64 {
+    let came = fragments::track(runs, VIDEO);
+    assert_eq!(came.len(), sent.len(), "pictures");
+    let base = came[0].0 as i64 - sent[0].decode_ms as i64 * 90;
+    for ((time, sample), sent) in came.iter().zip(sent) {
+        assert_eq!(*time as i64 - base, sent.decode_ms as i64 * 90, "the decode time of {sent:?}");
+        assert_eq!(sample.composition, sent.composition_ms as i64 * 90, "the composition time of {sent:?}");
+        assert_eq!(sample.is_sync, sent.is_key);
+        assert!(sample.data.ends_with(&sent.number.to_be_bytes()), "{sent:?} has other data");
+    }
+    base
+}
+
+/// Every frame of sound is there on the grid, as far from the encoder's time as the first, but for what rounding to
+/// milliseconds makes.
+#[track_caller]
+fn assert_sound(runs: &[Run], sent_ms: &[u64], sample_rate: u64, base: i64) {
+    let came = fragments::track(runs, AUDIO);
+    assert!(came.len() <= sent_ms.len() && came.len() + 8 >= sent_ms.len(), "{} of {}", came.len(), sent_ms.len());
+    let mut offsets = came.iter().zip(sent_ms).map(|((time, sample), sent_ms)| {
+        assert_eq!(sample.duration, 1_024);
+        *time as i64 * 1_000_000 / sample_rate as i64 - base * 1_000 / 90 - *sent_ms as i64 * 1_000
+    });
+    let first = offsets.next().unwrap();
+    let (least, most) = offsets.fold((first, first), |(least, most), offset| (least.min(offset), most.max(offset)));
+    assert!(most - least <= 2_000, "sound and picture drift by {} us", most - least);
+    assert!(least.abs() <= 2_000 && most.abs() <= 2_000, "sound is {least} to {most} us from the picture");
+}
+
+async fn check(encoder: Encoder) -> Viewer {
+    let viewer = watch_an_hour(&encoder).await;
+    let epochs = assert_gapless(&viewer);
+    assert_eq!(epochs.len(), 1, "there is no discontinuity");
+    let pictures = encoder.pictures(HOUR_MS);
+    let base = assert_pictures(&epochs[0], &pictures);
+    match encoder.sound {
+        Some(sound) => {
+            let begins_ms = pictures[0].composition_ms;
+            let sounds: Vec<u64> = encoder.sounds(HOUR_MS).into_iter().filter(|ms| *ms >= begins_ms).collect();
+            assert_sound(&epochs[0], &sounds, sound.sample_rate, base);
+        }
+        None => assert!(fragments::track(&epochs[0], AUDIO).is_empty()),
+    }
+    viewer
+}
+
+#[tokio::test]
+async fn reordered_30_a_second_and_a_key_frame_every_2_s() {
+    let viewer = check(Encoder { reordered: 2, ..Encoder::default() }).await;
+    assert_eq!(viewer.playlists.last().unwrap().target_duration_s, 2);
+}
+
+#[tokio::test]
+async fn not_reordered_24_a_second_and_a_key_frame_every_second() {
+    check(Encoder { rate: (24, 1), group: 24, ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn reordered_25_a_second_and_a_key_frame_every_4_s() {
+    check(Encoder { rate: (25, 1), group: 100, reordered: 2, ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn reordered_29_97_a_second_and_sound_of_44_1_khz() {
+    check(Encoder { rate: (30_000, 1_001), reordered: 2, sound: Some(STEREO_44), ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn not_reordered_50_a_second_and_a_key_frame_every_10_s() {
+    let viewer = check(Encoder { rate: (50, 1), group: 500, ..Encoder::default() }).await;
+    assert_eq!(viewer.playlists.last().unwrap().target_duration_s, 4);
+}
+
+#[tokio::test]
+async fn reordered_60_a_second_and_a_key_frame_every_second() {
+    check(Encoder { rate: (60, 1), group: 60, reordered: 2, ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn reordered_with_a_key_frame_every_8_3_s_and_mono() {
+    check(Encoder { group: 249, reordered: 2, sound: Some(MONO_44), ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn a_variable_frame_rate() {
+    check(Encoder { is_variable: true, reordered: 2, ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn a_variable_frame_rate_without_sound() {
+    check(Encoder { is_variable: true, sound: None, ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn pictures_alone() {
+    check(Encoder { rate: (30_000, 1_001), group: 120, reordered: 2, sound: None, ..Encoder::default() }).await;
+}
+
+#[tokio::test]
+async fn sound_that_comes_late() {
+    let sound = Sound { from_ms: 37_123, ..STEREO_48 };
+    let encoder = Encoder { reordered: 2, sound: Some(sound), ..Encoder::default() };
+    let viewer = watch_an_hour(&encoder).await;
+    let epochs = assert_gapless(&viewer);
+    // It gets its track at the next key frame.
+    assert_eq!(epochs.len(), 2);
+    let (before, after): (Vec<Sent>, Vec<Sent>) =
+        encoder.pictures(HOUR_MS).into_iter().partition(|picture| picture.decode_ms < 38_000);
+    assert_pictures(&epochs[0], &before);
+    let base = assert_pictures(&epochs[1], &after);
+    let begins_ms = after[0].decode_ms + after[0].composition_ms;
+    let sounds: Vec<u64> = encoder.sounds(HOUR_MS).into_iter().filter(|time_ms| *time_ms >= begins_ms).collect();
+    assert_sound(&epochs[1], &sounds, 48_000, base);
+}
