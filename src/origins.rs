@@ -60,11 +60,9 @@ impl Sought {
     }
 }
 
-/// Where something is.
+/// Where something is that is not on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
-    /// On this node.
-    Here,
     /// On the node with this address, as in `http://10.0.0.5:8080`.
     There(Arc<str>),
     /// Nowhere.
@@ -111,7 +109,7 @@ impl Origins {
 
     async fn there(&self, sought: Sought, request: Request) -> Response {
         match self.owners.find(sought).await {
-            Owner::Here | Owner::Nobody => self.here(request).await,
+            Owner::Nobody => self.here(request).await,
             Owner::There(node) => match self.passing.pass(&node, request).await {
                 Ok(response) => response,
                 Err(why) => {
