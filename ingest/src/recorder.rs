@@ -18,8 +18,6 @@ pub(crate) mod boxes;
 pub(crate) mod index;
 mod sheets;
 mod shelf;
-#[cfg(test)]
-mod tests;
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 

@@ -214,18 +214,14 @@ pub struct RecordingSettings {
 
 /// How much of a channel's recordings is kept; `null` for no limit.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct RecordingLimits {
     /// A recording is deleted so many days after its stream.
-    #[serde(default)]
     #[schema(required = true, example = 90, minimum = 1, maximum = 36500)]
     pub keep_days: Option<u32>,
     /// The oldest are deleted when all together are larger, in bytes. The newest stays.
-    #[serde(default)]
     #[schema(required = true, example = 100_000_000_000_i64, minimum = 1)]
     pub max_size_bytes: Option<i64>,
     /// The oldest are deleted when there are more.
-    #[serde(default)]
     #[schema(required = true, example = 500, minimum = 1)]
     pub max_count: Option<u32>,
 }

@@ -1,8 +1,8 @@
 //! The boxes that make one file of a recording's segments: an index in front of them (`sidx`, ISO/IEC 14496-12 section 8.16.3)
 //! and one behind them (`mfra`, section 8.8.9), so that a player finds any moment of a long file with two reads. The segments
-//! themselves stay as they are.
+//! keep their pictures and their sound; only their times are moved to where they are in the file.
 
-use crate::media::fragment::{VIDEO_TIMESCALE, VIDEO_TRACK};
+use crate::media::fragment::{AUDIO_TRACK, VIDEO_TIMESCALE, VIDEO_TRACK};
 
 /// A segment as it lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,54 @@ pub(crate) fn decode_time(segment: &[u8]) -> Option<u64> {
     })
 }
 
+/// How many ticks a second the sound's track has, by the initialisation segment; `None` without sound.
+pub(crate) fn sound_timescale(init: &[u8]) -> Option<u32> {
+    let moov = children(init).find(|(kind, _)| *kind == b"moov")?.1;
+    children(moov).filter(|(kind, _)| *kind == b"trak").find_map(|(_, trak)| {
+        let tkhd = children(trak).find(|(kind, _)| *kind == b"tkhd")?.1;
+        let mdia = children(trak).find(|(kind, _)| *kind == b"mdia")?.1;
+        let mdhd = children(mdia).find(|(kind, _)| *kind == b"mdhd")?.1;
+        // Behind two times, which take 4 or 8 bytes each.
+        let (id, scale) = if tkhd.first()? == &0 { (12, 12) } else { (20, 20) };
+        let number = |bytes: &[u8], at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        (number(tkhd, id)? == AUDIO_TRACK).then(|| number(mdhd, scale)).flatten()
+    })
+}
+
+/// Moves all times of a segment by so many ticks of the picture's track, in place; never before zero.
+pub(crate) fn shift(segment: &mut [u8], ticks: i64, sound_timescale: Option<u32>) {
+    let sound_ticks = i128::from(ticks) * i128::from(sound_timescale.unwrap_or(0)) / i128::from(VIDEO_TIMESCALE);
+    let mut places = Vec::new();
+    for_each(segment, 0, b"moof", &mut |moof, at| {
+        for_each(moof, at, b"traf", &mut |traf, at| {
+            let tfhd = children(traf).find(|(kind, _)| *kind == b"tfhd").and_then(|(_, tfhd)| tfhd.get(4..8));
+            let is_sound = tfhd.is_some_and(|track| track == AUDIO_TRACK.to_be_bytes());
+            for_each(traf, at, b"tfdt", &mut |tfdt, at| places.push((at, is_sound, tfdt.first() == Some(&1))));
+        });
+    });
+    for (at, is_sound, is_long) in places {
+        let by = if is_sound { sound_ticks } else { i128::from(ticks) };
+        let length = if is_long { 8 } else { 4 };
+        let Some(field) = segment.get_mut(at + 4..at + 4 + length) else { continue };
+        let mut time = [0; 8];
+        time[8 - length..].copy_from_slice(field);
+        let moved = (i128::from(u64::from_be_bytes(time)) + by).max(0);
+        let moved = u64::try_from(moved).unwrap_or(u64::MAX).to_be_bytes();
+        field.copy_from_slice(&moved[8 - length..]);
+    }
+}
+
+/// Hands on the content of each box of a kind, and where that begins.
+fn for_each(bytes: &[u8], begins: usize, wanted: &[u8; 4], act: &mut dyn FnMut(&[u8], usize)) {
+    let mut at = begins;
+    for (kind, content) in children(bytes) {
+        if kind == wanted {
+            act(content, at + 8);
+        }
+        at += 8 + content.len();
+    }
+}
+
 /// The boxes in some bytes, up to the first that is not whole.
 fn children(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
@@ -40,11 +88,6 @@ fn children(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
         bytes = &bytes[size..];
         Some((kind, content))
     })
-}
-
-/// How long [`sidx`] is for so many segments, in bytes.
-pub(crate) fn sidx_len(segments: usize) -> u64 {
-    40 + 12 * segments as u64
 }
 
 /// The index in front of the segments. One that is longer than `u16` can say names as many as it can: players find the rest
@@ -74,7 +117,7 @@ pub(crate) fn sidx(segments: &[Placed]) -> Vec<u8> {
 }
 
 /// How long [`mfra`] is for so many segments, in bytes.
-pub(crate) fn mfra_len(segments: &[Placed]) -> u64 {
+fn mfra_len(segments: &[Placed]) -> u64 {
     8 + 24 + 19 * segments.iter().filter(|segment| segment.is_key).count() as u64 + 16
 }
 
@@ -124,13 +167,14 @@ mod tests {
     use crate::media::fragment::{self, Run, Sample};
 
     #[test]
-    fn lengths_are_known_beforehand() {
+    fn boxes_say_how_long_they_are() {
         for count in [0, 1, 7] {
             let placed: Vec<Placed> = (0..count)
                 .map(|at| Placed { decode_time: at * 360_000, duration_ms: 4_000, size_bytes: 1_000, is_key: at % 2 == 0 })
                 .collect();
-            assert_eq!(sidx(&placed).len() as u64, sidx_len(placed.len()));
             assert_eq!(mfra(&placed, 700).len() as u64, mfra_len(&placed));
+            let front = sidx(&placed);
+            assert_eq!(front[..4], u32::try_from(front.len()).unwrap().to_be_bytes());
         }
     }
 
@@ -147,5 +191,24 @@ mod tests {
         assert_eq!(decode_time(&whole[..40]), None);
         assert_eq!(decode_time(b""), None);
         assert_eq!(decode_time(&[0; 64]), None);
+    }
+
+    #[test]
+    fn times_are_moved_and_nothing_else() {
+        let sample = Sample { duration: 3_000, composition: 0, is_sync: true, data: Bytes::from(vec![1; 30]) };
+        let samples = [sample];
+        let write = |video, audio| {
+            let run = |decode_time| Run { decode_time, samples: &samples };
+            [fragment::write(1, run(video), run(audio)), fragment::write(2, run(video + 3_000), run(audio + 1_600))].concat()
+        };
+        let mut segment = write(900_000, 480_000);
+        shift(&mut segment, -810_000, Some(48_000));
+        assert_eq!(segment, write(90_000, 48_000));
+        // Not before the beginning.
+        shift(&mut segment, -900_000, Some(48_000));
+        assert_eq!(decode_time(&segment), Some(0));
+        let mut broken = vec![0; 20];
+        shift(&mut broken, 5, None);
+        assert_eq!(broken, [0; 20]);
     }
 }

@@ -1,5 +1,5 @@
-//! A recording as one MP4 file: the initialisation segment, an index, the segments as they are, and another index. Nothing is
-//! written for it, its length is known before the first byte, and any part of it can be asked for.
+//! A recording as one MP4 file: the initialisation segment, an index, the segments one after the other, and another index.
+//! Nothing is written for it, its length is known before the first byte, and any part of it can be asked for.
 
 use std::{error::Error, io, sync::Arc};
 
@@ -7,13 +7,14 @@ use bytes::Bytes;
 use domain::ids::RecordingId;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use storage::{Key, Storage};
-use tokio_util::io::ReaderStream;
 
-use super::PIECE_BYTES;
-use crate::recorder::{
-    self,
-    boxes::{self, Placed},
-    index::Index,
+use crate::{
+    media::fragment::VIDEO_TIMESCALE,
+    recorder::{
+        self,
+        boxes::{self, Placed},
+        index::Index,
+    },
 };
 
 /// One file of many.
@@ -31,12 +32,41 @@ struct Piece {
 
 enum Content {
     Here(Bytes),
-    Stored(Key),
+    /// A segment, whose times are moved by so many ticks of the picture's track.
+    Stored { key: Key, shift: i64, sound_timescale: Option<u32> },
+}
+
+/// Where each segment is in the file, one after the other, and by how much its times are to be moved for that.
+fn place(index: &Index) -> (Vec<Placed>, Vec<i64>) {
+    const TICKS_PER_MS: u64 = VIDEO_TIMESCALE as u64 / 1_000;
+    /// What durations in whole milliseconds may be off.
+    const SLACK: u64 = 5 * TICKS_PER_MS;
+    let (mut placed, mut shifts) = (Vec::new(), Vec::new());
+    let mut expected = None;
+    let mut shift = 0;
+    let mut at = 0_u64;
+    for segment in &index.segments {
+        if expected.is_none_or(|expected: u64| expected.abs_diff(segment.decode_time) > SLACK) {
+            shift = i64::try_from(at).unwrap_or(i64::MAX) - i64::try_from(segment.decode_time).unwrap_or(i64::MAX);
+        }
+        let duration = u64::from(segment.duration_ms) * TICKS_PER_MS;
+        let decode_time = segment.decode_time.saturating_add_signed(shift);
+        placed.push(Placed {
+            decode_time,
+            duration_ms: segment.duration_ms,
+            size_bytes: segment.size_bytes,
+            is_key: segment.key_frame_bytes > 0,
+        });
+        shifts.push(shift);
+        expected = Some(segment.decode_time + duration);
+        at = decode_time + duration;
+    }
+    (placed, shifts)
 }
 
 impl File {
     /// The file of a recording; `None` when its segments cannot follow each other in one file: they need different
-    /// initialisation segments, or their times begin anew.
+    /// initialisation segments.
     pub(super) async fn of(
         recording_id: RecordingId,
         index: &Index,
@@ -48,29 +78,20 @@ impl File {
             inits.push(storage.get(&key).await?.ok_or("an initialisation segment is missing")?.bytes);
         }
         let Some(init) = inits.first().cloned() else { return Ok(None) };
-        let placed: Vec<Placed> = index
-            .segments
-            .iter()
-            .map(|segment| Placed {
-                decode_time: segment.decode_time,
-                duration_ms: segment.duration_ms,
-                size_bytes: segment.size_bytes,
-                is_key: segment.key_frame_bytes > 0,
-            })
-            .collect();
-        let is_in_order = placed.windows(2).all(|two| two[0].decode_time < two[1].decode_time);
-        if !is_in_order || inits.iter().any(|other| *other != init) {
+        if inits.iter().any(|other| *other != init) {
             return Ok(None);
         }
+        let sound_timescale = boxes::sound_timescale(&init);
+        let (placed, shifts) = place(index);
         let front = boxes::sidx(&placed);
         let first_offset = init.len() as u64 + front.len() as u64;
         let back = boxes::mfra(&placed, first_offset);
         let mut file = Self { pieces: Vec::with_capacity(placed.len() + 3), size_bytes: 0 };
         file.push(init.len() as u64, Content::Here(init));
         file.push(front.len() as u64, Content::Here(front.into()));
-        for segment in &index.segments {
+        for (segment, shift) in index.segments.iter().zip(shifts) {
             let key = recorder::key(recording_id, &format!("source/s{}.m4s", segment.number))?;
-            file.push(segment.size_bytes, Content::Stored(key));
+            file.push(segment.size_bytes, Content::Stored { key, shift, sound_timescale });
         }
         file.push(back.len() as u64, Content::Here(back.into()));
         Ok(Some(file))
@@ -118,10 +139,17 @@ impl Piece {
                 let bytes = bytes.slice(from as usize..until as usize);
                 Ok(stream::iter([Ok(bytes)]).boxed())
             }
-            Content::Stored(key) => {
-                let content = storage.read(key, from, until - from).await.map_err(io::Error::other)?;
-                let content = content.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-                Ok(ReaderStream::with_capacity(content, PIECE_BYTES).boxed())
+            Content::Stored { key, shift, sound_timescale } => {
+                // Whole, since its times are moved.
+                let segment = storage.get_range(key, 0, self.length).await.map_err(io::Error::other)?;
+                let segment = segment.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+                if segment.len() as u64 != self.length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let mut segment = segment.to_vec();
+                boxes::shift(&mut segment, *shift, *sound_timescale);
+                let part = Bytes::from(segment).slice(from as usize..until as usize);
+                Ok(stream::iter([Ok(part)]).boxed())
             }
         }
     }
