@@ -88,6 +88,7 @@ async fn serve(commands: &Commands, folder: &std::path::Path) -> String {
         public_rtmp_url: "rtmp://weir.example.org".to_owned(),
         public_rtmps_url: None,
         storage: Storage::open_disk(folder.join("objects")).await.unwrap(),
+        recording_limits: Default::default(),
         feed: FeedOptions::default(),
         stopping: Default::default(),
     };

@@ -26,6 +26,7 @@ mod idempotency;
 mod ingest;
 mod operation;
 mod ports;
+mod recordings;
 mod server;
 mod streams;
 mod web_app;
@@ -96,6 +97,7 @@ fn routes() -> OpenApiRouter<Arc<Server>> {
         .merge(accounts::routes())
         .merge(channels::routes())
         .merge(streams::routes())
+        .merge(recordings::routes())
         .merge(ingest::routes())
         .merge(events::routes())
         .merge(exports::routes())

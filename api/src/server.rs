@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use commands::Commands;
+use domain::recordings::RecordingLimits;
 use projections::{Projection, ReadModels};
 use storage::Storage;
 use tokio::sync::Semaphore;
@@ -47,6 +48,8 @@ pub struct Api {
     pub public_rtmps_url: Option<String>,
     /// Where the files of exports are.
     pub storage: Storage,
+    /// How much of a channel's recordings is kept at most.
+    pub recording_limits: RecordingLimits,
     /// What readers of the event feed may take.
     pub feed: FeedOptions,
     /// When the process stops, long answers end.
@@ -65,6 +68,7 @@ pub(crate) struct Server {
     pub(crate) addresses: Addresses,
     pub(crate) web_app: WebApp,
     pub(crate) storage: Storage,
+    pub(crate) recording_limits: RecordingLimits,
     /// The OpenAPI document, as it is sent.
     pub(crate) document: Bytes,
     pub(crate) catalogue: Catalogue,
@@ -91,6 +95,7 @@ impl Server {
             stopping: api.stopping,
             feed,
             storage: api.storage,
+            recording_limits: api.recording_limits,
             commands: api.commands,
             read: api.read,
             live: api.live,

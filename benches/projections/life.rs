@@ -172,6 +172,7 @@ async fn append(pool: &PgPool, position: usize, events: Vec<(DomainEvent, Uuid, 
             DomainEvent::Channel(event) => json(event),
             DomainEvent::Stream(event) => json(event),
             DomainEvent::Export(event) => json(event),
+            DomainEvent::Recording(event) => json(event),
         });
     }
     sqlx::query(

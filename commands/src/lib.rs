@@ -23,6 +23,7 @@ mod master_keys;
 mod metadata;
 mod migrate;
 mod random_text;
+pub mod recordings;
 pub mod relay;
 pub mod setup;
 mod store;

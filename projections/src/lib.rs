@@ -27,6 +27,7 @@ mod projection;
 mod projections;
 mod read_models;
 pub mod rebuild;
+pub mod recordings;
 mod schema;
 mod status;
 pub mod streams;

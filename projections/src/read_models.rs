@@ -11,6 +11,7 @@ use crate::{
     channels::Channels,
     exports::Exports,
     projection::{ALL, Projection},
+    recordings::Recordings,
     status::{Board, Entry, State},
     streams::Streams,
 };
@@ -55,6 +56,12 @@ impl ReadModels {
     #[must_use]
     pub fn exports(&self) -> Exports<'_> {
         Exports { pool: &self.pool }
+    }
+
+    /// Recordings.
+    #[must_use]
+    pub fn recordings(&self) -> Recordings<'_> {
+        Recordings { pool: &self.pool }
     }
 
     /// Streams.

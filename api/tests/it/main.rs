@@ -17,6 +17,7 @@ mod idempotency;
 mod ingest;
 mod listener;
 mod operations;
+mod recordings;
 mod redact;
 mod site;
 mod streams;

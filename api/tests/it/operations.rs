@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{DOCUMENT, operations},
-    exports,
+    exports, recordings,
     site::{PASSWORD, SignedIn, Site, registration},
 };
 
@@ -22,6 +22,8 @@ struct Fixture {
     stream_id: String,
     /// The addresses of an export, of one to delete, and of the first one's file.
     exports: [String; 3],
+    /// The addresses of a recording, and of one to delete.
+    recordings: [String; 2],
 }
 
 struct Call {
@@ -77,6 +79,23 @@ fn calls() -> Vec<Call> {
         call!("get_stream", 200, 200, |fixture| {
             fixture.site.get(&format!("/api/v1/streams/{}", fixture.stream_id))
         }),
+        call!("list_recordings", 200, 200, |fixture| get("/api/v1/channels/river/recordings")(fixture)),
+        call!("get_recording", 200, 200, |fixture| fixture.site.get(&fixture.recordings[0])),
+        call!("edit_recording", 200, 401, |fixture| {
+            fixture.site.patch(&fixture.recordings[0], &json!({"title": "Again"}))
+        }),
+        call!("download_recording", 302, 403, |fixture| {
+            fixture.site.get(&format!("{}/download", fixture.recordings[0]))
+        }),
+        call!("delete_recording", 204, 401, |fixture| {
+            fixture.site.request(Method::DELETE, &fixture.recordings[1])
+        }),
+        call!("get_recording_settings", 200, 401, |fixture| {
+            get("/api/v1/channels/river/recording-settings")(fixture)
+        }),
+        call!("change_recording_settings", 200, 401, |fixture| {
+            fixture.site.request(Method::PUT, "/api/v1/channels/river/recording-settings").json(&json!({"is_on": true}))
+        }),
         call!("list_events", 200, 401, |fixture| get("/api/v1/events")(fixture)),
         call!("subscribe_events", 200, 401, |fixture| get("/api/v1/events/subscribe")(fixture)),
         call!("list_event_types", 200, 200, |fixture| get("/api/v1/events/types")(fixture)),
@@ -108,7 +127,8 @@ async fn every_operation_is_called_by_who_may_and_by_who_may_not() {
     let channel = site.channel(&keeper, "river").await;
     let stream_id = site.start_stream(&channel).await.to_string();
     let exports = made_exports(&site, &keeper).await;
-    let fixture = Fixture { site, keeper, leaver, stream_id, exports };
+    let recordings = [recordings::ready(&site, &channel).await, recordings::ready(&site, &channel).await];
+    let fixture = Fixture { site, keeper, leaver, stream_id, exports, recordings };
     let calls = calls();
     let names: Vec<_> = operations().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
     for name in &names {
@@ -144,7 +164,8 @@ async fn nothing_works_while_postgres_is_away_and_all_say_so() {
     let channel = site.channel(&keeper, "river").await;
     let stream_id = site.start_stream(&channel).await.to_string();
     let exports = made_exports(&site, &keeper).await;
-    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, exports, site };
+    let recordings = [recordings::ready(&site, &channel).await, recordings::ready(&site, &channel).await];
+    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, exports, recordings, site };
     fixture.site.lose_postgres().await;
     let without = ["check_health", "check_readiness", "get_document", "list_event_types", "get_event_schema"];
     for call in calls().iter().filter(|call| !without.contains(&call.operation)) {

@@ -113,6 +113,7 @@ impl Site {
             public_rtmp_url: "rtmp://weir.test:1935".to_owned(),
             public_rtmps_url: Some("rtmps://weir.test:1936".to_owned()),
             storage: storage.clone(),
+            recording_limits: domain::recordings::RecordingLimits { keep_days: Some(90), ..Default::default() },
             feed: options.feed,
             stopping: stop.clone(),
         };
@@ -283,7 +284,7 @@ impl Site {
     }
 }
 
-fn node() -> NodeId {
+pub(crate) fn node() -> NodeId {
     NodeId::from(Uuid::from_u128(7))
 }
 

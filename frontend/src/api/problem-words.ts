@@ -27,6 +27,10 @@ const words: Record<string, MessageDescriptor> = {
   outcome_unknown: msg`It is not certain whether this was done. Look before you try again.`,
   request_timeout: msg`That took too long to arrive. Try again.`,
   body_too_large: msg`That is too much at once. Shorten it.`,
+  recording_not_ready: msg`This video is not ready yet, or there is nothing of it.`,
+  recording_not_found: msg`This video is not here, or not any more.`,
+  recording_unavailable: msg`This video cannot be read at the moment. Try again shortly.`,
+  recording_not_one_file: msg`The stream changed in between, so this video cannot be had as one file. It can still be watched.`,
   cursor_invalid: msg`The list has changed. Load the page again.`,
 }
 

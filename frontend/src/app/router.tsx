@@ -11,6 +11,7 @@ import {
 } from '@tanstack/react-router'
 import { channelQuery } from '@/features/channels/queries'
 import { session } from '@/features/accounts/session'
+import { recordingQuery } from '@/features/recordings/queries'
 import { liveStreamsQuery } from '@/features/streams/queries'
 import type { RouterContext } from './context'
 import { NotFoundPage } from './not-found-page'
@@ -105,7 +106,23 @@ const channel = createRoute({
   component: lazyRouteComponent(() => import('@/features/channels/channel-page'), 'ChannelPage'),
 })
 
-const routes = root.addChildren([home, signIn, register, newChannel, dashboards, dashboard, channel])
+const videos = createRoute({
+  getParentRoute: () => root,
+  path: '/$handle/videos',
+  component: lazyRouteComponent(() => import('@/features/recordings/videos-page'), 'VideosPage'),
+})
+
+const video = createRoute({
+  getParentRoute: () => root,
+  path: '/$handle/videos/$id',
+  loader: ({ context, params }) => {
+    context.queryClient.query(recordingQuery(params.id)).catch(showsInPage)
+    void import('@/features/recordings/recording-player')
+  },
+  component: lazyRouteComponent(() => import('@/features/recordings/recording-page'), 'RecordingPage'),
+})
+
+const routes = root.addChildren([home, signIn, register, newChannel, dashboards, dashboard, channel, videos, video])
 
 export function createWeirRouter(queryClient: QueryClient, history?: RouterHistory) {
   return createRouter({

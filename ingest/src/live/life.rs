@@ -129,6 +129,7 @@ impl Life {
                     stream.is_started = true;
                 }
                 shared.show(self.channel_id, &self.broadcast);
+                shared.record(self.channel_id, &self.broadcast, None);
             }
             info!(
                 channel.handle = handle, stream.id = %self.stream_id, %peer,
@@ -270,6 +271,7 @@ impl Live {
             }
         };
         let grace = shared.settings.grace;
+        let mut begun = shared.settings.recorder.open(&shared.stopping).await;
         {
             let mut channels = shared.channels();
             for OpenStream { stream_id, channel_id, started_at } in open {
@@ -278,6 +280,9 @@ impl Live {
                 let broadcast = Broadcast::new(stream_id, config, numbers_after_a_crash(started_at));
                 // Players that come back meanwhile wait for it instead of finding nothing.
                 shared.show(channel_id, &broadcast);
+                if let Some(place) = begun.iter().position(|begun| begun.stream_id == stream_id) {
+                    shared.record(channel_id, &broadcast, Some(begun.swap_remove(place)));
+                }
                 let (mut current, life) = shared.stream(channel_id, broadcast, started_at);
                 let until = Instant::now() + grace;
                 current.is_started = true;
@@ -291,6 +296,9 @@ impl Live {
                 info!(stream.id = %stream_id, channel.id = %channel_id, grace_ms = millis(grace), "stream found open");
                 shared.tasks.spawn(async move { life.live(turn.lock_owned().await).await });
             }
+        }
+        for begun in begun {
+            shared.finish_recording(begun);
         }
         shared.recovered.send_replace(true);
     }

@@ -13,6 +13,7 @@ mod listing;
 mod pages;
 mod rates;
 mod rebuild;
+mod recordings;
 mod stage;
 mod streams;
 mod wire;
