@@ -13,9 +13,12 @@ use domain::recordings::RecordingLimits;
 use serde::{Deserialize, Serialize};
 
 mod ladder;
+mod storage;
 
 pub use ladder::Ladder;
 use ladder::LadderSettings;
+pub use storage::{Backend as StorageBackend, StorageConfig};
+use storage::StorageSettings;
 
 /// What may be set; an absent value falls through to the next source and last to the default in [`Config`].
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -104,6 +107,9 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     ladder: LadderSettings,
+    #[command(flatten)]
+    #[serde(default)]
+    storage: StorageSettings,
     /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to sixteen more for what
     /// follows the log [default: 16]
     #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
@@ -185,6 +191,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which smaller sizes are made of streams.
     pub ladder: Ladder,
+    /// Where objects are kept; a table, too.
+    pub storage: StorageConfig,
 }
 
 /// An address that may hold a password; shown without it.
@@ -318,6 +326,7 @@ impl Settings {
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
             ladder: self.ladder.resolve(file.ladder)?,
+            storage: self.storage.resolve(file.storage)?,
             data_dir,
             secrets_file,
         })

@@ -7,6 +7,7 @@ mod demo;
 mod http;
 mod metrics;
 mod node;
+mod objects;
 mod origins;
 mod secrets;
 mod telemetry;

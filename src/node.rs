@@ -28,6 +28,7 @@ use crate::{
     config::Config,
     http::{self, HttpLimits},
     metrics,
+    objects::{self, Objects},
     origins::{self, Owners},
     secrets::{self, Secrets},
     wire,
@@ -181,9 +182,8 @@ impl Node {
         let projections = roles.contains(&Role::Projections).then(|| {
             Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
         });
-        let storage =
-            Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened")?;
-        let disk = DiskWatch::default();
+        let Objects { storage, disk, tasks: storing } = objects::open(&config, &secrets, &roles, &background).await?;
+        tasks.extend(storing);
 
         let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
             pool: pool.clone(),
@@ -226,7 +226,7 @@ impl Node {
         }
         if roles.contains(&Role::Processes) {
             let exports =
-                ExportsOptions { storage: storage.clone(), public_url: public_url.clone(), at_once: EXPORTS_AT_ONCE };
+                ExportsOptions { storage: storage.direct(), public_url: public_url.clone(), at_once: EXPORTS_AT_ONCE };
             let media = Arc::new(wire::ErasedMedia {
                 local: ingest.clone(),
                 storage: storage.clone(),

@@ -38,12 +38,34 @@ pub struct Secrets {
     /// What did so before, the newest first, until the tokens that it made have expired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former_playback_keys: Vec<Key>,
+    /// By which the bucket is reached, where objects are kept in S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    s3: Option<S3Keys>,
     /// Where they were read.
     #[serde(skip)]
     path: PathBuf,
 }
 
+/// The access key of a bucket.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Keys {
+    /// Its id.
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: String,
+}
+
 impl Secrets {
+    /// The access key of the bucket: from the environment (`WEIR_S3_ACCESS_KEY`, `WEIR_S3_SECRET_KEY`), or from the file.
+    pub fn s3_keys(&self) -> Option<S3Keys> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        match (variable("WEIR_S3_ACCESS_KEY"), variable("WEIR_S3_SECRET_KEY")) {
+            (Some(access_key), Some(secret_key)) => Some(S3Keys { access_key, secret_key }),
+            _ => self.s3.clone(),
+        }
+    }
+
     /// Reads `path`, or makes it when there is none.
     ///
     /// # Errors
@@ -59,6 +81,7 @@ impl Secrets {
             access_token_key: Key::random()?,
             playback_key: Some(Key::random()?),
             former_playback_keys: Vec::new(),
+            s3: None,
             path: path.to_owned(),
         };
         if write_new(path, &made.text()?)? {
@@ -354,6 +377,19 @@ mod tests {
         assert!(Secrets::load_existing(&link).unwrap().add_master_key().unwrap());
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(Secrets::load_existing(&file).unwrap().former_master_keys.len(), 1);
+    }
+
+    #[test]
+    fn the_access_key_of_a_bucket_stays_when_keys_are_rotated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        Secrets::load_or_make(&path).unwrap();
+        let mut text = fs::read_to_string(&path).unwrap();
+        text += "\n[s3]\naccess_key = \"id\"\nsecret_key = \"hunter2\"\n";
+        fs::write(&path, text).unwrap();
+        let mut secrets = Secrets::load_existing(&path).unwrap();
+        assert!(secrets.add_master_key().unwrap());
+        assert_eq!(Secrets::load_existing(&path).unwrap().s3.unwrap().secret_key, "hunter2");
     }
 
     #[test]
