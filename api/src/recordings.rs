@@ -353,8 +353,7 @@ async fn visible(server: &Server, by: Option<&Authenticated>, id: &str) -> ApiRe
         None => false,
     };
     let rights = Rights { visibility: row.channel_visibility, owner_id: row.owner_id };
-    let is_shown =
-        row.state == RecordingState::Published && row.visibility != facts::RecordingVisibility::Archived;
+    let is_shown = row.state == RecordingState::Published && row.visibility != facts::RecordingVisibility::Archived;
     if is_keeper || (is_shown && may_watch(server, by, rights).await?) { Ok((row, is_keeper)) } else { Err(unknown()) }
 }
 

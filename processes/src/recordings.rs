@@ -14,9 +14,7 @@ use domain::{
     DomainEvent,
     channels::{Channel, ChannelClosedReason, ChannelEvent},
     ids::{ChannelId, RecordingId},
-    recordings::{
-        RecordingDeletedReason, RecordingEvent, RecordingLimits, RecordingRefusal, RecordingState,
-    },
+    recordings::{RecordingDeletedReason, RecordingEvent, RecordingLimits, RecordingRefusal, RecordingState},
 };
 use storage::{Key, Storage};
 use time::OffsetDateTime;
@@ -50,11 +48,7 @@ pub struct RecordingsOptions {
 pub async fn run(commands: &Commands, following: &Following, options: &RecordingsOptions) {
     let rules = Rules { commands, limits: options.limits };
     let objects = Objects { storage: &options.storage };
-    tokio::join!(
-        following.follow(RULES, &rules),
-        following.follow(OBJECTS, &objects),
-        rules.watch_the_clock(),
-    );
+    tokio::join!(following.follow(RULES, &rules), following.follow(OBJECTS, &objects), rules.watch_the_clock(),);
 }
 
 struct Rules<'a> {
@@ -98,11 +92,7 @@ impl Rules<'_> {
         Ok(channel.is_some_and(|(channel, _)| channel.is_closed()))
     }
 
-    async fn keep_to_limits(
-        &self,
-        channel_id: ChannelId,
-        metadata: impl Fn() -> Metadata,
-    ) -> Result<(), BoxError> {
+    async fn keep_to_limits(&self, channel_id: ChannelId, metadata: impl Fn() -> Metadata) -> Result<(), BoxError> {
         let Some((_, policy)) = recordings::policy(self.commands, channel_id).await? else { return Ok(()) };
         let limits = policy.within(self.limits);
         let kept = recordings::of_channel(self.commands, channel_id).await?;
@@ -166,7 +156,9 @@ fn beyond(
     if let Some(days) = limits.keep_days {
         let oldest = now - time::Duration::days(days.into());
         let is_old = |one: &&recordings::KeptRecording| one.since <= oldest;
-        gone.extend(watchable.iter().copied().filter(is_old).map(|one| (one.recording_id, RecordingDeletedReason::Retention)));
+        gone.extend(
+            watchable.iter().copied().filter(is_old).map(|one| (one.recording_id, RecordingDeletedReason::Retention)),
+        );
         watchable.retain(|one| !is_old(one));
     }
     let mut size_bytes: i64 = watchable.iter().map(|one| one.size_bytes).sum();
@@ -234,7 +226,10 @@ mod tests {
         assert_eq!(gone(RecordingLimits { max_count: Some(2), ..none }), [(1, Quota)]);
         assert_eq!(gone(RecordingLimits { max_size_bytes: Some(500), ..none }), [(1, Quota)]);
         assert_eq!(gone(RecordingLimits { max_size_bytes: Some(499), ..none }), [(1, Quota), (2, Quota)]);
-        assert_eq!(gone(RecordingLimits { max_size_bytes: Some(1), max_count: Some(0), ..none }), [(1, Quota), (2, Quota)]);
+        assert_eq!(
+            gone(RecordingLimits { max_size_bytes: Some(1), max_count: Some(0), ..none }),
+            [(1, Quota), (2, Quota)]
+        );
         let both = RecordingLimits { keep_days: Some(30), max_size_bytes: Some(300), ..none };
         assert_eq!(gone(both), [(1, Retention), (2, Quota)]);
         assert_eq!(gone(RecordingLimits { keep_days: Some(0), ..none }).len(), 3);

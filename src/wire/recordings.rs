@@ -20,9 +20,7 @@ use domain::{
     recordings::{FinishedRecording, RecordingFailure, RecordingRefusal, RecordingState, RecordingVisibility},
 };
 use futures::{FutureExt, future::BoxFuture};
-use ingest::{
-    OpenRecording, RecordError, RecordingAccess, RecordingRights, RecordingUse, Recordings, rights::Rights,
-};
+use ingest::{OpenRecording, RecordError, RecordingAccess, RecordingRights, RecordingUse, Recordings, rights::Rights};
 use projections::{ReadModels, recordings::RecordingRow};
 use time::{OffsetDateTime, macros::format_description};
 use tracing::{debug, error};
@@ -154,16 +152,11 @@ impl RecordingDoor {
             // Whoever may have it is given an address with a token; to everybody else it is none.
             return Ok(if is_public { RecordingAccess::Refused } else { RecordingAccess::Unknown });
         };
-        let is_good = tokens::is_good(
-            &self.commands,
-            recording_id,
-            purpose,
-            &row.terms(),
-            token,
-            OffsetDateTime::now_utc(),
-        );
+        let is_good =
+            tokens::is_good(&self.commands, recording_id, purpose, &row.terms(), token, OffsetDateTime::now_utc());
         // What a channel shows goes by the channel's own tokens, too.
-        let is_channels = is_listed && is_given && matches!(self.rights.decide(row.channel_id, Some(token)), Ok(Some(_)));
+        let is_channels =
+            is_listed && is_given && matches!(self.rights.decide(row.channel_id, Some(token)), Ok(Some(_)));
         Ok(if is_good || is_channels { granted(false) } else { RecordingAccess::Refused })
     }
 }

@@ -21,6 +21,7 @@ mod outages;
 mod playlist;
 mod projections;
 mod readers;
+mod recordings;
 mod roles;
 mod thread;
 mod weir;

@@ -170,7 +170,8 @@ async fn an_owner_says_whether_streams_are_recorded() {
     let begun = commands::recordings::start(&site.commands, stream_id, id(&channel), node()).await.unwrap();
     assert_eq!(begun, None);
 
-    let put = |who: &SignedIn, body: Value| site.send(site.request(Method::PUT, path).json(&body).bearer_auth(&who.token));
+    let put =
+        |who: &SignedIn, body: Value| site.send(site.request(Method::PUT, path).json(&body).bearer_auth(&who.token));
     let changed = put(&keeper, json!({"is_on": true, "keep_days": 7})).await;
     assert_eq!(changed.status, 200, "{}", changed.text());
     let (_, settings) = get(&site, path, Some(&keeper)).await;

@@ -246,12 +246,7 @@ impl Origin {
     }
 
     /// All of it in one file, or a part of that.
-    async fn file(
-        &self,
-        recording_id: RecordingId,
-        file_name: &str,
-        request: &HeaderMap,
-    ) -> Result<Response, Problem> {
+    async fn file(&self, recording_id: RecordingId, file_name: &str, request: &HeaderMap) -> Result<Response, Problem> {
         let known = self.known(recording_id).await?;
         let file = match known.file.get() {
             Some(file) => file.clone(),
@@ -379,11 +374,27 @@ mod tests {
             let path = path.replace("ID", ID);
             assert_eq!(Address::read(&path), Some(Address { token: None, recording_id, wanted }), "{path}");
             let path = format!("/t/a-Token_1{path}");
-            assert_eq!(Address::read(&path), Some(Address { token: Some("a-Token_1"), recording_id, wanted }), "{path}");
+            assert_eq!(
+                Address::read(&path),
+                Some(Address { token: Some("a-Token_1"), recording_id, wanted }),
+                "{path}"
+            );
         }
         for path in [
-            "", "/", "/ID", "/ID/", "/x/index.m3u8", "/t/index.m3u8", "/t/x", "/ID/source/s01.m4s", "/ID/source/p1.m4s",
-            "/ID/source/s1.mp4", "/ID/source/init1.m4s", "/ID/sheets/x.jpg", "/ID/sheets/1.jpg/", "/ID/source/index/000000.jsonl",
+            "",
+            "/",
+            "/ID",
+            "/ID/",
+            "/x/index.m3u8",
+            "/t/index.m3u8",
+            "/t/x",
+            "/ID/source/s01.m4s",
+            "/ID/source/p1.m4s",
+            "/ID/source/s1.mp4",
+            "/ID/source/init1.m4s",
+            "/ID/sheets/x.jpg",
+            "/ID/sheets/1.jpg/",
+            "/ID/source/index/000000.jsonl",
             "/t/a/t/b/ID/index.m3u8",
         ] {
             assert_eq!(Address::read(&path.replace("ID", ID)), None, "{path}");

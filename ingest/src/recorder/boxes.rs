@@ -170,7 +170,12 @@ mod tests {
     fn boxes_say_how_long_they_are() {
         for count in [0, 1, 7] {
             let placed: Vec<Placed> = (0..count)
-                .map(|at| Placed { decode_time: at * 360_000, duration_ms: 4_000, size_bytes: 1_000, is_key: at % 2 == 0 })
+                .map(|at| Placed {
+                    decode_time: at * 360_000,
+                    duration_ms: 4_000,
+                    size_bytes: 1_000,
+                    is_key: at % 2 == 0,
+                })
                 .collect();
             assert_eq!(mfra(&placed, 700).len() as u64, mfra_len(&placed));
             let front = sidx(&placed);
@@ -180,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_segment_tells_when_its_picture_begins() {
-        let sample = |length| Sample { duration: 3_000, composition: 0, is_sync: true, data: Bytes::from(vec![1; length]) };
+        let sample =
+            |length| Sample { duration: 3_000, composition: 0, is_sync: true, data: Bytes::from(vec![1; length]) };
         let (picture, sound) = ([sample(30)], [sample(9)]);
         let video = Run { decode_time: 123_456, samples: &picture };
         let audio = Run { decode_time: 77, samples: &sound };
@@ -199,7 +205,8 @@ mod tests {
         let samples = [sample];
         let write = |video, audio| {
             let run = |decode_time| Run { decode_time, samples: &samples };
-            [fragment::write(1, run(video), run(audio)), fragment::write(2, run(video + 3_000), run(audio + 1_600))].concat()
+            [fragment::write(1, run(video), run(audio)), fragment::write(2, run(video + 3_000), run(audio + 1_600))]
+                .concat()
         };
         let mut segment = write(900_000, 480_000);
         shift(&mut segment, -810_000, Some(48_000));

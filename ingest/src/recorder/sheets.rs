@@ -71,7 +71,8 @@ async fn all(
         input.push(init);
         for tile in &sheet.tiles {
             let segment = &index.segments[tile.segment];
-            let fragment = shelf.beginning(&source(format!("s{}.m4s", segment.number))?, segment.key_frame_bytes).await?;
+            let fragment =
+                shelf.beginning(&source(format!("s{}.m4s", segment.number))?, segment.key_frame_bytes).await?;
             input.push(fragment.ok_or("a segment is missing")?);
         }
         let picture = {

@@ -215,7 +215,8 @@ impl Plane {
 fn clips(count: u32) -> Vec<FlvTag> {
     let clip = encoder::clip();
     // Configurations are said once.
-    let (configs, rest): (Vec<_>, Vec<_>) = clip.iter().cloned().partition(|tag| tag.body[1] == 0 && tag.timestamp_ms == 0);
+    let (configs, rest): (Vec<_>, Vec<_>) =
+        clip.iter().cloned().partition(|tag| tag.body[1] == 0 && tag.timestamp_ms == 0);
     let mut tags = configs;
     for round in 0..count {
         tags.extend(rest.iter().cloned().map(|mut tag| {
@@ -242,7 +243,10 @@ async fn probe(input: &str) -> (f64, u64) {
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["streams"][0]["codec_name"], "h264", "{said}");
     let number = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    (number(&said["format"]["duration"]).parse().unwrap(), number(&said["streams"][0]["nb_read_packets"]).parse().unwrap())
+    (
+        number(&said["format"]["duration"]).parse().unwrap(),
+        number(&said["streams"][0]["nb_read_packets"]).parse().unwrap(),
+    )
 }
 
 #[tokio::test]

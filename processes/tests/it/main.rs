@@ -5,4 +5,5 @@ mod erasure;
 mod exports;
 mod following;
 mod housekeeping;
+mod recordings;
 mod stage;

@@ -80,7 +80,12 @@ export function RecordingPlayer({
         element.load()
       }
     }
-    const hls = new Hls({ startPosition: begin.current, workerPath, maxBufferLength: 40, backBufferLength: 60 })
+    const hls = new Hls({
+      startPosition: begin.current,
+      workerPath,
+      maxBufferLength: 40,
+      backBufferLength: 60,
+    })
     let mends = 0
     hls.on(Events.ERROR, (_, error) => {
       if (!error.fatal) return

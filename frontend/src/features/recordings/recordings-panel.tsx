@@ -1,4 +1,4 @@
-import { Trans, useLingui } from '@lingui/react/macro'
+import { Plural, Trans, useLingui } from '@lingui/react/macro'
 import { useInfiniteQuery, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { Download, Ellipsis, Eye, Pencil, Trash2 } from 'lucide-react'
@@ -52,7 +52,9 @@ function RecordingSwitch({ handle }: { handle: string }) {
         body: { is_on: next, ...own },
       })
       queryClient.setQueryData(recordingSettingsQuery(handle).queryKey, saved)
-      toast.success(next ? t`From the next stream on, streams are recorded.` : t`Streams are no longer recorded.`)
+      toast.success(
+        next ? t`From the next stream on, streams are recorded.` : t`Streams are no longer recorded.`,
+      )
     } catch {
       // Said below the switch.
     }
@@ -70,7 +72,10 @@ function RecordingSwitch({ handle }: { handle: string }) {
               days === null ? (
                 <Trans>Each stream becomes a video when it is over.</Trans>
               ) : (
-                <Trans>Each stream becomes a video when it is over, and is deleted after {days} days.</Trans>
+                <Trans>
+                  Each stream becomes a video when it is over, and is deleted after{' '}
+                  <Plural value={days} one="# day" other="# days" />.
+                </Trans>
               )
             ) : (
               <Trans>Streams are gone when they are over.</Trans>
@@ -236,7 +241,9 @@ function OwnRecording({ recording }: { recording: Recording }) {
                   </MenuItem>
                 )}
                 <MenuItem
-                  onSelect={() => void change({ is_download_allowed: !recording.is_download_allowed }).catch(said)}
+                  onSelect={() =>
+                    void change({ is_download_allowed: !recording.is_download_allowed }).catch(said)
+                  }
                 >
                   <Eye aria-hidden />
                   {recording.is_download_allowed ? (
@@ -266,7 +273,11 @@ function OwnRecording({ recording }: { recording: Recording }) {
         </Menu>
       )}
       {asks === 'edit' && (
-        <EditTitle recording={recording} onClose={() => setAsks(null)} onSave={(title) => change({ title })} />
+        <EditTitle
+          recording={recording}
+          onClose={() => setAsks(null)}
+          onSave={(title) => change({ title })}
+        />
       )}
       {asks === 'delete' && (
         <DeleteRecording recording={recording} onClose={() => setAsks(null)} onDeleted={refresh} />

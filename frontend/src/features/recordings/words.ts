@@ -25,7 +25,8 @@ const failureWords: Record<Schemas['RecordingFailure'], MessageDescriptor> = {
 export function troubleOf(recording: Recording, i18n: I18n): string | null {
   if (recording.failure !== null) return i18n._(failureWords[recording.failure])
   if (recording.cut_short !== null) return i18n._(cutShortWords[recording.cut_short])
-  if (recording.gap_count > 0) return i18n._(msg`Something is missing in between: the server could not keep up.`)
+  if (recording.gap_count > 0)
+    return i18n._(msg`Something is missing in between: the server could not keep up.`)
   return null
 }
 

@@ -33,7 +33,11 @@ struct Piece {
 enum Content {
     Here(Bytes),
     /// A segment, whose times are moved by so many ticks of the picture's track.
-    Stored { key: Key, shift: i64, sound_timescale: Option<u32> },
+    Stored {
+        key: Key,
+        shift: i64,
+        sound_timescale: Option<u32>,
+    },
 }
 
 /// Where each segment is in the file, one after the other, and by how much its times are to be moved for that.
