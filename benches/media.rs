@@ -47,8 +47,18 @@ use viewers::Viewers;
 use weir::{DataDir, Weir, eventually};
 
 /// What only this file needs to start Weir for a benchmark: nothing but the source is packaged, streams outlast a pause.
-const ARGUMENTS: [&str; 8] =
-    ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--reconnect-grace-seconds", "600"];
+const ARGUMENTS: [&str; 10] = [
+    "--http",
+    "127.0.0.1:0",
+    "--rtmp",
+    "127.0.0.1:0",
+    "--metrics",
+    "127.0.0.1:0",
+    "--reconnect-grace-seconds",
+    "600",
+    "--ladder-enabled",
+    "false",
+];
 
 #[tokio::main]
 async fn main() {

@@ -93,7 +93,7 @@ function startEncoder(address) {
 
 function startWeir() {
   const folder = mkdtempSync(join(tmpdir(), 'weir-glass-'))
-  const anywhere = ['--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', '--metrics', '127.0.0.1:0']
+  const anywhere = ['--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', '--metrics', '127.0.0.1:0', '--ladder-enabled', 'false']
   const weir = spawn(binary, ['up', '--data-dir', join(folder, 'data'), ...anywhere, '--part-ms', partMs], {
     stdio: ['ignore', 'pipe', 'ignore'],
     cwd: folder,
