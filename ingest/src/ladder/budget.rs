@@ -165,7 +165,7 @@ impl Lease {
     pub(super) async fn changed(&mut self) {
         if self.granted.changed().await.is_err() {
             // The sender is in the budget for as long as the lease lives.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
