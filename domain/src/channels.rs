@@ -63,6 +63,7 @@ pub const RESERVED_HANDLES: &[&str] = &[
     "streams",
     "terms",
     "videos",
+    "vod",
     "watch",
     "webhooks",
     "weir",

@@ -63,13 +63,7 @@ pub fn is_good(
     is_ours && seconds > now.unix_timestamp()
 }
 
-fn digest(
-    commands: &Commands,
-    recording_id: RecordingId,
-    purpose: Purpose,
-    terms: &str,
-    seconds: i64,
-) -> [u8; 32] {
+fn digest(commands: &Commands, recording_id: RecordingId, purpose: Purpose, terms: &str, seconds: i64) -> [u8; 32] {
     let recording_id = recording_id.uuid();
     let parts = [purpose.word(), recording_id.as_bytes(), &seconds.to_be_bytes(), terms.as_bytes()];
     commands.keys().digest(&parts)

@@ -194,7 +194,7 @@ function OwnRecording({ recording }: { recording: Recording }) {
   }
   return (
     <li className="flex items-center gap-4 py-3">
-      <Thumbnail url={recording.thumbnail_url} isLive={false} className="w-28 shrink-0 rounded-sm" />
+      <Thumbnail url={recording.thumbnail_url} isLive={false} className="w-20 shrink-0 rounded-sm sm:w-28" />
       <div className="min-w-0 grow">
         <p className="truncate text-sm font-medium text-text">
           {recording.status === 'ready' ? (
@@ -209,7 +209,9 @@ function OwnRecording({ recording }: { recording: Recording }) {
           <Ago at={recording.started_at} />
           {recording.duration_ms !== null && <span>{clockText(recording.duration_ms)}</span>}
           {recording.size_bytes !== null && <span>{sizeText(recording.size_bytes, i18n.locale)}</span>}
-          {recording.status === 'ready' && <span>{i18n._(visibilityWords[recording.visibility])}</span>}
+          {recording.status === 'ready' && recording.visibility !== 'published' && (
+            <span>{i18n._(visibilityWords[recording.visibility])}</span>
+          )}
           {recording.status === 'recording' && (
             <span className="font-medium text-live-text">
               <Trans>Being recorded</Trans>
