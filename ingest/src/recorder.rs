@@ -26,6 +26,7 @@ use domain::{
     recordings::{CutShort, FinishedRecording, RecordedRendition, RecordingFailure},
 };
 use futures::future::BoxFuture;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use storage::{DiskWatch, InvalidKey, Key, Storage, StorageError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,7 @@ impl Recorder {
     /// Keeps the streams that `recordings` wants to be kept, for as long as `disk` has room.
     #[must_use]
     pub fn new(recordings: Arc<dyn Recordings>, disk: DiskWatch) -> Self {
+        describe_metrics();
         Self(Some(Arc::new(Shared { recordings, disk })))
     }
 
@@ -212,11 +214,11 @@ impl Shared {
         };
         let recording_id = begun.recording_id;
         info!(stream.id = %stream_id, recording.id = %recording_id, is_resumed, "recording");
-        metrics::gauge!("weir_recordings_running").increment(1.0);
+        gauge!("weir_recordings_running").increment(1.0);
         let index = self.index(recording_id, &**shelf, &broadcast).await;
         let mut keeping = Keeping { recording_id, shelf: Arc::clone(shelf), index, next: None, is_resumed };
         let outcome = keeping.follow(&broadcast, &self.disk).await;
-        metrics::gauge!("weir_recordings_running").decrement(1.0);
+        gauge!("weir_recordings_running").decrement(1.0);
         // The crash is why nothing came after it.
         let outcome = match outcome {
             Outcome::Whole if is_resumed && keeping.next.is_none() => Outcome::Short(CutShort::Crashed),
@@ -285,7 +287,7 @@ impl Shared {
             // It was deleted while it was made; whoever deletes such things may have been here before the last segment.
             delete(recording_id, shelf).await;
         }
-        metrics::counter!("weir_recordings_total", "outcome" => label).increment(1);
+        counter!("weir_recordings_total", "outcome" => label).increment(1);
         told.unwrap_or_else(|error| {
             debug!(recording.id = %recording_id, %error, "a recording is gone before it was finished");
             false
@@ -393,10 +395,10 @@ impl Keeping {
             decode_time: boxes::decode_time(&segment.bytes).unwrap_or(0),
         });
         index.store(&*self.shelf).await?;
-        metrics::counter!("weir_recorded_bytes_total").increment(segment.bytes.len() as u64);
+        counter!("weir_recorded_bytes_total").increment(segment.bytes.len() as u64);
         if is_gap {
             warn!(recording.id = %self.recording_id, segment = number, "something is missing in a recording");
-            metrics::counter!("weir_recording_gaps_total").increment(1);
+            counter!("weir_recording_gaps_total").increment(1);
         }
         self.index = index;
         self.next = Some(number + 1);
@@ -406,6 +408,20 @@ impl Keeping {
     fn key(&self, name: &str) -> Result<Key, InvalidKey> {
         key(self.recording_id, &format!("source/{name}"))
     }
+}
+
+/// They are told from the start.
+fn describe_metrics() {
+    describe_gauge!("weir_recordings_running", "Streams that are being recorded.");
+    describe_counter!("weir_recordings_total", "Recordings that have ended, by how.");
+    describe_counter!("weir_recorded_bytes_total", "Bytes of segments that were stored.");
+    describe_counter!("weir_recording_gaps_total", "How often something was missing in between.");
+    gauge!("weir_recordings_running").increment(0.0);
+    for outcome in ["whole", "short", "failed", "deleted"] {
+        counter!("weir_recordings_total", "outcome" => outcome).increment(0);
+    }
+    counter!("weir_recorded_bytes_total").increment(0);
+    counter!("weir_recording_gaps_total").increment(0);
 }
 
 /// What has come of a recording, or why nothing has.
