@@ -4,9 +4,10 @@ import { Link, useParams } from '@tanstack/react-router'
 import { LayoutDashboard } from 'lucide-react'
 import { lazy, Suspense, useEffect, useState } from 'react'
 import { api } from '@/api/client'
-import { ownAddress, ownAddressOrNull } from '@/api/own-address'
+import { ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import { useSession } from '@/features/accounts/session'
+import { ChannelVideos } from '@/features/recordings/channel-videos'
 import { OtherLive } from '@/features/streams/other-live'
 import type { SourceState } from '@/features/streams/player/live-source'
 import { Avatar } from '@/ui/avatar'
@@ -19,8 +20,10 @@ import { Skeleton } from '@/ui/skeleton'
 import { NoSuchChannel } from './no-such-channel'
 import { OfflineStage } from './offline-stage'
 import { channelQuery, type Channel } from './queries'
+import { usePlaybackAddress } from './playback-address'
 import { ShareButton } from './share-button'
 import { useTheatre } from './theatre'
+import { VisibilityBadge } from './visibility-words'
 
 const Player = lazy(() =>
   import('@/features/streams/player/player').then((module) => ({ default: module.Player })),
@@ -105,6 +108,7 @@ function WatchChannel({
 }) {
   const { t } = useLingui()
   const { isTheatre, setTheatre } = useTheatre()
+  const address = usePlaybackAddress(channel, playing)
   // What is still buffered is shown to its end, whatever the server says by now.
   const stillShows = playing === 'playing' || playing === 'buffering'
   const showsPlayer = channel.is_live || stillShows
@@ -126,7 +130,7 @@ function WatchChannel({
           {showsPlayer ? (
             <Suspense fallback={<StageLoading poster={ownAddressOrNull(channel.thumbnail_url)} />}>
               <Player
-                src={ownAddress(channel.playback.hls_url)}
+                src={address}
                 poster={ownAddressOrNull(channel.thumbnail_url)}
                 label={t`Player: ${channel.title}`}
                 isTheatre={isTheatre}
@@ -143,6 +147,7 @@ function WatchChannel({
       <div className="watch-width watch-padding pt-4 pb-16 lg:px-0">
         <ChannelInfo channel={channel} isLive={channel.is_live} />
       </div>
+      <ChannelVideos handle={channel.handle} />
       <OtherLive handle={channel.handle} />
     </div>
   )
@@ -160,6 +165,7 @@ function ChannelInfo({ channel, isLive }: { channel: Channel; isLive: boolean })
           <h1 className="text-lg font-semibold break-words text-text">{channel.title}</h1>
           <p className="mt-0.5 flex flex-wrap items-center gap-x-3 gap-y-1 text-sm text-faint">
             <span>{handle}</span>
+            <VisibilityBadge visibility={channel.visibility} />
             {isLive && (
               <span className="inline-flex items-center gap-2">
                 <LiveBadge />

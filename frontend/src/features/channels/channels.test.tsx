@@ -26,6 +26,7 @@ describe('creating a channel', () => {
     answer('get', 'channels/night_river/stream-key', {
       stream_key: 'live_x',
       rtmp_url: 'rtmp://weir.test/live',
+      rtmps_url: null,
     })
     const { user, router } = visit('/new-channel', 'member')
     await user.type(await screen.findByLabelText('Address'), 'Night_River')
@@ -82,6 +83,7 @@ describe('dashboard', () => {
     answer('get', 'channels/marina/stream-key', {
       stream_key: 'live_secret',
       rtmp_url: 'rtmp://weir.test/live',
+      rtmps_url: null,
     })
   }
 
@@ -127,6 +129,7 @@ describe('dashboard', () => {
     answer('post', 'channels/marina/stream-key/rotate', {
       stream_key: 'live_new',
       rtmp_url: 'rtmp://weir.test/live',
+      rtmps_url: null,
     })
     const { user } = visit('/dashboard/marina', 'member')
     await user.click(await screen.findByRole('button', { name: 'New key' }))
@@ -160,6 +163,33 @@ describe('dashboard', () => {
     await waitFor(() => expect(within(form).queryByText(/now “Theirs”/)).not.toBeInTheDocument())
   })
 
+  it('changes who may watch, and says what each choice means', async () => {
+    serve({}, channelOf({ visibility: 'unlisted' }))
+    let body: unknown = null
+    answerBy('patch', 'channels/marina', async (request) => {
+      body = await request.json()
+      answer('get', 'channels/marina', channelOf({ visibility: 'private', version: 4 }))
+      return HttpResponse.json(channelOf({ visibility: 'private', version: 4 }))
+    })
+    const { user } = visit('/dashboard/marina', 'member')
+    const group = await screen.findByRole('group', { name: 'Who may watch' })
+    expect(within(group).getByRole('radio', { name: /Unlisted/ })).toBeChecked()
+    await expectAccessible()
+    await user.click(within(group).getByRole('radio', { name: /Only you and administrators can watch/ }))
+    await waitFor(() => expect(body).toEqual({ visibility: 'private' }))
+    await waitFor(() => expect(within(group).getByRole('radio', { name: /Private/ })).toBeChecked())
+  })
+
+  it('keeps the choice of before when it cannot be saved', async () => {
+    serve({})
+    refuse('patch', 'channels/marina', 503, 'unavailable')
+    const { user } = visit('/dashboard/marina', 'member')
+    const group = await screen.findByRole('group', { name: 'Who may watch' })
+    await user.click(within(group).getByRole('radio', { name: /Private/ }))
+    expect(await within(group).findByText(/Weir cannot do this at the moment/)).toBeInTheDocument()
+    expect(within(group).getByRole('radio', { name: /Public/ })).toBeChecked()
+  })
+
   it('is not for others', async () => {
     serve({}, channelOf({ owner: { id: 'somebody-else', username: 'oksana' } }))
     visit('/dashboard/marina', 'member')
@@ -178,6 +208,26 @@ describe('the channel page', () => {
     )
     expect(screen.getByRole('heading', { level: 1 })).toHaveTextContent('Night shift on the river')
     await expectAccessible()
+  })
+
+  it('keeps the address of a private channel until it is refused', async () => {
+    const at = (token: string) =>
+      liveChannelOf({
+        visibility: 'private',
+        playback: { hls_url: `http://weir.test/live/t/${token}/channels/channel-of-marina/index.m3u8` },
+      })
+    const src = (token: string) => `/live/t/${token}/channels/channel-of-marina/index.m3u8`
+    answer('get', 'channels/marina', at('one'))
+    answer('get', 'streams/stream-of-marina', streamOf())
+    const { queryClient } = visit('/marina', 'member')
+    expect(await screen.findByTestId('player')).toHaveAttribute('data-src', src('one'))
+    expect(screen.getByText('Private')).toBeInTheDocument()
+    act(() => playing?.onState?.('playing'))
+    answer('get', 'channels/marina', at('two'))
+    await act(() => queryClient.invalidateQueries())
+    expect(screen.getByTestId('player')).toHaveAttribute('data-src', src('one'))
+    act(() => playing?.onState?.('denied'))
+    await waitFor(() => expect(screen.getByTestId('player')).toHaveAttribute('data-src', src('two')))
   })
 
   it('takes the handle in any case', async () => {

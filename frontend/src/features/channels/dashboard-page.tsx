@@ -2,14 +2,16 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { ExternalLink, Lock } from 'lucide-react'
-import { lazy, Suspense, type ReactNode } from 'react'
-import { ownAddress, ownAddressOrNull } from '@/api/own-address'
+import { lazy, Suspense, useState, type ReactNode } from 'react'
+import { ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import { NotFoundPage } from '@/app/not-found-page'
 import { useSession } from '@/features/accounts/session'
 import { EncoderSettings } from '@/features/ingest/encoder-settings'
 import { HealthPanel } from '@/features/ingest/health-panel'
+import { RecordingsPanel } from '@/features/recordings/recordings-panel'
 import { useIngest } from '@/features/ingest/queries'
+import type { SourceState } from '@/features/streams/player/live-source'
 import { ButtonLook } from '@/ui/button'
 import { CopyField } from '@/ui/copy-field'
 import { Empty } from '@/ui/empty'
@@ -20,7 +22,10 @@ import { Skeleton } from '@/ui/skeleton'
 import { Uptime } from '@/ui/clock'
 import { DetailsForm } from './details-form'
 import { channelQuery, type Channel } from './queries'
+import { usePlaybackAddress } from './playback-address'
 import { StreamKeyPanel } from './stream-key-panel'
+import { VisibilityForm } from './visibility-form'
+import { VisibilityBadge } from './visibility-words'
 
 const Player = lazy(() =>
   import('@/features/streams/player/player').then((module) => ({ default: module.Player })),
@@ -65,6 +70,8 @@ function Dashboard({ channel }: { channel: Channel }) {
   const { t } = useLingui()
   const { handle } = channel
   const ingest = useIngest(handle)
+  const [playing, setPlaying] = useState<SourceState | null>(null)
+  const address = usePlaybackAddress(channel, playing)
   const isLive = ingest.data?.state === 'live' || ingest.data?.state === 'reconnecting'
   const since = ingest.data?.connected_since ?? null
   return (
@@ -75,6 +82,7 @@ function Dashboard({ channel }: { channel: Channel }) {
           <h1 className="truncate text-xl font-semibold text-text">{channel.title}</h1>
           <p className="mt-1 flex items-center gap-3 text-sm text-faint">
             {handle}
+            <VisibilityBadge visibility={channel.visibility} />
             {isLive && <LiveBadge />}
             {isLive && since !== null && <Uptime since={since} />}
           </p>
@@ -93,9 +101,10 @@ function Dashboard({ channel }: { channel: Channel }) {
               {isLive ? (
                 <Suspense fallback={<Skeleton className="size-full" />}>
                   <Player
-                    src={ownAddress(channel.playback.hls_url)}
+                    src={address}
                     poster={ownAddressOrNull(channel.thumbnail_url)}
                     label={t`Preview`}
+                    onState={setPlaying}
                     isPreview
                   />
                 </Suspense>
@@ -110,6 +119,9 @@ function Dashboard({ channel }: { channel: Channel }) {
             </div>
             <HealthPanel handle={handle} />
           </Panel>
+          <Panel title={<Trans>Videos</Trans>}>
+            <RecordingsPanel handle={handle} />
+          </Panel>
           <Panel title={<Trans>About the channel</Trans>} className="max-lg:hidden">
             <DetailsForm channel={channel} />
           </Panel>
@@ -121,6 +133,9 @@ function Dashboard({ channel }: { channel: Channel }) {
               <StreamKeyPanel handle={handle} />
               <EncoderSettings />
             </div>
+          </Panel>
+          <Panel title={<Trans>Who may watch</Trans>}>
+            <VisibilityForm channel={channel} />
           </Panel>
           <Panel title={<Trans>Share</Trans>}>
             <CopyField label={t`Address of the channel`} value={`${globalThis.location.origin}/${handle}`} />

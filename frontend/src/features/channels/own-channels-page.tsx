@@ -10,6 +10,7 @@ import { LiveBadge } from '@/ui/live-badge'
 import { LoadMore } from '@/ui/load-more'
 import { Skeleton } from '@/ui/skeleton'
 import { channelsQuery, type Channel } from './queries'
+import { VisibilityBadge } from './visibility-words'
 
 export function OwnChannelsPage() {
   const { t } = useLingui()
@@ -83,6 +84,7 @@ function OwnChannel({ channel }: { channel: Channel }) {
           {globalThis.location.host}/{handle}
         </span>
       </span>
+      <VisibilityBadge visibility={channel.visibility} className="shrink-0" />
       {channel.is_live ? (
         <LiveBadge />
       ) : (

@@ -39,6 +39,14 @@ export function StreamKeyPanel({ handle }: { handle: string }) {
   return (
     <div className="flex flex-col gap-4">
       <CopyField label={t`Server`} value={key.data.rtmp_url} testId="rtmp-url" />
+      {key.data.rtmps_url !== null && (
+        <div>
+          <CopyField label={t`Server, encrypted`} value={key.data.rtmps_url} testId="rtmps-url" />
+          <p className="mt-2 text-xs text-faint">
+            <Trans>Use this one if your encoder takes it: nobody on the way can read the key.</Trans>
+          </p>
+        </div>
+      )}
       <div>
         <CopyField label={t`Stream key`} value={key.data.stream_key} isSecret testId="stream-key" />
         <div className="mt-2 flex flex-wrap items-start justify-between gap-x-4 gap-y-1">
