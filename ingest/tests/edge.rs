@@ -4,194 +4,26 @@
 
 #[path = "support/flv.rs"]
 mod flv;
-#[path = "support/fragments.rs"]
-mod fragments;
+#[path = "support/node.rs"]
+mod node;
 #[path = "support/playlist.rs"]
 mod playlist;
-#[path = "support/viewer.rs"]
-mod viewer;
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, LazyLock, Mutex},
-    time::{Duration, SystemTime},
-};
+use std::time::Duration;
 
 use axum::{
     Router,
-    body::{Body, to_bytes},
+    body::Body,
     http::{HeaderMap, Request, StatusCode, header},
-    middleware::{self, Next},
 };
 use bytes::Bytes;
-use domain::{
-    channels::Visibility,
-    ids::{ChannelId, SessionId, StreamId},
-};
+use domain::{channels::Visibility, ids::SessionId};
 use futures::future::join_all;
-use ingest::{
-    edge::{Edge, EdgeConfig},
-    origin::{self, Broadcasts},
-    packager::{Broadcast, FirstNumbers, Packager, Tag},
-    rights::{Bearer, Change, ChannelRights, Pass, PlaybackKeys, Rights},
-};
+use ingest::rights::{Bearer, Pass, PlaybackKeys};
+use node::{LONG, Origin, get, now_s, request, token};
 use playlist::MediaPlaylist;
-use storage::Storage;
-use tokio::{net::TcpListener, runtime::Runtime, time::timeout};
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tokio::{net::TcpListener, time::timeout};
 use uuid::Uuid;
-
-const LONG: Duration = Duration::from_secs(30);
-
-static SOURCE: LazyLock<Vec<Tag>> = LazyLock::new(|| {
-    flv::encode(
-        "-f lavfi -i testsrc2=size=160x90:rate=30:duration=20 -f lavfi -i sine=frequency=440:sample_rate=48000:duration=20 \
-         -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 60 -bf 2 -c:a aac -ac 2",
-    )
-});
-
-fn until(milliseconds: u32) -> usize {
-    SOURCE.iter().position(|tag| tag.timestamp_ms >= milliseconds).unwrap_or(SOURCE.len())
-}
-
-/// A node with one broadcast, which it serves over HTTP and counts what it is asked.
-struct Origin {
-    broadcast: Arc<Broadcast>,
-    packager: Packager,
-    pushed: usize,
-    channel_id: ChannelId,
-    rights: Rights,
-    router: Router,
-    asked: Arc<Mutex<HashMap<String, usize>>>,
-    address: SocketAddr,
-    server: Option<Runtime>,
-    _folder: tempfile::TempDir,
-}
-
-fn keys() -> PlaybackKeys {
-    PlaybackKeys::new([7; 32], [])
-}
-
-impl Origin {
-    /// With its first five seconds in.
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let storage = Storage::open_disk(folder.path()).await.unwrap();
-        let rights = Rights::new(keys());
-        rights.complete();
-        let broadcasts = Broadcasts::new(rights.clone());
-        let stream_id = StreamId::from(Uuid::now_v7());
-        let broadcast = Broadcast::new(stream_id, viewer::config(), FirstNumbers::default());
-        let channel_id = ChannelId::from(Uuid::now_v7());
-        broadcasts.publish(channel_id, Arc::clone(&broadcast));
-        let asked: Arc<Mutex<HashMap<String, usize>>> = Arc::default();
-        let count = Arc::clone(&asked);
-        let counting = middleware::from_fn(move |request: Request<Body>, next: Next| {
-            let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-            *count.lock().unwrap().entry(path).or_default() += 1;
-            next.run(request)
-        });
-        let router = Router::new().nest("/live", origin::router(broadcasts, storage)).layer(counting);
-        let mut origin = Self {
-            packager: Packager::new(Arc::clone(&broadcast)),
-            broadcast,
-            pushed: 0,
-            channel_id,
-            rights,
-            router,
-            asked,
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
-            server: None,
-            _folder: folder,
-        };
-        origin.push_until(5_100);
-        origin.serve().await;
-        origin
-    }
-
-    fn push_until(&mut self, milliseconds: u32) {
-        let end = until(milliseconds);
-        for tag in &SOURCE[self.pushed..end] {
-            self.packager.push(tag.clone()).unwrap();
-        }
-        self.pushed = end;
-    }
-
-    /// In threads of its own, which can be ended with all its connections.
-    async fn serve(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (address, router) = (self.address, self.router.clone());
-        let bound = runtime.spawn(async move {
-            let listener = TcpListener::bind(address).await.unwrap();
-            let address = listener.local_addr().unwrap();
-            tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-            address
-        });
-        self.address = bound.await.unwrap();
-        self.server = Some(runtime);
-    }
-
-    fn stop(&mut self) {
-        self.server.take().unwrap().shutdown_background();
-    }
-
-    fn edge(&self) -> Edge {
-        self.edge_with(|_| {})
-    }
-
-    fn edge_with(&self, change: impl FnOnce(&mut EdgeConfig)) -> Edge {
-        let mut config = EdgeConfig::new(vec![format!("http://{}", self.address)], keys());
-        change(&mut config);
-        Edge::start(config, CancellationToken::new())
-    }
-
-    fn path(&self, rest: &str) -> String {
-        format!("/{}/{rest}", self.broadcast.stream_id())
-    }
-
-    fn restrict(&self, visibility: Visibility, version: i64) {
-        let rights = ChannelRights { channel_id: self.channel_id, visibility, version, is_closed: false };
-        self.rights.learn(Change::Channel(rights));
-    }
-
-    fn end(&self, session_id: SessionId) {
-        self.rights.learn(Change::Session { session_id, until_s: now_s() + 60 });
-    }
-
-    /// How often it was asked for what `is_it` says.
-    fn asked(&self, is_it: impl Fn(&str) -> bool) -> HashMap<String, usize> {
-        let asked = self.asked.lock().unwrap();
-        asked.iter().filter(|(path, _)| is_it(path)).map(|(path, count)| (path.clone(), *count)).collect()
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.shutdown_background();
-        }
-    }
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn token(bearer: Bearer, version: i64, seconds: u64) -> String {
-    keys().mint(&Pass { bearer, version, expires_at_s: now_s() + seconds }).unwrap()
-}
-
-async fn get(router: &Router, path: &str) -> (StatusCode, HeaderMap, Bytes) {
-    request(router, Request::get(path).body(Body::empty()).unwrap()).await
-}
-
-async fn request(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
-    let response = timeout(LONG, router.clone().oneshot(request)).await.unwrap().unwrap();
-    let (head, body) = response.into_parts();
-    (head.status, head.headers, to_bytes(body, usize::MAX).await.unwrap())
-}
 
 /// As [`get`], once the relay has learned who may watch what.
 async fn settled(router: &Router, path: &str) -> (StatusCode, HeaderMap, Bytes) {

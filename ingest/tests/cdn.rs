@@ -1,0 +1,365 @@
+//! Caches in front of an origin, each with the configuration of deploy/cdn: what they add to a part, how often the origin is
+//! asked, and that nobody gets what is not his. `cargo test -p ingest --test cdn -- --ignored --nocapture` prints the figures
+//! of docs/cdn.md; what is not installed is left out, with the reason.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "support/flv.rs"]
+mod flv;
+#[path = "support/node.rs"]
+mod node;
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{body::Body, http::Request};
+use domain::{
+    channels::Visibility,
+    ids::{ChannelId, SessionId},
+};
+use ingest::{
+    edge::{Edge, EdgeConfig},
+    rights::Bearer,
+};
+use node::{Origin, keys, token};
+use reqwest::{Client, StatusCode};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const VIEWERS: usize = 100;
+const MEASURED: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(30);
+
+/// A cache, ended with the test.
+struct Front {
+    name: &'static str,
+    address: SocketAddr,
+    process: Option<Child>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // Varnish and nginx have children, who go with a parent that is asked.
+            let _ = Command::new("kill").arg(process.id().to_string()).status();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn free() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The configuration as it is shipped, with what its reader has to put in.
+fn shipped(name: &str, changes: &[(&str, String)]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/cdn").join(name);
+    let mut text = std::fs::read_to_string(path).unwrap();
+    for (placeholder, value) in changes {
+        assert!(text.contains(placeholder), "{name} has no {placeholder}");
+        text = text.replace(placeholder, value);
+    }
+    text
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let found = ["/usr/sbin", "/usr/bin", "/usr/local/bin"].iter().map(|folder| Path::new(folder).join(name));
+    let found = found.into_iter().find(|path| path.exists());
+    if found.is_none() {
+        println!("{name}: not measured, since it is not installed");
+    }
+    found
+}
+
+async fn started(name: &'static str, address: SocketAddr, mut command: Command, folder: tempfile::TempDir) -> Front {
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let process = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+    let mut front = Front { name, address, process: Some(process), _folder: None };
+    let began = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        let ended = front.process.as_mut().unwrap().try_wait().unwrap();
+        let said = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(ended.is_none() && began.elapsed() < LONG, "{name} does not start: {}", said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    front._folder = Some(folder);
+    front
+}
+
+async fn varnish(origin: SocketAddr, authority: &str) -> Option<Front> {
+    let (program, folder, address) = (program("varnishd")?, tempfile::tempdir().unwrap(), free());
+    let vcl = shipped(
+        "varnish.vcl",
+        &[("\"8080\"", format!("\"{}\"", origin.port())), ("PUT-THE-CACHE-TOKEN-HERE", authority.to_owned())],
+    );
+    std::fs::write(folder.path().join("weir.vcl"), vcl).unwrap();
+    let mut command = Command::new(program);
+    command.args(["-F", "-a", &address.to_string(), "-s", "malloc,256m", "-p", "default_grace=0"]);
+    command.arg("-n").arg(folder.path().join("work")).arg("-f").arg(folder.path().join("weir.vcl"));
+    Some(started("Varnish", address, command, folder).await)
+}
+
+async fn nginx(origin: SocketAddr, authority: &str) -> Option<Front> {
+    let (program, folder, address) = (program("nginx")?, tempfile::tempdir().unwrap(), free());
+    let place = folder.path().display().to_string();
+    let text = shipped(
+        "nginx.conf",
+        &[
+            ("127.0.0.1:8080", origin.to_string()),
+            ("listen 80;", format!("listen {address};")),
+            ("/var/cache/nginx", place.clone()),
+            ("PUT-THE-CACHE-TOKEN-HERE", authority.to_owned()),
+        ],
+    );
+    std::fs::write(folder.path().join("nginx.conf"), text).unwrap();
+    let mut command = Command::new(program);
+    command.arg("-p").arg(&place).arg("-c").arg(folder.path().join("nginx.conf"));
+    command.args(["-g", "daemon off; user root; error_log stderr; pid nginx.pid;"]);
+    Some(started("nginx", address, command, folder).await)
+}
+
+async fn caddy(origin: SocketAddr, authority: &str) -> Option<Front> {
+    let (program, folder, address) = (program("caddy")?, tempfile::tempdir().unwrap(), free());
+    let text = shipped("Caddyfile", &[]);
+    std::fs::write(folder.path().join("Caddyfile"), format!("{{\n\tadmin off\n\tauto_https off\n}}\n{text}")).unwrap();
+    let mut command = Command::new(program);
+    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(folder.path().join("Caddyfile"));
+    command.env("WEIR_SITE", format!("http://{address}")).env("WEIR_ORIGIN", origin.to_string());
+    command.env("WEIR_CACHE_TOKEN", authority).env("HOME", folder.path());
+    Some(started("Caddy", address, command, folder).await)
+}
+
+async fn edge(origin: SocketAddr) -> Front {
+    let edge = Edge::start(EdgeConfig::new(vec![format!("http://{origin}")], keys()), CancellationToken::new());
+    let router = axum::Router::new().nest("/live", edge.router("/live"));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Front { name: "Weir edge", address, process: None, _folder: None }
+}
+
+/// How far a playlist is: the segment that grows, its parts, and the newest part's name.
+fn position(text: &str) -> (u64, u64, Option<String>) {
+    let (mut first, mut complete, mut parts, mut newest) = (0, 0, 0, None);
+    for line in text.lines() {
+        if let Some(number) = line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:") {
+            first = number.parse().unwrap();
+        } else if line.starts_with("#EXT-X-PART:") {
+            parts += 1;
+            newest = line.split("URI=\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
+        } else if line.starts_with("#EXTINF:") {
+            (complete, parts) = (complete + 1, 0);
+        }
+    }
+    (first + complete, parts, newest)
+}
+
+/// When each part came about at the origin.
+type Made = Arc<Mutex<HashMap<String, Instant>>>;
+
+async fn observe(playlist: String, router: axum::Router, made: Made) {
+    let (mut segment, mut part) = (0, 0);
+    loop {
+        let path = format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}");
+        let authority = format!("Bearer {}", token(Bearer::Edge, 0, 600));
+        let asked = Request::get(&path).header("authorization", authority).body(Body::empty()).unwrap();
+        let (status, _, body) = node::request(&router, asked).await;
+        if status != StatusCode::OK {
+            return;
+        }
+        let (next, parts, newest) = position(std::str::from_utf8(&body).unwrap());
+        if let Some(newest) = newest {
+            made.lock().unwrap().entry(newest).or_insert_with(Instant::now);
+        }
+        (segment, part) = (next, parts);
+    }
+}
+
+/// Follows a stream as hls.js does; for each part how long after it was made its last byte was here.
+async fn watch(base: String, made: Made, until: Instant) -> (Vec<Duration>, usize) {
+    let client = Client::builder().no_proxy().build().unwrap();
+    let get = async |path: &str| {
+        let answer = client.get(format!("{base}/{path}")).header("accept-encoding", "identity").send().await.ok()?;
+        if answer.status() == StatusCode::OK { answer.bytes().await.ok() } else { None }
+    };
+    let (mut delays, mut failures, mut last) = (Vec::new(), 0, None);
+    let mut query = String::new();
+    while Instant::now() < until {
+        let Some(body) = get(&format!("source/index.m3u8{query}")).await else {
+            failures += 1;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            query.clear();
+            continue;
+        };
+        let (segment, part, newest) = position(std::str::from_utf8(&body).unwrap());
+        query = format!("?_HLS_msn={segment}&_HLS_part={part}");
+        if newest.is_some() && newest != last {
+            let name = newest.clone().unwrap();
+            match get(&format!("source/{name}")).await {
+                Some(_) => {
+                    let made = made.lock().unwrap().get(&name).copied();
+                    // What was there before we came says nothing.
+                    if let Some(made) = made.filter(|_| last.is_some()) {
+                        delays.push(made.elapsed());
+                    }
+                }
+                None => failures += 1,
+            }
+            last = newest;
+        }
+    }
+    (delays, failures)
+}
+
+fn quantile(sorted: &[Duration], part: f64) -> f64 {
+    let index = ((sorted.len() - 1) as f64 * part).round() as usize;
+    sorted[index].as_secs_f64() * 1_000.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it takes minutes, and needs Varnish, nginx and Caddy: run it with -- --ignored --nocapture"]
+async fn what_caches_cost_and_that_they_keep_secrets() {
+    println!(
+        "{VIEWERS} viewers, {} s each; added to a part: from when the origin has it to its last byte",
+        MEASURED.as_secs()
+    );
+    println!("| in front | stream | p50 ms | p99 ms | origin: parts | origin: playlists | origin: rights | failures |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for which in ["direct", "edge", "varnish", "nginx", "caddy"] {
+        for visibility in [Visibility::Public, Visibility::Private] {
+            let mut origin = Origin::start().await;
+            let authority = token(Bearer::Edge, 0, 600);
+            let front = match which {
+                "direct" => Some(Front { name: "nothing", address: origin.address, process: None, _folder: None }),
+                "edge" => Some(edge(origin.address).await),
+                "varnish" => varnish(origin.address, &authority).await,
+                "nginx" => nginx(origin.address, &authority).await,
+                _ => caddy(origin.address, &authority).await,
+            };
+            let Some(front) = front else { break };
+            if visibility == Visibility::Private {
+                origin.restrict(visibility, 2);
+            }
+            measure(&mut origin, &front, visibility).await;
+        }
+    }
+}
+
+async fn measure(origin: &mut Origin, front: &Front, visibility: Visibility) {
+    let made: Made = Arc::default();
+    let playlist = format!("/live{}", origin.path("source/index.m3u8"));
+    let stream_id = origin.broadcast.stream_id();
+    let base = |token: Option<String>| match token {
+        Some(token) => format!("http://{}/live/t/{token}/{stream_id}", front.address),
+        None => format!("http://{}/live/{stream_id}", front.address),
+    };
+    let channel_id = origin.channel_id;
+    let own = move |number: usize| {
+        let session = SessionId::from(Uuid::from_u128(1_000 + number as u128));
+        (visibility == Visibility::Private).then(|| token(Bearer::Session(channel_id, session), 2, 600))
+    };
+    let client = Client::builder().no_proxy().build().unwrap();
+    let began = Instant::now();
+    // A relay or a cache may need a moment to hear of the stream.
+    while client.get(format!("{}/index.m3u8", base(own(0)))).send().await.unwrap().status() != StatusCode::OK {
+        assert!(began.elapsed() < LONG, "{} does not serve the stream", front.name);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let addresses: Vec<String> = (0..VIEWERS).map(|number| base(own(number))).collect();
+    let observer = tokio::spawn(observe(playlist, origin.straight.clone(), Arc::clone(&made)));
+    origin.asked.lock().unwrap().clear();
+    let until = Instant::now() + MEASURED;
+    let watching: Vec<_> =
+        addresses.into_iter().map(|base| tokio::spawn(watch(base, Arc::clone(&made), until))).collect();
+    let parts_before = made.lock().unwrap().len();
+    origin.push_in_real_time(5_100, MEASURED + Duration::from_millis(500)).await;
+    let (mut delays, mut failures) = (Vec::new(), 0);
+    for watched in watching {
+        let (some, failed) = watched.await.unwrap();
+        delays.extend(some);
+        failures += failed;
+    }
+    delays.sort_unstable();
+    let parts = (made.lock().unwrap().len() - parts_before).max(1) as f64;
+    let count = |is_it: &dyn Fn(&str) -> bool| origin.asked(is_it).values().sum::<usize>() as f64 / parts;
+    let is_part = |path: &str| path.contains("/source/p");
+    println!(
+        "| {} | {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {failures} |",
+        front.name,
+        visibility.as_str(),
+        quantile(&delays, 0.5),
+        quantile(&delays, 0.99),
+        count(&is_part),
+        count(&|path| path.contains("index.m3u8")),
+        count(&|path| path.contains("/authorise") || path.ends_with("/rights")),
+    );
+    observer.abort();
+    if visibility == Visibility::Private {
+        keeps_secrets(origin, front, &client, &base(own(0))).await;
+    }
+}
+
+/// Nothing without a right, right after somebody who has one filled the cache.
+async fn keeps_secrets(origin: &Origin, front: &Front, client: &Client, allowed: &str) {
+    let stream_id = origin.broadcast.stream_id();
+    let (status, _, body) = node::get(&origin.straight, &format!("/live{}", origin.path("source/index.m3u8"))).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{}", String::from_utf8_lossy(&body));
+    let text = client.get(format!("{allowed}/source/index.m3u8")).send().await.unwrap().text().await.unwrap();
+    let (_, _, newest) = position(&text);
+    let elsewhere = ChannelId::from(Uuid::from_u128(5));
+    let session = SessionId::from(Uuid::from_u128(1_000));
+    let wrong = [
+        None,
+        Some("nonsense".to_owned()),
+        Some(token(Bearer::Session(elsewhere, session), 2, 600)),
+        Some(token(Bearer::Session(origin.channel_id, session), 1, 600)),
+        Some(token(Bearer::Anybody(origin.channel_id), 2, 600)),
+    ];
+    for rest in [
+        "index.m3u8".to_owned(),
+        "source/index.m3u8".to_owned(),
+        format!("source/{}", newest.unwrap()),
+        "source/init0.mp4".to_owned(),
+    ] {
+        let filled = client.get(format!("{allowed}/{rest}")).send().await.unwrap();
+        assert_eq!(filled.status(), StatusCode::OK, "{} {rest}", front.name);
+        let cache = filled.headers()["cache-control"].to_str().unwrap().to_owned();
+        assert!(cache.starts_with("private"), "{} {rest}: {cache}", front.name);
+        for token in &wrong {
+            let address = match token {
+                Some(token) => format!("http://{}/live/t/{token}/{stream_id}/{rest}", front.address),
+                None => format!("http://{}/live/{stream_id}/{rest}", front.address),
+            };
+            let refused = client.get(&address).send().await.unwrap();
+            assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{} {address}", front.name);
+            let body = refused.text().await.unwrap();
+            assert!(!body.contains("#EXT") && !body.contains("moof"), "{} {address}", front.name);
+        }
+        // The name of a token is no way around it.
+        let own = client.get(format!("http://{}/live/{stream_id}/{rest}", front.address));
+        let forged = own.header("authorization", "Bearer nonsense").header("x-weir-allowed", "1").send().await.unwrap();
+        assert_eq!(forged.status(), StatusCode::FORBIDDEN, "{} {rest}", front.name);
+    }
+    // What is taken away is gone here too, within what docs/cdn.md says.
+    origin.end(session);
+    let began = Instant::now();
+    let mut query = 0;
+    loop {
+        query += 1;
+        let answer = client.get(format!("{allowed}/source/init0.mp4?{query}")).send().await.unwrap();
+        if answer.status() == StatusCode::FORBIDDEN {
+            break;
+        }
+        assert!(began.elapsed() < LONG, "{} goes on", front.name);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("|  | revoked after {} ms |", began.elapsed().as_millis());
+}
