@@ -58,7 +58,11 @@ const offline = [
   'Radio without pictures',
   'The aquarium',
 ].map((title, index) => channelOf({ handle: `offline_${index}`, id: `off-${index}`, title }))
-const key = { stream_key: 'live_q7v2m4k9x1c8b3n6', rtmp_url: 'rtmp://stream.example.org:1935/live' }
+const key = {
+  stream_key: 'live_q7v2m4k9x1c8b3n6',
+  rtmp_url: 'rtmp://stream.example.org:1935/live',
+  rtmps_url: 'rtmps://stream.example.org:1936/live',
+}
 const channelAnswers = {
   'GET channels/marina': channelOf(),
   'GET channels/marina/stream-key': key,

@@ -214,7 +214,10 @@ describe('the channel page', () => {
     const at = (token: string) =>
       liveChannelOf({
         visibility: 'private',
-        playback: { hls_url: `http://weir.test/live/t/${token}/channels/channel-of-marina/index.m3u8` },
+        playback: {
+          hls_url: `http://weir.test/live/t/${token}/channels/channel-of-marina/index.m3u8`,
+          dash_url: null,
+        },
       })
     const src = (token: string) => `/live/t/${token}/channels/channel-of-marina/index.m3u8`
     answer('get', 'channels/marina', at('one'))

@@ -9,7 +9,7 @@ export function EncoderSettings() {
     [t`Service`, <Trans key="service">Custom…</Trans>],
     [t`Rate control`, 'CBR'],
     [t`Key-frame interval`, t`2 s`],
-    [t`Video encoder`, 'H.264 (x264)'],
+    [t`Video encoder`, t`H.264 (x264), or AV1`],
     [t`Audio encoder`, 'AAC'],
     [t`Bit rate`, t`2,500 kbit/s for 720p, 4,500 for 1080p`],
   ]

@@ -2,7 +2,7 @@ import { api, type Schemas } from '@/api/client'
 
 export type IngestStatus = Schemas['IngestStatus']
 
-const refreshMs = 1500
+const refreshMs = 1000
 
 /** What the encoder of a channel is doing, asked again and again while the page is in sight. */
 export function useIngest(handle: string) {

@@ -4,9 +4,12 @@ import { msg } from '@lingui/core/macro'
 /** Advice and refusals of the ingest, by code. The server's own sentence is the fallback. */
 const words: Record<string, MessageDescriptor> = {
   key_frames_far: msg`Key frames are more than 4 s apart, so viewers wait long for the first picture. Set the key-frame interval to 2 s; OBS’s 0 (auto) is 8 s.`,
-  frames_missing: msg`Fewer frames arrive than the encoder announces. Lower the resolution, the frame rate or the bit rate, or close other programs.`,
+  frames_missing: msg`Frames are missing: the encoder leaves some out, or sends fewer than it announces. Lower the resolution, the frame rate or the bit rate, or close other programs.`,
   no_audio: msg`There is no sound. Check the audio sources if there should be any.`,
   bitrate_varies: msg`The bit rate varies a lot, which makes viewers on slow lines stall. Choose CBR as rate control.`,
+  silent: msg`Nothing has arrived for some seconds. Check the line; the encoder comes back by itself if it can.`,
+  line_stutters: msg`The stream arrives in fits and starts: the line is at its limit. Lower the bit rate, or use a cable instead of Wi-Fi.`,
+  sound_apart: msg`Sound and picture are more than half a second apart. Look for an offset in the audio settings, then start the stream again.`,
   key_missing: msg`No stream key was given. Copy it from here into OBS.`,
   key_unknown: msg`The stream key was not known. Copy it from here again.`,
   key_rotated: msg`An old stream key was used. Copy the new one from here.`,
@@ -14,8 +17,12 @@ const words: Record<string, MessageDescriptor> = {
   taken_over: msg`Another connection of this channel’s encoder has taken over.`,
   shutdown: msg`The server was being restarted. The encoder may try again.`,
   unavailable: msg`Weir could not check the key. The encoder may try again.`,
-  video_codec_unsupported: msg`The picture is not H.264. Choose an H.264 encoder in OBS under Settings, Output.`,
-  video_format_unsupported: msg`This kind of H.264 cannot be played in browsers. Choose the profile “high” and 4:2:0 colour, 8 bit.`,
+  video_codec_unsupported: msg`The picture is in a codec that Weir does not know. Choose an H.264 or AV1 encoder in OBS under Settings, Output.`,
+  hevc_not_transcoded: msg`Most browsers cannot play HEVC, and this server makes no other quality of it. Choose an H.264 or AV1 encoder in OBS under Settings, Output.`,
+  video_format_unsupported: msg`This kind of picture cannot be played in browsers. Choose 4:2:0 colour and 8 bit: NV12 in OBS.`,
+  malformed_video_config: msg`The encoder describes its picture in a way that cannot be read. Start the stream again, or choose another encoder.`,
+  malformed_audio_config: msg`The encoder describes its sound in a way that cannot be read. Start the stream again, or choose another encoder.`,
+  malformed_media: msg`The encoder sends data that cannot be read. Start the stream again, or choose another encoder.`,
   audio_codec_unsupported: msg`The sound is not AAC. Choose AAC in OBS under Settings, Output.`,
   audio_format_unsupported: msg`This kind of AAC cannot be played in browsers. Choose AAC-LC in stereo.`,
   no_video: msg`Only sound arrived. Add a picture in OBS.`,
@@ -28,5 +35,21 @@ const words: Record<string, MessageDescriptor> = {
 
 export function describeIngest(remark: { code: string; message: string }, i18n: I18n): string {
   const known = words[remark.code]
+  return known === undefined ? remark.message : i18n._(known)
+}
+
+/** Why there are no more renditions, by code. */
+const renditionWords: Record<string, MessageDescriptor> = {
+  disabled: msg`This server does not make smaller sizes of streams.`,
+  source_small: msg`Your picture is as small as the smallest size that this server makes.`,
+  starting: msg`Smaller sizes are about to come.`,
+  too_slow: msg`The server could not keep up with your stream, so it makes fewer sizes of it. A lower resolution or frame rate needs less.`,
+  no_budget: msg`The server is busy with other streams, so it makes fewer sizes of yours. They come as soon as there is room.`,
+  ffmpeg_failed: msg`Smaller sizes cannot be made at the moment; it is tried again. Viewers see your stream as you send it.`,
+  ffmpeg_missing: msg`Smaller sizes cannot be made because ffmpeg is not installed on the server. Viewers see your stream as you send it.`,
+}
+
+export function describeRenditions(remark: { code: string; message: string }, i18n: I18n): string {
+  const known = renditionWords[remark.code]
   return known === undefined ? remark.message : i18n._(known)
 }
