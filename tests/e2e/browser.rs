@@ -18,10 +18,10 @@ use crate::{
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A spec that runs; its output goes where the test's goes.
-struct Spec(Child);
+pub struct Spec(Child);
 
 impl Spec {
-    fn run(name: &str, weir: &Weir, environment: &[(&str, &str)]) -> Self {
+    pub fn run(name: &str, weir: &Weir, environment: &[(&str, &str)]) -> Self {
         let frontend = Path::new(env!("CARGO_MANIFEST_DIR")).join("frontend");
         let playwright = frontend.join("node_modules/.bin/playwright");
         assert!(playwright.exists(), "the web app's packages are not installed; run: make test");
@@ -38,7 +38,7 @@ impl Spec {
         Self(child)
     }
 
-    async fn passes(mut self) {
+    pub async fn passes(mut self) {
         let began = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::Caller,
+    browser::Spec,
     encoder::Encoder,
     weir::{DataDir, Weir, eventually},
 };
@@ -95,7 +96,7 @@ async fn a_recording_lasts_as_long_as_its_stream_and_goes_when_it_is_deleted() {
     let key = recording_channel(&weir, &caller, "river").await;
     let encoder = Encoder::publish(&weir.rtmp, &key);
     let id = recording(&caller, "river", "recording").await["id"].as_str().unwrap().to_owned();
-    until_stored(&folder, &id, 3).await;
+    until_stored(&folder, &id, 12).await;
     // While its stream is on it is not deleted, and the stream goes on.
     let (status, refused) = caller.call(Method::DELETE, &format!("recordings/{id}"), None).await;
     assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("recording_not_ready")));
@@ -117,6 +118,9 @@ async fn a_recording_lasts_as_long_as_its_stream_and_goes_when_it_is_deleted() {
     for seconds in [played, downloaded] {
         assert!((seconds * 1_000.0 - own as f64).abs() < 200.0, "{seconds} s of {own} ms");
     }
+
+    // And in Chromium, where the web app shows it.
+    Spec::run("recording.spec.ts", &weir, &[("WEIR_CHANNEL", "river")]).passes().await;
 
     // Archived, it is its owner's alone, and the address of before is worth nothing.
     let path = format!("recordings/{id}");
