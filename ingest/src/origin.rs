@@ -6,7 +6,7 @@
 //! | `/<stream>/<rendition>/index.m3u8` | a media playlist; blocks for `_HLS_msn` and `_HLS_part`, shorter with `_HLS_skip` |
 //! | `/<stream>/<rendition>/init<N>.mp4`, `s<N>.m4s`, `p<N>.m4s` | initialisation segment, segment, part |
 //! | `/<stream>/rewind.m3u8`, `/<stream>/<rendition>/rewind.m3u8` | the same as far back as it is kept on the disk |
-//! | `/<stream>/thumbnail.jpg` | the latest still picture, also after the stream |
+//! | `/<stream>/thumbnail.jpg`, `thumbnail.webp`, `thumbnail-small.jpg`, `thumbnail-small.webp` | the latest still picture, also after the stream |
 //! | `/channels/<channel>/index.m3u8` | the channel's stable address: redirects to the stream while it is live |
 //!
 //! A rendition is `source`, as the encoder sends it, `audio`, which is its sound alone, or one that is made of it.
@@ -45,7 +45,7 @@ use crate::{
     packager::{AUDIO, Broadcast, Rendition, SOURCE, View},
     rewind::Rewind,
     rights::Rights,
-    thumbnails,
+    thumbnails::Picture,
 };
 
 /// The broadcasts that this node serves. Cheap to clone: clones share them.
@@ -163,7 +163,7 @@ impl Origin {
                 let reload = ReloadQuery::read(uri.query().unwrap_or_default())?;
                 self.rewind_playlist(stream_id, name, reload, headers).await
             }
-            Address::Thumbnail(stream_id) => self.thumbnail(stream_id, headers).await,
+            Address::Thumbnail(stream_id, picture) => self.thumbnail(stream_id, picture, headers).await,
             Address::Channel(channel_id) => match self.broadcasts.live_of_channel(channel_id) {
                 Some(broadcast) => Ok(reply::redirect(&format!("../../{}/index.m3u8", broadcast.stream_id()))),
                 None => Err(Problem::CHANNEL_OFFLINE),
@@ -219,19 +219,29 @@ impl Origin {
         Ok(reply::media(bytes.ok_or(Problem::MEDIA_NOT_FOUND)?, file, headers))
     }
 
-    async fn thumbnail(&self, stream_id: StreamId, headers: &HeaderMap) -> Result<Response, Problem> {
-        let object = match thumbnails::key(stream_id) {
-            Ok(key) => self.storage.get(&key).await,
-            Err(_) => return Err(Problem::THUMBNAIL_NOT_FOUND),
-        };
-        match object {
-            Ok(Some(object)) => Ok(reply::thumbnail(object, headers)),
-            Ok(None) => Err(Problem::THUMBNAIL_NOT_FOUND),
-            Err(error) => {
-                tracing::error!(stream.id = %stream_id, error = &error as &dyn std::error::Error, "thumbnail not read");
-                Err(Problem::INTERNAL)
+    async fn thumbnail(
+        &self,
+        stream_id: StreamId,
+        picture: Picture,
+        headers: &HeaderMap,
+    ) -> Result<Response, Problem> {
+        // Old streams, and those of an ffmpeg without WebP, have fewer.
+        for picture in [picture, Picture::Jpeg] {
+            let Ok(key) = picture.key(stream_id) else { break };
+            match self.storage.get(&key).await {
+                Ok(Some(object)) => return Ok(reply::thumbnail(object, picture, headers)),
+                Ok(None) => {}
+                Err(error) if error.is_retryable() => {
+                    tracing::debug!(stream.id = %stream_id, error = &error as &dyn std::error::Error, "thumbnail not read");
+                    return Err(Problem::PICTURE_UNAVAILABLE);
+                }
+                Err(error) => {
+                    tracing::error!(stream.id = %stream_id, error = &error as &dyn std::error::Error, "thumbnail not read");
+                    return Err(Problem::INTERNAL);
+                }
             }
         }
+        Err(Problem::THUMBNAIL_NOT_FOUND)
     }
 }
 

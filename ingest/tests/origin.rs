@@ -361,7 +361,8 @@ async fn a_thumbnail_is_made_of_the_first_key_frame_and_outlives_the_stream() {
         tokio::spawn(thumbnails::run(Arc::clone(&viewer.broadcast), viewer.storage.clone(), every, cancel.clone()));
     let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
     push(&mut packager, &SOURCE[..until(200)]);
-    let key = thumbnails::key(viewer.broadcast.stream_id()).unwrap();
+    // The last of the four.
+    let key = thumbnails::Picture::SmallWebp.key(viewer.broadcast.stream_id()).unwrap();
     let started = std::time::Instant::now();
     while viewer.storage.stat(&key).await.unwrap().is_none() {
         assert!(started.elapsed() < Duration::from_secs(30), "there is no thumbnail");
@@ -377,9 +378,33 @@ async fn a_thumbnail_is_made_of_the_first_key_frame_and_outlives_the_stream() {
     assert_eq!(text(&headers, header::CACHE_CONTROL), "public, max-age=10");
     assert!(text(&headers, header::LAST_MODIFIED).ends_with(" GMT"));
     assert_eq!(jpeg_size(&body), (640, 360));
+    let (_, _, small) = viewer.get(&viewer.path("thumbnail-small.jpg")).await;
+    assert_eq!(jpeg_size(&small), (320, 180));
+    for (name, expected) in [("thumbnail.webp", (640, 360)), ("thumbnail-small.webp", (320, 180))] {
+        let (status, headers, body) = viewer.get(&viewer.path(name)).await;
+        assert_eq!((status, text(&headers, header::CONTENT_TYPE)), (StatusCode::OK, "image/webp"), "{name}");
+        assert_eq!(webp_size(&body), expected);
+    }
     let tag = text(&headers, header::ETAG).to_owned();
     let request = Request::get(&path).header(header::IF_NONE_MATCH, tag).body(Body::empty()).unwrap();
     assert_eq!(viewer.request(request).await.0, StatusCode::NOT_MODIFIED);
+
+    // Of a stream of before there were four, or by an ffmpeg without WebP, there is one.
+    for picture in [thumbnails::Picture::SmallWebp, thumbnails::Picture::Webp, thumbnails::Picture::SmallJpeg] {
+        assert!(viewer.storage.delete(&picture.key(viewer.broadcast.stream_id()).unwrap()).await.unwrap());
+    }
+    let (status, headers, body) = viewer.get(&viewer.path("thumbnail-small.webp")).await;
+    assert_eq!((status, text(&headers, header::CONTENT_TYPE)), (StatusCode::OK, "image/jpeg"));
+    assert_eq!(jpeg_size(&body), (640, 360));
+    thumbnails::delete(&viewer.storage, viewer.broadcast.stream_id()).await.unwrap();
+    assert_eq!(viewer.get(&path).await.0, StatusCode::NOT_FOUND);
+}
+
+/// From the frame header of the lossy form, RFC 6386 section 9.1.
+fn webp_size(bytes: &[u8]) -> (u16, u16) {
+    let at = bytes.windows(3).position(|code| code == [0x9d, 0x01, 0x2a]).unwrap();
+    let side = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]) & 0x3fff;
+    (side(at + 3), side(at + 5))
 }
 
 /// From the frame header, ISO/IEC 10918-1 section B.2.2.

@@ -71,7 +71,7 @@ impl ErasedMedia {
 
     async fn delete_everywhere(&self, streams: Vec<StreamId>) -> Result<(), BoxError> {
         for stream_id in &streams {
-            self.storage.delete(&ingest::thumbnails::key(*stream_id)?).await?;
+            ingest::thumbnails::delete(&self.storage, *stream_id).await?;
         }
         let Some(nats) = &self.nats else { return Ok(()) };
         for some in streams.chunks(STREAMS_AT_ONCE) {
@@ -206,8 +206,7 @@ pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_na
 async fn delete_pictures(storage: &Storage, payload: &[u8]) {
     let Ok(streams) = serde_json::from_slice::<Vec<StreamId>>(payload) else { return };
     for stream_id in streams {
-        let Ok(key) = ingest::thumbnails::key(stream_id) else { continue };
-        if let Err(error) = storage.delete(&key).await {
+        if let Err(error) = ingest::thumbnails::delete(storage, stream_id).await {
             tracing::warn!(%error, stream.id = %stream_id, "the picture of a closed channel's stream could not be deleted");
         }
     }

@@ -4,6 +4,7 @@ use domain::ids::{ChannelId, StreamId};
 use uuid::Uuid;
 
 use super::problem::Problem;
+use crate::thumbnails::Picture;
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) enum Address<'a> {
     RewindMaster(StreamId),
     /// The media playlist of a rendition, as far back as it is kept.
     Rewind(StreamId, &'a str),
-    Thumbnail(StreamId),
+    Thumbnail(StreamId, Picture),
     Channel(ChannelId),
 }
 
@@ -39,7 +40,7 @@ impl<'a> Address<'a> {
             (stream, "index.m3u8", None, None) => Some(Self::Master(id(stream)?.into())),
             (stream, "rewind.m3u8", None, None) => Some(Self::RewindMaster(id(stream)?.into())),
             (stream, name, Some("rewind.m3u8"), None) => Some(Self::Rewind(id(stream)?.into(), rendition(name)?)),
-            (stream, "thumbnail.jpg", None, None) => Some(Self::Thumbnail(id(stream)?.into())),
+            (stream, name, None, None) => Some(Self::Thumbnail(id(stream)?.into(), Picture::named(name)?)),
             (stream, name, Some("index.m3u8"), None) => Some(Self::Media(id(stream)?.into(), rendition(name)?)),
             (stream, name, Some(file), None) => {
                 Some(Self::File(id(stream)?.into(), rendition(name)?, MediaFile::read(file)?))
@@ -141,7 +142,10 @@ mod tests {
         assert_eq!(read("/ID/source/s0.m4s"), Some(Address::File(stream, "source", MediaFile::Segment(0))));
         assert_eq!(read("/ID/audio/p120.m4s"), Some(Address::File(stream, "audio", MediaFile::Part(120))));
         assert_eq!(read("/ID/source/init7.mp4"), Some(Address::File(stream, "source", MediaFile::Init(7))));
-        assert_eq!(read("/ID/thumbnail.jpg"), Some(Address::Thumbnail(stream)));
+        assert_eq!(read("/ID/thumbnail.jpg"), Some(Address::Thumbnail(stream, Picture::Jpeg)));
+        assert_eq!(read("/ID/thumbnail.webp"), Some(Address::Thumbnail(stream, Picture::Webp)));
+        assert_eq!(read("/ID/thumbnail-small.jpg"), Some(Address::Thumbnail(stream, Picture::SmallJpeg)));
+        assert_eq!(read("/ID/thumbnail-small.webp"), Some(Address::Thumbnail(stream, Picture::SmallWebp)));
         assert_eq!(read("/channels/ID/index.m3u8"), Some(Address::Channel(channel)));
         for path in [
             "",

@@ -99,6 +99,11 @@ impl Problem {
         "origin_unavailable",
         "The server that has this stream does not answer at the moment: try again.",
     );
+    pub(crate) const PICTURE_UNAVAILABLE: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "picture_unavailable",
+        "The storage that has the picture does not answer: try again.",
+    );
     pub(crate) const INTERNAL: Self =
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on the server. It was logged.");
 

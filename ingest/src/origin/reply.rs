@@ -12,7 +12,7 @@ use storage::Object;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::address::MediaFile;
-use crate::packager::Document;
+use crate::{packager::Document, thumbnails::Picture};
 
 const PLAYLIST_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("video/mp4");
@@ -53,12 +53,13 @@ pub(super) fn media(bytes: Bytes, file: MediaFile, request: &HeaderMap) -> Respo
 }
 
 /// A still picture, replaced every now and then.
-pub(super) fn thumbnail(object: Object, request: &HeaderMap) -> Response {
+pub(super) fn thumbnail(object: Object, picture: Picture, request: &HeaderMap) -> Response {
     let since_epoch = object.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let tag = format!("\"{:x}-{:x}\"", since_epoch.as_nanos(), object.bytes.len());
     let mut response = tagged(request, &tag, || object.bytes);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg"));
+    let media_type = if picture.is_webp() { "image/webp" } else { "image/jpeg" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=10"));
     headers.insert(header::LAST_MODIFIED, text(&http_date(object.modified)));
     response

@@ -12,7 +12,7 @@ fn tool(folder: &Path, script: &str) -> Tool {
         .status()
         .unwrap();
     assert!(written.success());
-    Tool { program: program.into(), timeout: Duration::from_millis(500) }
+    Tool::new(program.into(), Duration::from_millis(500))
 }
 
 fn key_frame() -> KeyFrame {
@@ -22,7 +22,7 @@ fn key_frame() -> KeyFrame {
 
 async fn failure(script: &str) -> ThumbnailError {
     let folder = tempfile::tempdir().unwrap();
-    tool(folder.path(), script).picture(key_frame()).await.unwrap_err()
+    tool(folder.path(), script).pictures(key_frame()).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_program_that_hangs_is_ended() {
     let folder = tempfile::tempdir().unwrap();
     let pid_file = folder.path().join("pid");
     let tool = tool(folder.path(), &format!("echo $$ > {}; exec sleep 600", pid_file.display()));
-    let error = tool.picture(key_frame()).await.unwrap_err();
+    let error = tool.pictures(key_frame()).await.unwrap_err();
     assert!(matches!(error, ThumbnailError::TimedOut(_)), "{error}");
     let process = format!("/proc/{}/comm", fs::read_to_string(pid_file).unwrap().trim());
     let started = std::time::Instant::now();
@@ -54,6 +54,27 @@ async fn a_program_that_writes_something_else_is_not_believed() {
 
 #[tokio::test]
 async fn a_program_that_is_missing_is_an_error() {
-    let tool = Tool { program: "/nonexistent/ffmpeg".into(), timeout: TIMEOUT };
-    assert!(matches!(tool.picture(key_frame()).await, Err(ThumbnailError::Run(_))));
+    let tool = Tool::new("/nonexistent/ffmpeg".into(), TIMEOUT);
+    assert!(matches!(tool.pictures(key_frame()).await, Err(ThumbnailError::Run(_))));
+}
+
+#[tokio::test]
+async fn a_program_that_makes_no_webp_makes_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    // Writes a JPEG of two markers wherever one is asked for, as long as nobody speaks of WebP.
+    let script = format!(
+        "cat > /dev/null; echo \"$@\" >> {log}\n\
+         case \"$*\" in *libwebp*) echo \"Unknown encoder 'libwebp'\" >&2; exit 1;; esac\n\
+         for file in \"$@\"; do case $file in *.jpg) printf '\\377\\330\\377\\331' > \"$file\";; esac; done",
+        log = log.display()
+    );
+    let mut tool = tool(folder.path(), &script);
+    tool.timeout = TIMEOUT;
+    for _ in 0..2 {
+        let made: Vec<_> = tool.pictures(key_frame()).await.unwrap().into_iter().map(|(picture, _)| picture).collect();
+        assert_eq!(made, [Picture::Jpeg, Picture::SmallJpeg]);
+    }
+    let tries = fs::read_to_string(&log).unwrap().lines().filter(|line| line.contains("libwebp")).count();
+    assert_eq!(tries, 1, "it is not asked for it again");
 }

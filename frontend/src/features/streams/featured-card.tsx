@@ -13,7 +13,7 @@ export function FeaturedCard({ stream }: { stream: Stream }) {
   const { handle } = stream.channel
   return (
     <article className="group relative grid overflow-hidden rounded-lg border bg-raised lg:grid-cols-[minmax(0,1.7fr)_minmax(18rem,1fr)]">
-      <Thumbnail url={stream.thumbnail_url} isLive isFirst />
+      <Thumbnail url={stream.thumbnail_url} isLive isFirst sizes="(min-width: 64rem) 60vw, 100vw" />
       <div className="flex flex-col justify-end gap-5 p-5 sm:p-8">
         <p className="flex items-center gap-3 text-sm text-faint">
           <LiveBadge />

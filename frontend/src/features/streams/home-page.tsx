@@ -53,7 +53,11 @@ export function HomePage() {
           <ul className={count <= 3 ? 'card-grid-large' : 'card-grid'}>
             {streams.map((stream, index) => (
               <li key={stream.id}>
-                <LiveCard stream={stream} isFirst={index < 2} />
+                <LiveCard
+                  stream={stream}
+                  isFirst={index < 2}
+                  sizes={count <= 3 ? '(min-width: 40rem) 36rem, 100vw' : undefined}
+                />
               </li>
             ))}
           </ul>

@@ -10,10 +10,13 @@ import { Thumbnail } from './thumbnail'
 export function LiveCard({
   stream,
   isFirst = false,
+  sizes,
   heading: Heading = 'h2',
 }: {
   stream: Stream
   isFirst?: boolean
+  /** How wide its picture is shown, where it is not one of many. */
+  sizes?: string
   /** Where the card stands among the headings of its page. */
   heading?: 'h2' | 'h3'
 }) {
@@ -25,6 +28,7 @@ export function LiveCard({
           url={stream.thumbnail_url}
           isLive
           isFirst={isFirst}
+          sizes={sizes}
           className="transition-transform group-hover:scale-[1.015]"
         />
         <LiveBadge className="absolute top-2.5 left-2.5" />

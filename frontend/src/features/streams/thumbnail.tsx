@@ -6,6 +6,9 @@ import { useNow } from '@/ui/now'
 
 const refreshMs = 20_000
 
+/** How wide a card of a list is shown. */
+const ofACard = '(min-width: 40rem) 20rem, 100vw'
+
 /**
  * A picture of a stream, 16:9. A live one is fetched anew as the server makes it, and replaced
  * only when the new one is there, so that it never blinks.
@@ -14,12 +17,15 @@ export function Thumbnail({
   url,
   isLive,
   isFirst = false,
+  sizes = ofACard,
   className,
 }: {
   url: string | null
   isLive: boolean
   /** Whether it is likely the largest picture of the page. */
   isFirst?: boolean
+  /** How wide it is shown, as the attribute of an image has it. */
+  sizes?: string
   className?: string
 }) {
   return (
@@ -29,15 +35,15 @@ export function Thumbnail({
       </div>
       {url !== null &&
         (isLive ? (
-          <LivePicture key={url} url={ownAddress(url)} isFirst={isFirst} />
+          <LivePicture key={url} url={ownAddress(url)} sizes={sizes} isFirst={isFirst} />
         ) : (
-          <Picture src={ownAddress(url)} isFirst={isFirst} />
+          <Picture src={ownAddress(url)} sizes={sizes} isFirst={isFirst} />
         ))}
     </div>
   )
 }
 
-function LivePicture({ url, isFirst }: { url: string; isFirst: boolean }) {
+function LivePicture({ url, sizes, isFirst }: { url: string; sizes: string; isFirst: boolean }) {
   const beat = Math.floor(useNow() / refreshMs)
   const [shown, setShown] = useState(() => `${url}?at=${beat}`)
   const next = `${url}?at=${beat}`
@@ -45,19 +51,32 @@ function LivePicture({ url, isFirst }: { url: string; isFirst: boolean }) {
     if (next === shown || document.hidden) return
     const image = new Image()
     image.onload = () => setShown(next)
+    image.sizes = sizes
+    image.srcset = lighter(next) ?? ''
     image.src = next
     return () => {
       image.onload = null
     }
-  }, [next, shown])
-  return <Picture src={shown} isFirst={isFirst} />
+  }, [next, shown, sizes])
+  return <Picture src={shown} sizes={sizes} isFirst={isFirst} />
 }
 
-function Picture({ src, isFirst }: { src: string; isFirst: boolean }) {
+/** Of streams there are lighter pictures beside the JPEG; of recordings there is that alone. */
+function lighter(src: string): string | undefined {
+  if (!/^[^?]*\/live\/[^?]*\/thumbnail\.jpg(\?|$)/.test(src)) return undefined
+  return [
+    `${src.replace('/thumbnail.jpg', '/thumbnail-small.webp')} 320w`,
+    `${src.replace('/thumbnail.jpg', '/thumbnail.webp')} 640w`,
+  ].join(', ')
+}
+
+function Picture({ src, sizes, isFirst }: { src: string; sizes: string; isFirst: boolean }) {
   const [failed, setFailed] = useState<string | null>(null)
   if (failed === src) return null
   return (
     <img
+      srcSet={lighter(src)}
+      sizes={sizes}
       src={src}
       alt=""
       width={640}
