@@ -9,9 +9,13 @@
 
 use std::{error::Error, time::Duration};
 
-use commands::{Actor, CommandError, Commands, Metadata, recordings};
+use commands::{
+    Actor, CommandError, Commands, Metadata,
+    events::{self, Filter, Subject},
+    recordings,
+};
 use domain::{
-    DomainEvent,
+    Aggregate, DomainEvent,
     channels::{Channel, ChannelClosedReason, ChannelEvent},
     ids::{ChannelId, RecordingId},
     recordings::{RecordingDeletedReason, RecordingEvent, RecordingLimits, RecordingRefusal, RecordingState},
@@ -61,24 +65,21 @@ impl Handler for Rules<'_> {
         let metadata = || caused_by(followed);
         match &followed.event {
             DomainEvent::Channel(ChannelEvent::Closed { channel_id, reason, .. }) => {
-                let reason = match reason {
-                    ChannelClosedReason::Owner => RecordingDeletedReason::ChannelClosed,
-                    ChannelClosedReason::OwnerErased => RecordingDeletedReason::AccountErased,
-                };
                 for one in recordings::of_channel(self.commands, *channel_id).await? {
-                    self.delete(one.recording_id, reason, metadata()).await?;
+                    self.delete(one.recording_id, because(*reason), metadata()).await?;
                 }
                 Ok(())
             }
             // Of the two events the later one finds the other.
             DomainEvent::Recording(
-                RecordingEvent::Started { recording_id, channel_id, .. }
-                | RecordingEvent::Published { recording_id, channel_id, .. },
-            ) if self.is_closed(*channel_id).await? => {
-                self.delete(*recording_id, RecordingDeletedReason::ChannelClosed, metadata()).await
-            }
-            DomainEvent::Recording(RecordingEvent::Published { channel_id, .. })
-            | DomainEvent::Channel(ChannelEvent::RecordingChanged { channel_id, .. }) => {
+                event @ (RecordingEvent::Started { recording_id, channel_id, .. }
+                | RecordingEvent::Published { recording_id, channel_id, .. }),
+            ) => match (self.closed(*channel_id).await?, event) {
+                (Some(reason), _) => self.delete(*recording_id, because(reason), metadata()).await,
+                (None, RecordingEvent::Published { .. }) => self.keep_to_limits(*channel_id, metadata).await,
+                (None, _) => Ok(()),
+            },
+            DomainEvent::Channel(ChannelEvent::RecordingChanged { channel_id, .. }) => {
                 self.keep_to_limits(*channel_id, metadata).await
             }
             _ => Ok(()),
@@ -86,10 +87,30 @@ impl Handler for Rules<'_> {
     }
 }
 
+fn because(reason: ChannelClosedReason) -> RecordingDeletedReason {
+    match reason {
+        ChannelClosedReason::Owner => RecordingDeletedReason::ChannelClosed,
+        ChannelClosedReason::OwnerErased => RecordingDeletedReason::AccountErased,
+    }
+}
+
 impl Rules<'_> {
-    async fn is_closed(&self, channel_id: ChannelId) -> Result<bool, BoxError> {
-        let channel = self.commands.load::<Channel>(&channel_id.to_string()).await?;
-        Ok(channel.is_some_and(|(channel, _)| channel.is_closed()))
+    /// Why a channel was closed; `None` while it is not.
+    async fn closed(&self, channel_id: ChannelId) -> Result<Option<ChannelClosedReason>, BoxError> {
+        let id = channel_id.to_string();
+        let channel = self.commands.load::<Channel>(&id).await?;
+        if !channel.is_some_and(|(channel, _)| channel.is_closed()) {
+            return Ok(None);
+        }
+        let subject = Subject { aggregate_type: Channel::TYPE.to_owned(), aggregate_id: id };
+        let types = vec!["channel.closed".to_owned()];
+        let filter = Filter { subject: Some(subject), types, ..Filter::default() };
+        let stored = events::page(self.commands.pool(), &filter, 1).await?;
+        let Some(stored) = stored.first() else { return Ok(Some(ChannelClosedReason::Owner)) };
+        match domain::decode(&stored.event_type, &stored.event_version, stored.payload.get())? {
+            ChannelEvent::Closed { reason, .. } => Ok(Some(reason)),
+            _ => Ok(Some(ChannelClosedReason::Owner)),
+        }
     }
 
     async fn keep_to_limits(&self, channel_id: ChannelId, metadata: impl Fn() -> Metadata) -> Result<(), BoxError> {

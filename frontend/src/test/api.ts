@@ -4,12 +4,21 @@ import type { Schemas } from '@/api/client'
 import { problem } from './fixtures'
 
 const base = 'http://weir.test/api/v1'
-type Method = 'get' | 'post' | 'patch'
+type Method = 'get' | 'post' | 'patch' | 'put' | 'delete'
 
 export const server = setupServer(
   http.get('http://weir.test/healthz', () => new HttpResponse(null, { status: 503 })),
   http.get(`${base}/streams`, () => HttpResponse.json({ items: [], next_cursor: null })),
   http.get(`${base}/channels`, () => HttpResponse.json({ items: [], next_cursor: null })),
+  http.get(`${base}/channels/:handle/recordings`, () => HttpResponse.json({ items: [], next_cursor: null })),
+  http.get(`${base}/channels/:handle/recording-settings`, () =>
+    HttpResponse.json({
+      is_on: false,
+      own_limits: { keep_days: null, max_size_bytes: null, max_count: null },
+      server_limits: { keep_days: 90, max_size_bytes: 100_000_000_000, max_count: 500 },
+      usage: { count: 0, size_bytes: 0 },
+    }),
+  ),
 )
 
 /** Lets the API answer a call with this. */

@@ -1,0 +1,195 @@
+import { screen, waitFor, within } from '@testing-library/react'
+import { HttpResponse } from 'msw'
+import { describe, expect, it, vi } from 'vitest'
+import { answer, answerBy, keepWaiting, refuse } from '@/test/api'
+import { channelOf, waiting } from '@/test/fixtures'
+import { expectAccessible, visit } from '@/test/render'
+import type { Recording } from './queries'
+
+vi.mock('@/features/streams/player/player', () => ({ Player: () => null }))
+vi.mock('./recording-player', () => ({
+  RecordingPlayer: (props: { src: string; label: string; sheet: string | null }) => (
+    <div role="region" aria-label={props.label} data-src={props.src} data-sheet={props.sheet} />
+  ),
+}))
+
+function recordingOf(changes: Partial<Recording> = {}): Recording {
+  const id = changes.id ?? 'first'
+  return {
+    id,
+    stream_id: 'stream',
+    channel: { id: 'channel-of-marina', handle: 'marina', title: 'Night shift on the river' },
+    title: 'Night shift on the river',
+    status: 'ready',
+    visibility: 'published',
+    is_download_allowed: false,
+    duration_ms: 754_000,
+    size_bytes: 1_200_000_000,
+    renditions: [],
+    gap_count: 0,
+    cut_short: null,
+    failure: null,
+    playback: { hls_url: `http://weir.test/vod/${id}/index.m3u8` },
+    thumbnail_url: `/vod/${id}/thumbnail.jpg`,
+    seek_thumbnails_url: `/vod/${id}/sheets/index.vtt`,
+    download_url: null,
+    started_at: '2026-11-20T20:00:00Z',
+    published_at: '2026-11-20T20:12:35Z',
+    updated_at: '2026-11-20T20:12:35Z',
+    version: 2,
+    ...changes,
+  }
+}
+
+const listed = (...items: Recording[]) => ({ items, next_cursor: null })
+const settingsOf = (isOn: boolean) => ({
+  is_on: isOn,
+  own_limits: { keep_days: null, max_size_bytes: null, max_count: null },
+  server_limits: { keep_days: 90, max_size_bytes: 100_000_000_000, max_count: 500 },
+  usage: { count: 1, size_bytes: 1_200_000_000 },
+})
+
+describe('the videos of a channel', () => {
+  it('have their four states', async () => {
+    keepWaiting('get', 'channels/marina/recordings')
+    const first = visit('/marina/videos')
+    expect(await screen.findByRole('status', { name: 'Loading videos' })).toBeInTheDocument()
+    first.unmount()
+
+    refuse('get', 'channels/marina/recordings', 500, 'internal')
+    const second = visit('/marina/videos')
+    expect(await screen.findByText('This could not be loaded')).toBeInTheDocument()
+    second.unmount()
+
+    answer('get', 'channels/marina/recordings', listed())
+    const third = visit('/marina/videos')
+    expect(await screen.findByText('No videos yet')).toBeInTheDocument()
+    await expectAccessible()
+    third.unmount()
+
+    answer(
+      'get',
+      'channels/marina/recordings',
+      listed(recordingOf(), recordingOf({ id: 'hidden', visibility: 'archived' })),
+    )
+    visit('/marina/videos')
+    expect(await screen.findByRole('link', { name: 'Night shift on the river' })).toHaveAttribute(
+      'href',
+      '/marina/videos/first',
+    )
+    expect(screen.getByText('12:34')).toBeInTheDocument()
+    expect(screen.getAllByRole('article')).toHaveLength(1)
+    await expectAccessible()
+  })
+})
+
+describe('a video', () => {
+  it('plays, with pictures for the seek bar', async () => {
+    answer('get', 'recordings/first', recordingOf())
+    answer('get', 'channels/marina', channelOf())
+    visit('/marina/videos/first')
+    const player = await screen.findByRole('region', { name: 'Player: Night shift on the river' })
+    expect(player).toHaveAttribute('data-src', '/vod/first/index.m3u8')
+    expect(player).toHaveAttribute('data-sheet', '/vod/first/sheets/index.vtt')
+    expect(screen.queryByRole('link', { name: 'Download' })).not.toBeInTheDocument()
+    await expectAccessible()
+  })
+
+  it('says that it is not ready, or not there', async () => {
+    answer('get', 'channels/marina', channelOf())
+    answer('get', 'recordings/first', recordingOf({ status: 'recording', playback: null, duration_ms: null }))
+    const first = visit('/marina/videos/first')
+    expect(await screen.findByText('This stream is being recorded')).toBeInTheDocument()
+    first.unmount()
+    refuse('get', 'recordings/gone', 404, 'not_found')
+    visit('/marina/videos/gone')
+    expect(await screen.findByText('This video is not here')).toBeInTheDocument()
+    await expectAccessible()
+  })
+
+  it('tells its owner what went wrong, and nobody else', async () => {
+    answer('get', 'recordings/first', recordingOf({ cut_short: 'storage_full' }))
+    answer('get', 'channels/marina', channelOf())
+    const first = visit('/marina/videos/first')
+    await screen.findByRole('region', { name: /^Player/ })
+    expect(screen.queryByText(/no room left/)).not.toBeInTheDocument()
+    first.unmount()
+    visit('/marina/videos/first', 'member')
+    expect(await screen.findByText(/no room left/)).toBeInTheDocument()
+  })
+})
+
+describe('the owner', () => {
+  function serve(...items: Recording[]) {
+    answer('get', 'channels/marina', channelOf())
+    answer('get', 'channels/marina/ingest', waiting)
+    answer('get', 'channels/marina/stream-key', {
+      stream_key: 'live_x',
+      rtmp_url: 'rtmp://weir.test/live',
+      rtmps_url: null,
+    })
+    answer('get', 'channels/marina/recordings', listed(...items))
+    answer('get', 'channels/marina/recording-settings', settingsOf(false))
+  }
+
+  it('turns recording on', async () => {
+    serve()
+    let said: unknown = null
+    answerBy('put', 'channels/marina/recording-settings', async (request) => {
+      said = await request.json()
+      return HttpResponse.json(settingsOf(true))
+    })
+    const { user } = visit('/dashboard/marina', 'member')
+    const record = await screen.findByRole('switch', { name: 'Record streams' })
+    expect(record).toHaveAttribute('aria-checked', 'false')
+    expect(await screen.findByText(/No videos yet/)).toBeInTheDocument()
+    await user.click(record)
+    await waitFor(() => expect(record).toHaveAttribute('aria-checked', 'true'))
+    expect(said).toMatchObject({ is_on: true })
+    expect(screen.getByText(/deleted after 90 days/)).toBeInTheDocument()
+  })
+
+  it('sees what failed, and deletes after a question', async () => {
+    serve(
+      recordingOf(),
+      recordingOf({
+        id: 'second',
+        title: 'No room',
+        status: 'failed',
+        failure: 'storage_full',
+        playback: null,
+      }),
+    )
+    let deleted = ''
+    answerBy('delete', 'recordings/first', (request) => {
+      deleted = request.url
+      answer('get', 'channels/marina/recordings', listed())
+      return new HttpResponse(null, { status: 204 })
+    })
+    const { user } = visit('/dashboard/marina', 'member')
+    expect(await screen.findByText(/Nothing was recorded: the server had no room left/)).toBeInTheDocument()
+    await user.click(screen.getByRole('button', { name: 'More about Night shift on the river' }))
+    await user.click(await screen.findByRole('menuitem', { name: 'Delete' }))
+    const question = await screen.findByRole('dialog')
+    await user.click(within(question).getByRole('button', { name: 'Keep it' }))
+    expect(deleted).toBe('')
+    await user.click(screen.getByRole('button', { name: 'More about Night shift on the river' }))
+    await user.click(await screen.findByRole('menuitem', { name: 'Delete' }))
+    await user.click(await screen.findByRole('button', { name: 'Delete it' }))
+    expect(await screen.findByText(/No videos yet/)).toBeInTheDocument()
+    expect(deleted).toContain('/recordings/first')
+  })
+
+  it('says who finds a video', async () => {
+    serve(recordingOf())
+    let said: unknown = null
+    answerBy('patch', 'recordings/first', async (request) => {
+      said = await request.json()
+      return HttpResponse.json(recordingOf({ visibility: 'unlisted', version: 3 }))
+    })
+    const { user } = visit('/dashboard/marina', 'member')
+    await user.click(await screen.findByRole('button', { name: 'More about Night shift on the river' }))
+    await user.click(await screen.findByRole('menuitemradio', { name: 'Only with the link' }))
+    await waitFor(() => expect(said).toEqual({ visibility: 'unlisted' }))
+  })
+})
