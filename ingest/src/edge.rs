@@ -27,7 +27,7 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode, header, uri::PathAndQuery},
     response::Response,
     routing::any,
 };
@@ -113,9 +113,15 @@ impl Edge {
         edge
     }
 
-    /// What is under `/live`, or under `/vod`, at the origin; to be nested there.
-    pub fn router(&self, area: &'static str) -> Router {
-        let asked = Area { shared: Arc::clone(&self.0), area };
+    /// What is under `/vod` at the origin: passed on and not kept, since the origin alone knows who may have which recording.
+    /// To be nested there.
+    pub fn recordings(&self) -> Router {
+        Router::new().route("/", any(pass)).route("/{*path}", any(pass)).with_state(Arc::clone(&self.0))
+    }
+
+    /// What is under `/live` at the origin; to be nested there.
+    pub fn router(&self) -> Router {
+        let asked = Live { shared: Arc::clone(&self.0) };
         let inner = Router::new().route("/", any(relay)).route("/{*path}", any(relay)).with_state(asked.clone());
         rights::with_lookup(self.0.rights.clone(), Some(Arc::new(asked)), inner)
     }
@@ -145,14 +151,30 @@ impl Edge {
     }
 }
 
-/// One of the two places in which there are streams.
 #[derive(Clone)]
-struct Area {
+struct Live {
     shared: Arc<Shared>,
-    area: &'static str,
 }
 
-async fn relay(State(asked): State<Area>, request: Request) -> Response {
+async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (request, _) = request.into_parts();
+    if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method) {
+        return Problem::METHOD_NOT_ALLOWED.into_response();
+    }
+    let path = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    match shared.upstream.pass(request.method, &format!("/vod{path}"), &request.headers).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a request for a recording could not be passed on"
+            );
+            Problem::ORIGIN_LOST.into_response()
+        }
+    }
+}
+
+async fn relay(State(asked): State<Live>, request: Request) -> Response {
     let (request, _) = request.into_parts();
     if request.method == Method::OPTIONS {
         return reply::preflight();
@@ -161,7 +183,7 @@ async fn relay(State(asked): State<Area>, request: Request) -> Response {
         return Problem::METHOD_NOT_ALLOWED.into_response();
     }
     let (shared, path) = (&asked.shared, request.uri.path());
-    let address = format!("{}{path}", asked.area);
+    let address = format!("/live{path}");
     if playlist::is_followed(path) {
         let reload = match ReloadQuery::read(request.uri.query().unwrap_or_default()) {
             Ok(reload) => reload,
@@ -251,7 +273,7 @@ impl Shared {
     }
 }
 
-impl Area {
+impl Live {
     async fn whose(&self, id: Uuid, is_channel: bool) -> Result<Option<ChannelRights>, Unanswered> {
         let shared = &self.shared;
         if !shared.rights.is_complete() {
@@ -262,7 +284,7 @@ impl Area {
             return Ok(Some(ChannelRights::public(ChannelId::from(id))));
         }
         let path = if is_channel { format!("/channels/{id}/rights") } else { format!("/{id}/rights") };
-        let rights = match shared.store.get(&format!("{}{path}", self.area)).await {
+        let rights = match shared.store.get(&format!("/live{path}")).await {
             Ok(kept) => serde_json::from_slice::<ChannelRights>(kept.body()).map_err(|_| Unanswered)?,
             Err(Refused::Said(answer)) if answer.status == StatusCode::NOT_FOUND => return Ok(None),
             Err(_) => return Err(Unanswered),
@@ -278,7 +300,7 @@ impl Area {
     }
 }
 
-impl Lookup for Area {
+impl Lookup for Live {
     fn look_up(&self, id: Uuid, is_channel: bool) -> BoxFuture<'_, Result<Option<ChannelRights>, Unanswered>> {
         self.whose(id, is_channel).boxed()
     }

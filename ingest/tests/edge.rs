@@ -19,10 +19,14 @@ use axum::{
 use bytes::Bytes;
 use domain::{channels::Visibility, ids::SessionId};
 use futures::future::join_all;
-use ingest::rights::{Bearer, Pass, PlaybackKeys};
+use ingest::{
+    edge::{Edge, EdgeConfig},
+    rights::{Bearer, Pass, PlaybackKeys},
+};
 use node::{LONG, Origin, get, now_s, request, token};
 use playlist::MediaPlaylist;
 use tokio::{net::TcpListener, time::timeout};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// As [`get`], once the relay has learned who may watch what.
@@ -53,7 +57,7 @@ async fn two_hundred_viewers_are_one_request_for_each_part() {
     const VIEWERS: usize = 200;
     let mut origin = Origin::start().await;
     let edge = origin.edge();
-    let router = edge.router("/live");
+    let router = edge.router();
     let playlist = origin.path("source/index.m3u8");
     assert_eq!(settled(&router, &playlist).await.0, StatusCode::OK);
     let mut pushed_ms = 5_100;
@@ -95,7 +99,7 @@ async fn two_hundred_viewers_are_one_request_for_each_part() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_answers_as_the_origin_does() {
     let origin = Origin::start().await;
-    let router = origin.edge().router("/live");
+    let router = origin.edge().router();
     let next = {
         let (_, _, body) = settled(&router, &origin.path("source/index.m3u8")).await;
         read(&body).next_position().0
@@ -143,7 +147,7 @@ async fn a_relay_answers_as_the_origin_does() {
 async fn only_who_has_a_right_gets_what_is_not_public() {
     let origin = Origin::start().await;
     origin.restrict(Visibility::Private, 2);
-    let edge = origin.edge().router("/live");
+    let edge = origin.edge().router();
     let stream_id = origin.broadcast.stream_id();
     let session = SessionId::from(Uuid::from_u128(9));
     let good = token(Bearer::Session(origin.channel_id, session), 2, 60);
@@ -213,7 +217,7 @@ async fn only_who_has_a_right_gets_what_is_not_public() {
 async fn what_is_taken_back_ends_what_is_waited_for() {
     let origin = Origin::start().await;
     origin.restrict(Visibility::Private, 2);
-    let edge = origin.edge().router("/live");
+    let edge = origin.edge().router();
     let stream_id = origin.broadcast.stream_id();
     for (number, (router, prefix)) in [(&origin.router, "/live"), (&edge, "")].into_iter().enumerate() {
         let sessions = [1, 2].map(|session| SessionId::from(Uuid::from_u128(number as u128 * 10 + session)));
@@ -253,7 +257,7 @@ async fn what_is_taken_back_ends_what_is_waited_for() {
 async fn a_relay_serves_what_it_has_while_its_origin_is_away_and_goes_on_after() {
     let mut origin = Origin::start().await;
     let edge = origin.edge();
-    let router = edge.router("/live");
+    let router = edge.router();
     let (playlist, part) = (origin.path("source/index.m3u8"), origin.path("source/p3.m4s"));
     let (_, _, before) = settled(&router, &playlist).await;
     let (segment, number) = read(&before).next_position();
@@ -275,7 +279,7 @@ async fn a_relay_serves_what_it_has_while_its_origin_is_away_and_goes_on_after()
 async fn what_nobody_watches_is_forgotten_and_what_is_not_there_is_asked_for_once() {
     let origin = Origin::start().await;
     let edge = origin.edge_with(|config| config.linger = Duration::from_millis(1));
-    let router = edge.router("/live");
+    let router = edge.router();
     assert_eq!(settled(&router, &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
     timeout(LONG, async {
         while edge.followed() > 0 {
@@ -297,7 +301,7 @@ async fn what_nobody_watches_is_forgotten_and_what_is_not_there_is_asked_for_onc
 async fn what_is_kept_is_bounded() {
     let mut origin = Origin::start().await;
     let edge = origin.edge_with(|config| config.cache_bytes = 100_000);
-    let router = edge.router("/live");
+    let router = edge.router();
     settled(&router, &origin.path("source/index.m3u8")).await;
     origin.push_until(18_000);
     for number in 0..30 {
@@ -309,12 +313,29 @@ async fn what_is_kept_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recordings_are_passed_on_as_they_come() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let said = Router::new().fallback(|request: Request<Body>| async move {
+        let range = request.headers().get(header::RANGE).map(|range| range.to_str().unwrap().to_owned());
+        ([(header::CONTENT_TYPE, "video/mp4")], format!("{} {range:?}", request.uri()))
+    });
+    tokio::spawn(async move { axum::serve(listener, said).await.unwrap() });
+    let config = EdgeConfig::new(vec![format!("http://{address}")], node::keys());
+    let router = Edge::start(config, CancellationToken::new()).recordings();
+    let ask = Request::get("/t/a-token/x/download.mp4?y=1").header(header::RANGE, "bytes=0-9").body(Body::empty());
+    let (status, headers, body) = request(&router, ask.unwrap()).await;
+    assert_eq!((status, &headers[header::CONTENT_TYPE]), (StatusCode::OK, &"video/mp4".parse().unwrap()));
+    assert_eq!(body, "/vod/t/a-token/x/download.mp4?y=1 Some(\"bytes=0-9\")");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_that_does_not_answer_is_left_for_the_next() {
     let origin = Origin::start().await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let away = nobody.local_addr().unwrap();
     drop(nobody);
     let edge = origin.edge_with(|config| config.origins.insert(0, format!("http://{away}")));
-    assert_eq!(settled(&edge.router("/live"), &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
+    assert_eq!(settled(&edge.router(), &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
     assert!(edge.is_connected());
 }

@@ -10,7 +10,8 @@ use std::{
 
 use axum::{
     body::{Body, to_bytes},
-    http::{HeaderValue, Request, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header},
+    response::Response,
 };
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -109,6 +110,37 @@ impl Upstream {
         }
         tracing::debug!(error = &lost as &dyn std::error::Error, path, "no origin answers");
         Err(lost)
+    }
+
+    /// Passes a viewer's request on, with its path and query, and the answer back as it comes.
+    ///
+    /// # Errors
+    /// When the origin that answered last does not begin to answer.
+    pub(super) async fn pass(&self, method: Method, path: &str, sent: &HeaderMap) -> Result<Response, Lost> {
+        /// What a viewer may say to an origin.
+        const PASSED_ON: [HeaderName; 6] = [
+            header::RANGE,
+            header::IF_RANGE,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+            header::ACCEPT_ENCODING,
+            header::ACCEPT,
+        ];
+        let origin = &self.origins[self.current.load(Ordering::Relaxed) % self.origins.len()];
+        let uri = Uri::try_from(format!("{origin}{path}")).map_err(axum::http::Error::from)?;
+        let mut request = Request::builder().method(method).uri(uri).body(Body::empty())?;
+        for name in PASSED_ON {
+            if let Some(value) = sent.get(&name) {
+                request.headers_mut().insert(name, value.clone());
+            }
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let answer = timeout(WHOLE, self.client.request(request)).await.map_err(|_| Lost::Slow)?;
+        let mut answer = answer.map_err(Lost::Answer)?.map(Body::new);
+        for name in [header::CONNECTION, header::TRANSFER_ENCODING, HeaderName::from_static("keep-alive")] {
+            answer.headers_mut().remove(name);
+        }
+        Ok(answer)
     }
 
     async fn ask_one(&self, origin: &str, path: &str) -> Result<Answer, Lost> {

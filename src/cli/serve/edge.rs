@@ -64,8 +64,8 @@ impl EdgeArgs {
         }
         let router = Router::new()
             .route("/healthz", get(async || "ok"))
-            .nest("/live", edge.router("/live"))
-            .nest("/vod", edge.router("/vod"));
+            .nest("/live", edge.router())
+            .nest("/vod", edge.recordings());
         let limits = node::http_limits(&config);
         let mut server = tokio::spawn(http::serve_tls(listener, tls, router, limits, stopping.clone()));
         info!(http = %address, origins = origins.join(","), "weir relays");
