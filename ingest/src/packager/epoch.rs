@@ -55,7 +55,10 @@ pub(super) struct Epoch {
     /// By how much the source's sound is behind its pictures where parts end, beyond what it is here: segments of all
     /// renditions have the same sound, so that a player can change between them.
     pub sound_behind_ms: i64,
-    pub part_lengths: PartLengths,
+    /// Where the sound of the part that ends the segment ends, if it is known.
+    pub sound_until_ms: Option<i64>,
+    /// What even pictures fill, from which the part target is made.
+    pub longest_part_ms: i64,
     pub part: OpenPart,
     pub sound_came_at_ms: i64,
     /// Reused from part to part.
@@ -85,29 +88,6 @@ pub(super) struct OpenPart {
     pub first_decode_ms: i64,
     pub is_independent: bool,
     pub samples: Vec<Sample>,
-}
-
-/// The lengths of an epoch's parts, from which the part target is made.
-#[derive(Debug, Default)]
-pub(super) struct PartLengths {
-    longest_within_limit_ms: i64,
-    longest_ms: i64,
-}
-
-impl PartLengths {
-    pub(super) fn count(&mut self, length_ms: i64, limit_ms: i64) {
-        self.longest_ms = self.longest_ms.max(length_ms);
-        if length_ms <= limit_ms {
-            self.longest_within_limit_ms = self.longest_within_limit_ms.max(length_ms);
-        }
-    }
-
-    /// What even pictures fill; a single stall does not make all parts longer, but pictures that last longer than a part
-    /// do. `None` before the first part.
-    pub(super) fn target_ms(&self) -> Option<i64> {
-        let length_ms = if self.longest_within_limit_ms > 0 { self.longest_within_limit_ms } else { self.longest_ms };
-        (length_ms > 0).then_some(length_ms + PART_SLACK_MS)
-    }
 }
 
 impl OpenPart {
@@ -142,7 +122,8 @@ impl Epoch {
             twin: None,
             is_ending: false,
             sound_behind_ms: 0,
-            part_lengths: PartLengths::default(),
+            sound_until_ms: None,
+            longest_part_ms: 0,
             part: OpenPart { start_ms: begins_ms, end_ms: begins_ms, ..OpenPart::default() },
             sound_came_at_ms: begins_ms,
             sound_samples: Vec::new(),
@@ -193,20 +174,12 @@ impl Epoch {
         self.last_durations_ms[0].min(self.last_durations_ms[1])
     }
 
-    /// Whether the part can end here: there is something in it, and the next will have something in it too.
-    pub(super) fn can_be_cut_at(&self, time_ms: i64, target_ms: i64) -> bool {
-        let has_picture = !self.part.samples.is_empty() && self.part.first_decode_ms < time_ms;
-        let has_sound = self.sound.as_ref().is_some_and(|sound| sound.begins_before(time_ms));
-        let rest_ms = self.part.end_ms - time_ms;
-        let has_rest = self.sound.as_ref().is_some_and(|sound| sound.reaches(time_ms + target_ms));
-        (has_picture || has_sound) && (rest_ms < target_ms || has_rest)
-    }
-
     /// Writes the fragment with the pictures that are there and the sound that belongs to them. When there is neither, it
     /// is `None`, or a fragment without samples.
     pub(super) fn write_part(&mut self, number: u64, until_ms: i64, may_be_empty: bool) -> Option<Written> {
-        if self.is_init_due && self.sound.as_ref().is_some_and(|sound| !sound.is_waiting()) {
-            // It was announced and has not come. Players would wait for it.
+        let is_first = self.is_init_due && self.twin.is_none();
+        if is_first && self.sound.as_ref().is_some_and(|sound| !sound.is_waiting()) {
+            // It was announced and has not come. Players would wait for it. Beside a source it will come.
             self.sound = None;
         }
         let mut sound_start = 0;
@@ -214,8 +187,11 @@ impl Epoch {
         if let Some(sound) = &mut self.sound {
             // What is presented with the pictures beyond this has not come yet: encoders send by decode time. At the end
             // nothing else will.
-            let sound_until_ms =
-                if self.is_ending { until_ms + self.reorder_ms } else { until_ms - self.sound_behind_ms };
+            let sound_until_ms = match self.sound_until_ms {
+                _ if self.is_ending => until_ms + self.reorder_ms,
+                Some(until_ms) => until_ms,
+                None => until_ms - self.sound_behind_ms,
+            };
             if until_ms - self.sound_came_at_ms > SILENCE_AFTER_MS {
                 sound.fill_until(sound_until_ms);
             }
@@ -268,7 +244,8 @@ impl Epoch {
         let twin = self.twin.take();
         let starts_at = twin.map_or_else(|| self.at(self.segment_start_ms), |twin| twin.starts_at);
         let init = std::mem::take(&mut self.is_init_due).then(|| self.init_media());
-        SegmentStart { starts_at, init, cut, twin }
+        let sound_phase = self.sound.as_ref().and_then(Sound::phase);
+        SegmentStart { starts_at, init, cut, sound_phase, twin }
     }
 
     pub(super) fn init_media(&self) -> InitMedia {

@@ -25,8 +25,10 @@ use crate::media::{
 const MAX_PICTURE_MS: i64 = 2_400;
 /// How far a picture may lie before the one it follows and still be put after it.
 const MAX_BACKWARDS_MS: i64 = 500;
-/// How far the key frame at which it begins may be from the source's.
-const JOIN_TOLERANCE_MS: i64 = 16;
+/// How far a picture may be from the source's and still be the same.
+const TOLERANCE_MS: i64 = 16;
+/// What times are off by at most, after the source and its encoder have rounded them to milliseconds.
+const ROUNDING_MS: i64 = 2;
 /// Sound that is further from the picture belongs to another epoch of the source.
 const MAX_SOUND_APART_MS: i64 = 5_000;
 
@@ -122,8 +124,8 @@ impl Follower {
     fn take(&mut self, tag: Tag) -> Result<(), MediaRefusal> {
         self.lane.check()?;
         // Before the source can be played there is nothing to follow.
-        let Some(view) = self.source.borrow().view.clone() else { return Ok(()) };
-        self.lane.timing = Some(view.facts.timing);
+        let view = self.source.borrow().view.clone();
+        self.lane.timing = view.as_ref().map(|view| view.facts.timing);
         match tag.kind {
             TagKind::Video => match flv::read_video(&tag.body)? {
                 VideoTag::Config { codec, record } => {
@@ -134,6 +136,7 @@ impl Follower {
                     Ok(())
                 }
                 VideoTag::Frame { is_key, composition_ms, data, .. } => {
+                    let Some(view) = view else { return Ok(()) };
                     let time_ms = self.time(tag.timestamp_ms, &view);
                     self.take_picture(&view, time_ms, composition_ms, is_key, data)
                 }
@@ -148,6 +151,7 @@ impl Follower {
                     Ok(())
                 }
                 AudioTag::Frame(data) => {
+                    let Some(view) = view else { return Ok(()) };
                     let time_ms = self.time(tag.timestamp_ms, &view);
                     self.take_sound(time_ms, data)
                 }
@@ -192,9 +196,14 @@ impl Follower {
                     self.lane.end_epoch()?;
                     return self.join(view, picture, &video);
                 }
+                let sound_until_ms = next.cut.decode_ms;
                 self.append(picture)?;
+                if let Some(epoch) = &mut self.lane.epoch {
+                    epoch.sound_until_ms = Some(sound_until_ms);
+                }
                 self.lane.end_segment()?;
                 if let Some(epoch) = &mut self.lane.epoch {
+                    epoch.sound_until_ms = None;
                     epoch.twin = Some(twin);
                 }
                 self.number = twin.number;
@@ -241,12 +250,16 @@ impl Follower {
         let presents_ms = picture.time_ms + picture.composition_ms;
         let next = self.lane.rendition().next_segment();
         let segment = segments_from(view, next)
-            .find(|segment| segment.cut.is_key && (segment.cut.presents_ms - presents_ms).abs() <= JOIN_TOLERANCE_MS);
+            .find(|segment| segment.cut.is_key && (segment.cut.presents_ms - presents_ms).abs() <= TOLERANCE_MS);
         let Some(segment) = segment else { return Ok(()) };
         let configs = Configs { video, audio: self.audio.as_ref(), is_audio_coming: self.audio.is_some() };
         let mut epoch = Epoch::new(picture.time_ms, segment.starts_at, picture, configs);
         epoch.twin = Some(twin(segment));
-        epoch.sound_behind_ms = segment.cut.presents_ms - segment.cut.decode_ms - epoch.reorder_ms;
+        let reorder_ms = segment.cut.presents_ms - segment.cut.decode_ms;
+        epoch.sound_behind_ms = reorder_ms - epoch.reorder_ms + ROUNDING_MS;
+        if let Some(sound) = &mut epoch.sound {
+            sound.align(segment.sound_phase);
+        }
         self.lane.epoch = Some(epoch);
         self.number = segment.number;
         Ok(())
@@ -317,7 +330,7 @@ impl Place {
         Self {
             presents_ms: picture.time_ms + picture.composition_ms,
             decodes_ms: picture.time_ms + epoch.reorder_ms,
-            tolerance_ms: epoch.usual_duration_ms() / 2,
+            tolerance_ms: (epoch.usual_duration_ms() / 2).min(TOLERANCE_MS),
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 /// Where a broadcast's timeline begins, so that no presentation time is negative however far the encoder reorders.
 const TIMELINE_START_MS: i64 = 10_000;
 /// The playlist is out after this, however long the first group of pictures is.
-pub(super) const MAX_FIRST_SEGMENT_MS: i64 = 4_000;
+const MAX_FIRST_SEGMENT_MS: i64 = 4_000;
 /// What a part must have of its target, in per cent.
 const MIN_PART_PERCENT: i64 = 85;
 /// The last picture before a break lasts as long as those before it, up to this.
@@ -90,7 +90,7 @@ impl Lane {
             let is_long_enough = part_ms * 100 >= part_limit_ms * MIN_PART_PERCENT;
             let is_even = duration_ms * 2 <= epoch.usual_duration_ms() * 3;
             if is_long_enough || (self.timing.is_none() && is_even) {
-                self.end_part(epoch.part.end_ms)?;
+                self.write_part(epoch.part.end_ms, true)?;
             }
         }
         let Some(epoch) = &mut self.epoch else { return Ok(()) };
@@ -105,11 +105,9 @@ impl Lane {
     fn end_full_parts(&mut self, duration_ms: i64) -> Result<(), MediaRefusal> {
         let limit_ms = self.part_limit_ms();
         let target_ms = limit_ms - PART_SLACK_MS;
-        // Parts that end under a picture, and such as lie under it altogether: these have sound alone. Where there is
-        // none, nothing is in them; but as long as the part target is not out, it will be what slow pictures need.
+        // Parts that end under a picture, and such as lie under it altogether: these have sound alone, or nothing.
         while let Some(epoch) = &self.epoch
             && epoch.part.length_ms() > limit_ms
-            && (self.timing.is_some() || epoch.can_be_cut_at(epoch.part.start_ms + target_ms, target_ms))
         {
             self.write_part(epoch.part.start_ms + target_ms, true)?;
         }
@@ -130,14 +128,13 @@ impl Lane {
     /// Writes the part up to this time; what is declared of a picture beyond it belongs to the next part. Where there is
     /// nothing in it, it is written if it `may_be_empty`.
     fn write_part(&mut self, until_ms: i64, may_be_empty: bool) -> Result<(), MediaRefusal> {
-        let limit_ms = self.part_limit_ms();
         let Some(epoch) = &mut self.epoch else { return Ok(()) };
         let cut = epoch.cut();
         let Some(written) = epoch.write_part(self.next_part, until_ms, may_be_empty) else { return Ok(()) };
         let start_ms = epoch.part.start_ms;
         let duration_ms = until_ms - start_ms;
         let start = (!epoch.is_segment_open).then(|| epoch.start_segment(cut));
-        epoch.part_lengths.count(duration_ms, limit_ms);
+        epoch.longest_part_ms = epoch.longest_part_ms.max(duration_ms);
         epoch.part.start_ms = until_ms;
         epoch.part.is_independent = false;
         let part = NewPart {
@@ -173,13 +170,13 @@ impl Lane {
         self.segments += 1;
         let timing = *self.timing.get_or_insert_with(|| {
             let part_target_ms = match length_ms >= MIN_SEGMENT_MS {
-                true => epoch.part_lengths.target_ms().unwrap_or(part_limit_ms),
-                false => part_limit_ms,
+                true if epoch.longest_part_ms > 0 => epoch.longest_part_ms + PART_SLACK_MS,
+                _ => part_limit_ms,
             };
             Timing {
                 // A group may be a little longer than the one measured.
                 target_duration_s: (length_ms + 899).div_euclid(1_000).clamp(2, 4) as u32,
-                part_target_ms: part_target_ms.clamp(1, MAX_FIRST_SEGMENT_MS) as u32,
+                part_target_ms: part_target_ms.clamp(1, part_limit_ms) as u32,
             }
         });
         self.next_part = self.rendition.write(self.writer, |window| {

@@ -27,6 +27,8 @@ pub(super) struct Sound {
     queue: VecDeque<Sample>,
     /// Where the queue begins and ends, in samples; `None` before the first frame.
     span: Option<Span>,
+    /// Where frames begin on the grid, in samples from a whole number of frames; `None` where the first one decides.
+    phase: Option<i64>,
     late_frames: u32,
 }
 
@@ -42,11 +44,21 @@ pub(super) struct TooLate;
 
 impl Sound {
     pub(super) fn new(config: Arc<AacConfig>, begins_ms: i64) -> Self {
-        Self { config, begins_ms, queue: VecDeque::new(), span: None, late_frames: 0 }
+        Self { config, begins_ms, queue: VecDeque::new(), span: None, phase: None, late_frames: 0 }
     }
 
     pub(super) fn config(&self) -> &AacConfig {
         &self.config
+    }
+
+    /// Where frames begin, in samples from a whole number of frames; `None` before the first.
+    pub(super) fn phase(&self) -> Option<i64> {
+        self.span.map(|span| span.end.rem_euclid(i64::from(FRAME_SAMPLES)))
+    }
+
+    /// Frames are to begin where those of another grid do: [`Sound::phase`].
+    pub(super) fn align(&mut self, phase: Option<i64>) {
+        self.phase = phase;
     }
 
     /// Adds a frame at its time on the broadcast's timeline.
@@ -55,7 +67,11 @@ impl Sound {
             return Ok(());
         }
         let at = self.samples(time_ms);
-        let span = self.span.get_or_insert(Span { start: at, end: at });
+        let span = self.span.get_or_insert_with(|| {
+            let frame = i64::from(FRAME_SAMPLES);
+            let begins = self.phase.map_or(at, |phase| (at - phase + frame / 2).div_euclid(frame) * frame + phase);
+            Span { start: begins, end: begins }
+        });
         let gap = at - span.end;
         let tolerance = TOLERANCE_MS * i64::from(self.config.sample_rate) / 1_000;
         if gap < -tolerance {
@@ -73,18 +89,6 @@ impl Sound {
     /// Whether any frame has come that is not written yet.
     pub(super) fn is_waiting(&self) -> bool {
         !self.queue.is_empty()
-    }
-
-    /// Whether a frame waits that begins before this time.
-    pub(super) fn begins_before(&self, time_ms: i64) -> bool {
-        let limit = self.samples(time_ms);
-        self.is_waiting() && self.span.is_some_and(|span| span.start < limit)
-    }
-
-    /// Whether frames wait, and the last of them ends at this time or later.
-    pub(super) fn reaches(&self, time_ms: i64) -> bool {
-        let limit = self.samples(time_ms);
-        self.is_waiting() && self.span.is_some_and(|span| span.end >= limit)
     }
 
     /// Where the sound ends, rounded up.

@@ -36,7 +36,6 @@ impl Part {
     }
 
     /// The picture alone; `None` where there is none in it.
-    #[expect(dead_code, reason = "for players that want picture and sound apart")]
     pub(crate) fn video(&self) -> Option<Bytes> {
         self.split.video.get_or_init(|| split::video_only(&self.bytes)).clone()
     }
@@ -66,13 +65,16 @@ pub(crate) struct Cut {
 pub(crate) struct Init {
     /// The number of the first segment that needs it.
     pub number: u64,
+    /// When that segment begins, on the wall's clock and on the broadcast's timeline.
+    pub begins_at: OffsetDateTime,
+    pub cut: Cut,
     pub media: InitMedia,
     split: Split,
 }
 
 impl Init {
-    fn new(number: u64, media: InitMedia) -> Self {
-        Self { number, media, split: Split::default() }
+    fn new(number: u64, begins_at: OffsetDateTime, cut: Cut, media: InitMedia) -> Self {
+        Self { number, begins_at, cut, media, split: Split::default() }
     }
 
     /// Of the sound alone; `None` where there is none.
@@ -81,7 +83,6 @@ impl Init {
     }
 
     /// Of the picture alone.
-    #[expect(dead_code, reason = "for players that want picture and sound apart")]
     pub(crate) fn video(&self) -> Option<Bytes> {
         self.split.video.get_or_init(|| split::init_video_only(&self.media.bytes)).clone()
     }
@@ -116,6 +117,8 @@ pub(crate) struct Segment {
     /// When its first picture was taken in.
     pub starts_at: OffsetDateTime,
     pub cut: Cut,
+    /// Where its sound's frames begin: [`Sound::phase`](super::sound::Sound::phase).
+    pub sound_phase: Option<i64>,
     /// Bytes of sound in it.
     pub sound_bytes: usize,
     split: Arc<Split>,
@@ -133,7 +136,6 @@ impl Segment {
     }
 
     /// The picture alone of a complete segment; `None` where there is none in it.
-    #[expect(dead_code, reason = "for players that want picture and sound apart")]
     pub(crate) fn video(&self) -> Option<Bytes> {
         self.split.video.get_or_init(|| split::video_only(&self.bytes)).clone()
     }
@@ -171,6 +173,7 @@ pub(crate) struct SegmentStart {
     /// Present where times, tracks or both begin anew.
     pub init: Option<InitMedia>,
     pub cut: Cut,
+    pub sound_phase: Option<i64>,
     /// The segment of the source that this one goes beside; `None` in the source itself.
     pub twin: Option<Twin>,
 }
@@ -327,7 +330,7 @@ impl Window {
             let is_known =
                 !is_after_discontinuity && self.init.as_ref().is_some_and(|init| init.media.bytes == media.bytes);
             if !is_known {
-                self.init = Some(Arc::new(Init::new(self.next_segment, media)));
+                self.init = Some(Arc::new(Init::new(self.next_segment, start.starts_at, start.cut, media)));
             }
         }
         Some(Segment {
@@ -340,6 +343,7 @@ impl Window {
             discontinuity: self.discontinuity,
             starts_at: start.starts_at,
             cut: start.cut,
+            sound_phase: start.sound_phase,
             sound_bytes: 0,
             split: Arc::default(),
         })
