@@ -11,11 +11,13 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # The only place where the versions of the tools stand.
 CARGO_DENY := 0.20.2
 CARGO_MACHETE := 0.9.2
+CARGO_FUZZ := 0.13.2
 
 CARGO := cargo
 DATA := .weir
 WEIR_DEBUG := target/debug/weir
 WEIR_RELEASE := target/release/weir
+FUZZ_TARGETS := conversation handshake tags configuration query token
 # What the web app is built from; a changed test must not rebuild it.
 WEB_SOURCES := $(shell find frontend \( -name node_modules -o -name dist -o -name e2e -o -name 'test*' \) -prune \
 	-o -type f ! -name '*.test.*' ! -name 'playwright*' ! -name '*.md' -print 2>/dev/null)
@@ -49,6 +51,14 @@ test: setup-test web ## Every test: web app, crates, and the real binary with Po
 soak: setup-test web ## Kill and stop everything at random under load, for long: make soak [KILLS=1000] [SEED=…] [MINUTES=…]
 	@WEIR_SOAK_KILLS=$(or $(KILLS),1000) WEIR_SOAK_SEED=$(SEED) WEIR_SOAK_MINUTES=$(MINUTES) \
 		$(CARGO) test --locked --test soak -- --nocapture
+
+.PHONY: fuzz
+fuzz: fuzz-tools ## Feed strangers' bytes to all that reads them, for so long each: make fuzz [MINUTES=10]
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p "ingest/fuzz/found/$$target"; \
+		(cd ingest && $(CARGO) +nightly fuzz run "$$target" "fuzz/found/$$target" "fuzz/corpus/$$target" -- -dict=fuzz/rtmp.dict -max_len=8192 -verbosity=0 \
+			-print_final_stats=1 -max_total_time=$$(( $(or $(MINUTES),10) * 60 ))); \
+	done
 
 .PHONY: check
 check: setup-check fmt-check web-check clippy doc deny machete generated compose docs ## Everything that is not a test
@@ -136,6 +146,12 @@ tools:
 		|| cargo install --quiet --locked cargo-deny@$(CARGO_DENY)
 	@[ "$$(cargo machete --version 2>/dev/null)" = "$(CARGO_MACHETE)" ] \
 		|| cargo install --quiet --locked cargo-machete@$(CARGO_MACHETE)
+
+.PHONY: fuzz-tools
+fuzz-tools:
+	@cargo fuzz --version 2>/dev/null | grep -qx 'cargo-fuzz $(CARGO_FUZZ)' \
+		|| cargo install --quiet --locked cargo-fuzz@$(CARGO_FUZZ)
+	@rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
 
 .PHONY: node-modules
 node-modules: frontend/node_modules/.package-lock.json

@@ -15,6 +15,9 @@ use tracing::info;
 
 pub mod edge;
 mod ladder;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod exercise;
 mod live;
 mod media;
 pub mod origin;
@@ -34,9 +37,6 @@ pub use ports::{
     OpenRecording, OpenStream, PublishError, Publisher, Publishing, RecordError, RecordingAccess, RecordingRights,
     RecordingUse, Recordings, StartedStream,
 };
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub use rtmp::exercise;
 pub use rtmp::{
     RtmpLimits, RtmpTimeouts,
     tls::{CertificateError, RtmpsConfig},

@@ -42,8 +42,7 @@ mod replies;
 pub(crate) mod tls;
 
 #[cfg(any(test, feature = "fuzzing"))]
-#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "the fuzz target sees it, with the feature"))]
-pub mod exercise;
+pub(crate) mod exercise;
 
 /// How many connections are held at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
