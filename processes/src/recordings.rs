@@ -172,15 +172,17 @@ fn beyond(
     limits: RecordingLimits,
     now: OffsetDateTime,
 ) -> Vec<(RecordingId, RecordingDeletedReason)> {
-    let mut watchable: Vec<_> = kept.iter().filter(|one| one.state == RecordingState::Published).collect();
     let mut gone = Vec::new();
+    let mut watchable: Vec<_> = kept.iter().filter(|one| one.state == RecordingState::Published).collect();
     if let Some(days) = limits.keep_days {
         let oldest = now - time::Duration::days(days.into());
-        let is_old = |one: &&recordings::KeptRecording| one.since <= oldest;
-        gone.extend(
-            watchable.iter().copied().filter(is_old).map(|one| (one.recording_id, RecordingDeletedReason::Retention)),
-        );
-        watchable.retain(|one| !is_old(one));
+        // What failed takes no room, but has been told for long enough.
+        let is_over = |one: &recordings::KeptRecording| {
+            matches!(one.state, RecordingState::Published | RecordingState::Failed) && one.since <= oldest
+        };
+        let over = kept.iter().filter(|one| is_over(one));
+        gone.extend(over.map(|one| (one.recording_id, RecordingDeletedReason::Retention)));
+        watchable.retain(|one| !is_over(one));
     }
     let mut size_bytes: i64 = watchable.iter().map(|one| one.size_bytes).sum();
     let mut count = watchable.len();
@@ -253,6 +255,6 @@ mod tests {
         );
         let both = RecordingLimits { keep_days: Some(30), max_size_bytes: Some(300), ..none };
         assert_eq!(gone(both), [(1, Retention), (2, Quota)]);
-        assert_eq!(gone(RecordingLimits { keep_days: Some(0), ..none }).len(), 3);
+        assert_eq!(gone(RecordingLimits { keep_days: Some(0), ..none }).len(), 4);
     }
 }

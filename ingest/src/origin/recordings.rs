@@ -17,6 +17,7 @@ mod playlist;
 
 use std::{
     collections::HashMap,
+    io::Write as _,
     ops::RangeInclusive,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
@@ -31,6 +32,7 @@ use axum::{
 };
 use bytes::Bytes;
 use domain::ids::RecordingId;
+use flate2::{Compression, write::GzEncoder};
 use storage::{Key, Storage, StorageError};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
@@ -42,8 +44,8 @@ use crate::{
     recorder::{self, index::Index},
 };
 
-/// How many recordings are known at a time.
-const KNOWN: usize = 128;
+/// How many segments are known at a time, of all recordings together: 50 MB or so.
+const KNOWN_SEGMENTS: usize = 200_000;
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// Recordings; to be nested under `/vod`. Any node with the storage may serve them.
@@ -65,6 +67,8 @@ struct Known {
     index: Index,
     master: Bytes,
     media: Bytes,
+    /// The same, compressed: a playlist of ten hours is 300 kB otherwise.
+    media_gzip: Bytes,
     /// As one file; `None` where it cannot be one.
     file: OnceLock<Option<Arc<File>>>,
 }
@@ -173,7 +177,15 @@ impl Origin {
             }
             Wanted::Media => {
                 let known = self.known(recording_id).await?;
-                Ok(whole(known.media.clone(), "application/vnd.apple.mpegurl", is_public))
+                let is_gzip = accepts_gzip(request);
+                let body = if is_gzip { &known.media_gzip } else { &known.media };
+                let mut response = whole(body.clone(), "application/vnd.apple.mpegurl", is_public);
+                let headers = response.headers_mut();
+                headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+                if is_gzip {
+                    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                }
+                Ok(response)
             }
             Wanted::Init(number) => stored(format!("source/init{number}.mp4"), "video/mp4", Keep::ForEver).await,
             Wanted::Segment(number) => stored(format!("source/s{number}.m4s"), "video/mp4", Keep::ForEver).await,
@@ -200,10 +212,12 @@ impl Origin {
             // Its objects are gone before the log's word of it is everywhere.
             return Err(Problem::RECORDING_NOT_FOUND);
         }
-        let (master, media) = (playlist::master(&index).into(), playlist::media(&index).into());
-        let new = Arc::new(Known { index, master, media, file: OnceLock::new() });
+        let (master, media) = (playlist::master(&index).into(), playlist::media(&index));
+        let media_gzip = compressed(&media);
+        let new = Arc::new(Known { index, master, media: media.into(), media_gzip, file: OnceLock::new() });
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= KNOWN {
+        let segments: usize = all.values().map(|known| known.index.segments.len()).sum();
+        if segments + new.index.segments.len() > KNOWN_SEGMENTS {
             all.clear();
         }
         all.insert(recording_id, Arc::clone(&new));
@@ -278,6 +292,21 @@ impl Origin {
 fn not_read(key: &Key, error: &StorageError) -> Problem {
     tracing::error!(%key, error = error as &dyn std::error::Error, "a part of a recording cannot be read");
     Problem::RECORDING_UNAVAILABLE
+}
+
+fn compressed(text: &str) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::default());
+    // Writing to memory does not fail.
+    let _ = encoder.write_all(text.as_bytes());
+    encoder.finish().unwrap_or_default().into()
+}
+
+fn accepts_gzip(request: &HeaderMap) -> bool {
+    let accepted = request.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        name.trim().eq_ignore_ascii_case("gzip") && !matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
+    })
 }
 
 /// A text that is made anew when it is asked for after a restart.
