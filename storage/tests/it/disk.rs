@@ -3,7 +3,7 @@
 use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, process::Command, time::SystemTime};
 
 use bytes::Bytes;
-use storage::{Key, Operation, Storage, StorageError};
+use storage::{DiskLevel, DiskThresholds, DiskWatch, Key, Operation, Storage, StorageError};
 use tokio::io::AsyncReadExt;
 
 fn key(text: &str) -> Key {
@@ -194,4 +194,25 @@ async fn a_full_disk_is_told_apart_and_corrupts_nothing() {
     assert_eq!(object.bytes, vec![1; 20_000]);
     assert_eq!(names_in(disk.0.path()), ["a"], "the half that fitted is gone");
     storage.put(&key("b"), vec![3; 20_000].into()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_refuses_recordings_until_there_is_room() {
+    let disk = match SmallDisk::mount() {
+        Ok(disk) => disk,
+        Err(reason) => {
+            println!("skipped: a small disk needs the right to mount one ({reason})");
+            return;
+        }
+    };
+    let (watch, mut watcher) = DiskWatch::new(disk.0.path(), DiskThresholds::default());
+    assert!(watch.may_record());
+    let space = watch.state().space.unwrap();
+    assert_eq!((space.size_bytes, space.free_bytes + space.used_bytes), (64 * 1024, 64 * 1024));
+    fs::write(disk.0.path().join("a"), vec![1; 60 * 1024]).unwrap();
+    watcher.look();
+    assert!(!watch.may_record(), "{:?}", watch.state());
+    fs::remove_file(disk.0.path().join("a")).unwrap();
+    watcher.look();
+    assert_eq!(watch.state().level, DiskLevel::Enough);
 }
