@@ -13,4 +13,5 @@ pub(crate) mod fragment;
 pub(crate) mod hevc;
 pub(crate) mod init;
 pub(crate) mod split;
+pub(crate) mod times;
 pub(crate) mod video;

@@ -6,8 +6,11 @@
 //! | `/<stream>/<rendition>/index.m3u8` | a media playlist; blocks for `_HLS_msn` and `_HLS_part`, shorter with `_HLS_skip` |
 //! | `/<stream>/<rendition>/init<N>.mp4`, `s<N>.m4s`, `p<N>.m4s` | initialisation segment, segment, part |
 //! | `/<stream>/rewind.m3u8`, `/<stream>/<rendition>/rewind.m3u8` | the same as far back as it is kept on the disk |
+//! | `/<stream>/index.mpd` | the manifest for DASH |
+//! | `/<stream>/<rendition>/v/init<N>.mp4`, `v/s<N>.m4s`, `a/…` | the picture or the sound of a segment, sent as it grows |
+//! | `/time` | what time it is, in ISO 8601 |
 //! | `/<stream>/thumbnail.jpg`, `thumbnail.webp`, `thumbnail-small.jpg`, `thumbnail-small.webp` | the latest still picture, also after the stream |
-//! | `/channels/<channel>/index.m3u8` | the channel's stable address: redirects to the stream while it is live |
+//! | `/channels/<channel>/index.m3u8`, `index.mpd` | the channel's stable address: redirects to the stream while it is live |
 //!
 //! A rendition is `source`, as the encoder sends it, `audio`, which is its sound alone, or one that is made of it.
 //!
@@ -19,6 +22,7 @@ pub(crate) mod problem;
 pub mod recordings;
 pub(crate) mod reply;
 pub(crate) mod rights;
+mod dash;
 mod rewind;
 mod wait;
 
@@ -158,6 +162,9 @@ impl Origin {
                 self.media_playlist(stream_id, name, reload, headers).await
             }
             Address::File(stream_id, name, file) => self.media_file(stream_id, name, file, headers).await,
+            Address::Manifest(stream_id) => self.manifest(stream_id, headers).await,
+            Address::Track(stream_id, name, track, file) => self.track(stream_id, name, track, file, headers).await,
+            Address::Time => Ok(dash::time()),
             Address::RewindMaster(stream_id) => self.rewind_master(stream_id, headers).await,
             Address::Rewind(stream_id, name) => {
                 let reload = ReloadQuery::read(uri.query().unwrap_or_default())?;
@@ -166,6 +173,10 @@ impl Origin {
             Address::Thumbnail(stream_id, picture) => self.thumbnail(stream_id, picture, headers).await,
             Address::Channel(channel_id) => match self.broadcasts.live_of_channel(channel_id) {
                 Some(broadcast) => Ok(reply::redirect(&format!("../../{}/index.m3u8", broadcast.stream_id()))),
+                None => Err(Problem::CHANNEL_OFFLINE),
+            },
+            Address::ChannelManifest(channel_id) => match self.broadcasts.live_of_channel(channel_id) {
+                Some(broadcast) => Ok(reply::redirect(&format!("../../{}/index.mpd", broadcast.stream_id()))),
                 None => Err(Problem::CHANNEL_OFFLINE),
             },
         }
@@ -219,12 +230,7 @@ impl Origin {
         Ok(reply::media(bytes.ok_or(Problem::MEDIA_NOT_FOUND)?, file, headers))
     }
 
-    async fn thumbnail(
-        &self,
-        stream_id: StreamId,
-        picture: Picture,
-        headers: &HeaderMap,
-    ) -> Result<Response, Problem> {
+    async fn thumbnail(&self, stream_id: StreamId, picture: Picture, headers: &HeaderMap) -> Result<Response, Problem> {
         // Old streams, and those of an ffmpeg without WebP, have fewer.
         for picture in [picture, Picture::Jpeg] {
             let Ok(key) = picture.key(stream_id) else { break };
@@ -261,8 +267,8 @@ fn rendition(broadcast: &Broadcast, name: &str) -> Result<Arc<Rendition>, Proble
 fn audio_of(view: &View, file: MediaFile) -> Option<bytes::Bytes> {
     match file {
         MediaFile::Init(number) => view.init(number)?.audio(),
-        MediaFile::Segment(number) => view.segment(number)?.audio(),
-        MediaFile::Part(number) => view.part(number)?.audio(),
+        MediaFile::Segment(number) => view.audio_of_segment(number),
+        MediaFile::Part(number) => view.audio_of_part(number),
     }
 }
 

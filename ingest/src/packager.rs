@@ -52,12 +52,12 @@ use crate::media::{
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
 pub use feed::{Feed, FeedItem};
 pub use follower::{Follower, Lag};
-pub(crate) use playlist::{AUDIO, Entry, Listing, Report, SOURCE, media as media_playlist};
+pub(crate) use playlist::{AUDIO, DateTime, Entry, Listing, Report, SOURCE, media as media_playlist};
 pub use refusal::MediaRefusal;
 pub(crate) use rendition::Shown;
 pub use rendition::{Rendition, RenditionSpec};
 pub(crate) use view::{Document, Reload, View};
-pub(crate) use window::{Init, Segment};
+pub(crate) use window::{Init, Part, Segment};
 
 /// How streams are cut, and how much of them is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

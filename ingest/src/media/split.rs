@@ -28,30 +28,30 @@ pub(crate) fn init_audio_only(init: &[u8]) -> Option<Bytes> {
 
 /// A box with its header.
 #[derive(Clone, Copy)]
-struct Atom<'a> {
-    name: &'a [u8],
+pub(super) struct Atom<'a> {
+    pub(super) name: &'a [u8],
     whole: &'a [u8],
 }
 
 impl<'a> Atom<'a> {
     /// What follows the first `skipped` bytes of the content.
-    fn children(self, skipped: usize) -> impl Iterator<Item = Atom<'a>> {
+    pub(super) fn children(self, skipped: usize) -> impl Iterator<Item = Atom<'a>> {
         atoms(self.whole.get(8 + skipped..).unwrap_or_default())
     }
 
-    fn child(self, wanted: &[u8; 4]) -> Option<Atom<'a>> {
+    pub(super) fn child(self, wanted: &[u8; 4]) -> Option<Atom<'a>> {
         self.children(0).find(|atom| atom.name == wanted)
     }
 
     /// A field of the content.
-    fn u32_at(self, at: usize) -> Option<u32> {
+    pub(super) fn u32_at(self, at: usize) -> Option<u32> {
         let field = self.whole.get(8 + at..12 + at)?;
         Some(u32::from_be_bytes(field.try_into().ok()?))
     }
 }
 
 /// Boxes with a length of 32 bits, as ours are. Ends where a length does not fit.
-fn atoms(mut bytes: &[u8]) -> impl Iterator<Item = Atom<'_>> {
+pub(super) fn atoms(mut bytes: &[u8]) -> impl Iterator<Item = Atom<'_>> {
     std::iter::from_fn(move || {
         let length = u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?);
         let (whole, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;

@@ -4,7 +4,7 @@ use domain::ids::{ChannelId, StreamId};
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::thumbnails::Picture;
+use crate::{rewind::Track, thumbnails::Picture};
 
 /// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,15 @@ pub(super) enum Address<'a> {
     RewindMaster(StreamId),
     /// The media playlist of a rendition, as far back as it is kept.
     Rewind(StreamId, &'a str),
+    /// The manifest for DASH.
+    Manifest(StreamId),
+    /// What the manifest names: one track of a rendition.
+    Track(StreamId, &'a str, Track, MediaFile),
+    /// What time it is.
+    Time,
     Thumbnail(StreamId, Picture),
     Channel(ChannelId),
+    ChannelManifest(ChannelId),
 }
 
 /// What a playlist names, by its number.
@@ -33,11 +40,24 @@ pub(super) enum MediaFile {
 impl<'a> Address<'a> {
     /// Reads the path below the origin's root.
     pub(super) fn read(path: &'a str) -> Option<Self> {
+        if path == "/time" {
+            return Some(Self::Time);
+        }
+        let mut names = path.strip_prefix('/')?.split('/');
+        if let (Some(stream), Some(name), Some(track @ ("v" | "a")), Some(file), None) =
+            (names.next(), names.next(), names.next(), names.next(), names.next())
+        {
+            let file = MediaFile::read(file).filter(|file| !matches!(file, MediaFile::Part(_)))?;
+            let track = if track == "v" { Track::Video } else { Track::Audio };
+            return Some(Self::Track(id(stream)?.into(), rendition(name)?, track, file));
+        }
         let mut names = path.strip_prefix('/')?.split('/');
         let (first, second, third, rest) = (names.next()?, names.next()?, names.next(), names.next());
         match (first, second, third, rest) {
             ("channels", channel, Some("index.m3u8"), None) => Some(Self::Channel(id(channel)?.into())),
+            ("channels", channel, Some("index.mpd"), None) => Some(Self::ChannelManifest(id(channel)?.into())),
             (stream, "index.m3u8", None, None) => Some(Self::Master(id(stream)?.into())),
+            (stream, "index.mpd", None, None) => Some(Self::Manifest(id(stream)?.into())),
             (stream, "rewind.m3u8", None, None) => Some(Self::RewindMaster(id(stream)?.into())),
             (stream, name, Some("rewind.m3u8"), None) => Some(Self::Rewind(id(stream)?.into(), rendition(name)?)),
             (stream, name, None, None) => Some(Self::Thumbnail(id(stream)?.into(), Picture::named(name)?)),

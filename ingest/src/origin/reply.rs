@@ -52,6 +52,33 @@ pub(super) fn media(bytes: Bytes, file: MediaFile, request: &HeaderMap) -> Respo
     response
 }
 
+/// A segment that still grows, sent as it comes.
+pub(super) fn growing(body: Body, file: MediaFile) -> Response {
+    // What it will be is what its address names for ever; who has it already does not ask for it again.
+    let mut response = media(Bytes::new(), file, &HeaderMap::new());
+    *response.body_mut() = body;
+    response
+}
+
+/// A manifest for DASH: players and caches ask each time whether theirs is still the latest, and hear so in a few bytes.
+pub(super) fn manifest(document: &Document, request: &HeaderMap) -> Response {
+    let mut response = playlist(document, 0, request);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/dash+xml"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, no-cache"));
+    response
+}
+
+/// What time it is, for clocks of viewers that are wrong.
+pub(super) fn time(now: &str) -> Response {
+    let mut response = Response::new(Body::from(now.to_owned()));
+    let headers = response.headers_mut();
+    allow_every_origin(headers);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// A still picture, replaced every now and then.
 pub(super) fn thumbnail(object: Object, picture: Picture, request: &HeaderMap) -> Response {
     let since_epoch = object.modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -65,7 +65,7 @@ impl Origin {
         }
     }
 
-    fn shelf(&self, stream_id: StreamId, name: &str) -> Option<Arc<Shelf>> {
+    pub(super) fn shelf(&self, stream_id: StreamId, name: &str) -> Option<Arc<Shelf>> {
         let name = if name == AUDIO { SOURCE } else { name };
         self.broadcasts.rewind.shelf(stream_id, name)
     }

@@ -33,6 +33,19 @@ pub(super) async fn for_part(rendition: &Rendition, number: u64) -> Result<Arc<V
     settled(rendition, is_settled).await?.ok_or(Problem::MEDIA_NOT_FOUND)
 }
 
+/// The view in which a segment has begun, if it is there or the next to come.
+pub(super) async fn for_segment(rendition: &Rendition, number: u64) -> Result<Arc<View>, Problem> {
+    let next = rendition.view().ok_or(Problem::MEDIA_NOT_FOUND)?.facts.next_segment;
+    if number > next + 1 {
+        return Err(Problem::MEDIA_NOT_FOUND);
+    }
+    let is_settled = |view: &View| {
+        let facts = &view.facts;
+        facts.is_ended || number < facts.next_segment || facts.open.as_ref().is_some_and(|open| open.number == number)
+    };
+    settled(rendition, is_settled).await?.ok_or(Problem::MEDIA_NOT_FOUND)
+}
+
 /// Waits until a view is as wanted or the rendition ends; `None` when it ended before it could be played, or was
 /// removed.
 async fn settled(rendition: &Rendition, is_wanted: impl Fn(&View) -> bool) -> Result<Option<Arc<View>>, Problem> {

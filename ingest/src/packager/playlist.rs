@@ -242,7 +242,7 @@ impl std::fmt::Display for Seconds {
 }
 
 /// A time in UTC as RFC 3339, to the millisecond.
-struct DateTime(OffsetDateTime);
+pub(crate) struct DateTime(pub OffsetDateTime);
 
 impl std::fmt::Display for DateTime {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

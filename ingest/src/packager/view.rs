@@ -3,7 +3,7 @@
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::Write,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::{
     playlist::{self, Listing, Report},
     window::{Init, Part, Rate, Segment, Timing},
 };
+use crate::media::fragment;
 
 /// The content of a [`View`].
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub(crate) struct View {
     delta: OnceLock<Option<Document>>,
     audio_playlist: OnceLock<Document>,
     audio_delta: OnceLock<Option<Document>>,
+    /// Of the source: the manifest of this moment, and the revisions of all renditions that it was written from.
+    pub manifest: Mutex<Option<(Vec<u64>, Arc<Document>)>>,
 }
 
 /// A text to serve, plain and compressed.
@@ -98,6 +101,7 @@ impl View {
             delta: OnceLock::new(),
             audio_playlist: OnceLock::new(),
             audio_delta: OnceLock::new(),
+            manifest: Mutex::default(),
         }
     }
 
@@ -152,6 +156,23 @@ impl View {
 
     /// A part of any segment that is still there.
     pub(crate) fn part(&self, number: u64) -> Option<&Part> {
+        self.place(number).map(|(_, part)| part)
+    }
+
+    /// The sound of a part. Where none has come in time the track goes on later: then there is nothing in it.
+    pub(crate) fn audio_of_part(&self, number: u64) -> Option<Bytes> {
+        let (segment, part) = self.place(number)?;
+        part.audio().or_else(|| empty_audio(segment, part))
+    }
+
+    /// The sound of a complete segment, as [`View::audio_of_part`].
+    pub(crate) fn audio_of_segment(&self, number: u64) -> Option<Bytes> {
+        let segment = self.segment(number)?;
+        segment.audio().or_else(|| empty_audio(segment, segment.parts.first()?))
+    }
+
+    /// A part of any segment that is still there, and that segment.
+    fn place(&self, number: u64) -> Option<(&Segment, &Part)> {
         let in_segment = |segment: &Segment| -> Option<usize> {
             let first = segment.parts.first()?.number;
             usize::try_from(number.checked_sub(first)?).ok()
@@ -162,7 +183,7 @@ impl View {
             .iter()
             .chain(self.facts.segments.iter().rev().map(|segment| &**segment))
             .find_map(|segment| Some((segment, in_segment(segment)?)))
-            .and_then(|(segment, index)| segment.parts.get(index))
+            .and_then(|(segment, index)| Some((segment, segment.parts.get(index)?)))
     }
 
     /// An initialisation segment that a segment still there needs.
@@ -206,6 +227,13 @@ impl View {
         };
         if is_far { Reload::TooFar } else { Reload::Wait }
     }
+}
+
+/// A fragment of the sound's track without samples; `None` where there is no such track.
+fn empty_audio(segment: &Segment, part: &Part) -> Option<Bytes> {
+    let sample_rate = segment.init.media.sound_sample_rate?;
+    let decode_time = u64::try_from(part.start_ms).ok()? * u64::from(sample_rate) / 1_000;
+    Some(fragment::write_empty(fragment::AUDIO_TRACK, part.number as u32, decode_time))
 }
 
 /// How many parts ahead a reload may ask: three seconds' worth, and three at least.

@@ -96,6 +96,8 @@ pub(crate) struct InitMedia {
     pub codecs: String,
     /// The sound's among them.
     pub sound_codec: Option<String>,
+    /// Ticks a second of the sound's track.
+    pub sound_sample_rate: Option<u32>,
     pub width: u32,
     pub height: u32,
     pub frame_rate: f64,
