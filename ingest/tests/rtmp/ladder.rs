@@ -9,12 +9,17 @@ use domain::{
     ids::{ChannelId, StreamId},
     streams::{Rendition, RenditionsReason},
 };
-use ingest::{LadderConfig, LadderReason, PublishState, Rung};
+use ingest::{
+    LadderConfig, LadderReason, PublishState, Rung,
+    packager::{Tag, TagKind},
+};
 use tokio::time::timeout;
 
 use crate::{
-    encoder::Encoder,
+    encoder::{Encoder, FlvTag},
+    enhanced,
     fragments::{self, VIDEO},
+    peer::{AUDIO as AUDIO_MESSAGE, Peer, VIDEO as VIDEO_MESSAGE},
     platform::{LONG, Plane},
     playlist::{MediaPlaylist, Segment},
 };
@@ -313,4 +318,41 @@ async fn another_picture_gets_other_renditions_after_a_discontinuity() {
     let playlist = media(&plane, stream, "90p", is_after).await;
     let source = media(&plane, stream, "source", is_after).await;
     assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+}
+
+/// Seven seconds of another codec, as an encoder of Enhanced RTMP sends them.
+fn enhanced_clip(codec: &str) -> Vec<FlvTag> {
+    let source = "-f lavfi -i testsrc2=size=320x180:rate=30:duration=7 -f lavfi -i sine=sample_rate=48000:duration=7";
+    let tags = enhanced::encode(&format!("{source} -pix_fmt yuv420p -c:a aac {codec}"));
+    let tag = |tag: Tag| FlvTag {
+        kind: if tag.kind == TagKind::Video { VIDEO_MESSAGE } else { AUDIO_MESSAGE },
+        timestamp_ms: tag.timestamp_ms,
+        body: tag.body.to_vec(),
+    };
+    tags.into_iter().map(tag).collect()
+}
+
+#[tokio::test]
+async fn codecs_that_few_players_know_get_a_rendition_of_their_own_size_too() {
+    for codec in [
+        "-c:v libx265 -preset ultrafast -tag:v hvc1 -x265-params log-level=error:keyint=30:min-keyint=30:scenecut=0",
+        "-c:v libaom-av1 -usage realtime -cpu-used 8 -g 30 -b:v 300k",
+    ] {
+        let mut config = ladder();
+        config.rungs = vec![rung("180p", 180), rung("90p", 90)];
+        let plane = plane(config).await;
+        plane.platform.channel("key");
+        let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+        let clip = enhanced_clip(codec);
+        let (before, after) = clip.split_at(clip.partition_point(|tag| tag.timestamp_ms < 3_500));
+        peer.send_tags(before).await;
+        let report = plane.platform.renditions(|_| true).await;
+        assert_eq!(report.renditions, [rendition("180p", 320, 180), rendition("90p", 160, 90)], "{codec}");
+        peer.send_tags(after).await;
+        let playlist = media(&plane, report.stream_id, "180p", has_complete(1)).await;
+        let source = media(&plane, report.stream_id, "source", has_complete(1)).await;
+        assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+        let (_, master) = plane.get(&format!("{}/index.m3u8", report.stream_id)).await;
+        assert!(master.contains("avc1."), "{master}");
+    }
 }

@@ -4,6 +4,8 @@
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 
 mod encoder;
+#[path = "../support/enhanced.rs"]
+mod enhanced;
 #[path = "../support/fragments.rs"]
 mod fragments;
 mod guard;
