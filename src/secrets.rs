@@ -369,6 +369,49 @@ mod tests {
     }
 
     #[test]
+    fn a_playback_key_is_rotated_and_the_one_of_before_stays_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        let mut secrets = Secrets::load_or_make(&path).unwrap();
+        let (first, former) = secrets.playback_keys();
+        assert!(former.is_empty());
+        secrets.add_playback_key().unwrap();
+        secrets.add_playback_key().unwrap();
+        secrets.add_playback_key().unwrap();
+        let (current, former) = Secrets::load_existing(&path).unwrap().playback_keys();
+        assert_eq!(former.len(), 2, "no more than tokens can be of");
+        assert!(former.iter().chain([&current]).all(|key| key.0 != first.0));
+    }
+
+    #[test]
+    fn a_file_of_before_has_a_playback_key_of_its_own_that_is_always_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secrets.toml");
+        let mut secrets = Secrets::load_or_make(&path).unwrap();
+        secrets.playback_key = None;
+        replace(&path, &secrets.text().unwrap()).unwrap();
+        let derived = Secrets::load_existing(&path).unwrap().playback_keys().0;
+        assert_eq!(derived.0, Secrets::load_existing(&path).unwrap().playback_keys().0.0);
+        assert_ne!(derived.0, secrets.access_token_key.0);
+        let mut rotated = Secrets::load_existing(&path).unwrap();
+        rotated.add_playback_key().unwrap();
+        assert_eq!(rotated.playback_keys().1[0].0, derived.0, "its tokens go on");
+    }
+
+    #[test]
+    fn an_edge_has_the_playback_keys_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (all, edge) = (folder.path().join("secrets.toml"), folder.path().join("edge.toml"));
+        let secrets = Secrets::load_or_make(&all).unwrap();
+        assert!(EdgeSecrets::load(&edge).err().unwrap().to_string().contains("weir keys edge"));
+        write_new(&edge, &EdgeSecrets::of(&secrets).text().unwrap()).unwrap();
+        let text = fs::read_to_string(&edge).unwrap();
+        assert!(!text.contains("master_key") && !text.contains("access_token_key"), "{text}");
+        assert_eq!(EdgeSecrets::load(&edge).unwrap().playback_keys().0.0, secrets.playback_keys().0.0);
+        assert!(EdgeSecrets::load(&all).is_err(), "a file with more than an edge should have is refused");
+    }
+
+    #[test]
     fn a_link_to_the_file_stays_one() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("kept.toml"), folder.path().join("secrets.toml"));

@@ -22,6 +22,7 @@ mod playlist;
 mod projections;
 mod readers;
 mod recordings;
+mod rights;
 mod roles;
 mod thread;
 mod weir;

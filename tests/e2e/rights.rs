@@ -1,0 +1,118 @@
+//! What is not public plays for those with a right, at the node and at an edge, and stops when the right is taken away.
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Stdio},
+};
+
+use reqwest::{Client, Method, StatusCode, redirect::Policy};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::{
+    api::Caller,
+    encoder::Encoder,
+    thread::channel_when,
+    weir::{DataDir, Weir, command, eventually},
+};
+
+/// A relay in front of a Weir, with what `weir keys edge` says.
+struct Relay {
+    process: Child,
+    http: String,
+    _folder: DataDir,
+}
+
+impl Relay {
+    fn before(origin: &str, of: &DataDir) -> Self {
+        let secrets = command(of).args(["keys", "edge"]).output().unwrap();
+        assert!(secrets.status.success(), "{}", String::from_utf8_lossy(&secrets.stderr));
+        let text = String::from_utf8(secrets.stdout).unwrap();
+        assert!(text.contains("playback_key") && !text.contains("master_key"), "an edge gets the playback key alone");
+        let folder = DataDir::new();
+        let file = folder.path().join("edge.toml");
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let process = command(&folder)
+            .args(["serve", "--role", "edge", "--origin", origin, "--http", &address, "--metrics", "127.0.0.1:0"])
+            .arg("--secrets-file")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, http: format!("http://{address}"), _folder: folder }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+async fn show(caller: &Caller, visibility: &str) -> Value {
+    let (status, answer) =
+        caller.call(Method::PATCH, "channels/river", Some(json!({ "visibility": visibility }))).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    answer
+}
+
+/// The path that a channel plays at for whoever was answered so.
+fn path_of(channel: &Value, base: &str) -> String {
+    let url = channel["playback"]["hls_url"].as_str().unwrap();
+    url.strip_prefix(base).unwrap_or_else(|| panic!("{url} is not at {base}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_stream_plays_for_those_with_a_right_at_the_node_and_at_an_edge() {
+    let folder = DataDir::new();
+    let weir = Weir::up(&folder);
+    let (mira, noor) =
+        (Caller::register(&weir.http, "mira", None).await, Caller::register(&weir.http, "noor", None).await);
+    let key = mira.channel("river").await;
+    show(&mira, "private").await;
+    let encoder = Encoder::publish(&weir.rtmp, &key);
+    let live = channel_when(&mira, "river", true).await;
+    let stream = live["live_stream_id"].as_str().unwrap();
+    let relay = Relay::before(&weir.http, &folder);
+
+    let client = Client::builder().redirect(Policy::limited(3)).build().unwrap();
+    let status = async |base: &str, path: &str| Some(client.get(format!("{base}{path}")).send().await.ok()?.status());
+    let path = path_of(&live, &weir.http);
+    for base in [&weir.http, &relay.http] {
+        eventually(&format!("{base} plays it"), async || (status(base, &path).await? == StatusCode::OK).then_some(()))
+            .await;
+        // The strict player, blocked reloads and all.
+        crate::playlist::check_live(&format!("{base}{path}"), 2).await;
+        for wrong in [format!("/live/{stream}/index.m3u8"), format!("/live/t/x/{stream}/source/init0.mp4")] {
+            assert_eq!(status(base, &wrong).await, Some(StatusCode::FORBIDDEN), "{base}{wrong}");
+        }
+    }
+    for nobody in [&noor, &Caller::anonymous(&weir.http)] {
+        for path in ["channels/river", "channels/river/playback", &format!("streams/{stream}")] {
+            assert_eq!(nobody.call(Method::GET, path, None).await.0, StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+
+    // Others may watch than before: tokens of before are worth nothing, at both, and new ones are.
+    let unlisted = show(&mira, "unlisted").await;
+    let unlisted_path = path_of(&noor.get("channels/river").await, &weir.http);
+    for base in [&weir.http, &relay.http] {
+        let refused = async || (status(base, &path).await? == StatusCode::FORBIDDEN).then_some(());
+        eventually("the address of before is refused", refused).await;
+        for good in [&path_of(&unlisted, &weir.http), &unlisted_path] {
+            assert_eq!(status(base, good).await, Some(StatusCode::OK), "{base}{good}");
+        }
+    }
+    show(&mira, "public").await;
+    for base in [&weir.http, &relay.http] {
+        let plain = format!("/live/{stream}/index.m3u8");
+        eventually("everybody may watch", async || (status(base, &plain).await? == StatusCode::OK).then_some(())).await;
+    }
+    encoder.stop();
+}
