@@ -75,7 +75,7 @@ const master =
 
 /** Serves the drawn media under `/live`. */
 export async function serveMedia(page: Page): Promise<void> {
-  await page.route('**/live/**', async (route) => {
+  await page.route(/\/(live|vod)\//, async (route) => {
     const { pathname } = new URL(route.request().url())
     if (pathname.endsWith('/thumbnail.jpg')) {
       const digits = /(\d+)\/thumbnail/.exec(pathname)?.[1] ?? '0'
@@ -86,6 +86,10 @@ export async function serveMedia(page: Page): Promise<void> {
       return route.fulfill({ contentType: 'application/vnd.apple.mpegurl', body: master })
     }
     const file = join(folder, 'source', name)
+    if (pathname.startsWith('/vod/') && name === 'index.m3u8') {
+      const body = `${readFileSync(file, 'utf8')}#EXT-X-ENDLIST\n`
+      return route.fulfill({ contentType: 'application/vnd.apple.mpegurl', body })
+    }
     if (!existsSync(file)) return route.fulfill({ status: 404 })
     return route.fulfill({
       contentType: name.endsWith('.m3u8') ? 'application/vnd.apple.mpegurl' : 'video/mp4',
@@ -108,6 +112,9 @@ export async function serveApi(page: Page, answers: Record<string, Answer>): Pro
       answers[`${request.method()} ${path}${live === null ? '' : `?live=${live}`}`] ??
       answers[`${request.method()} ${path}`]
     if (answer === 'never') return
+    if (answer === undefined && path.endsWith('/recordings')) {
+      return route.fulfill({ status: 200, json: { items: [], next_cursor: null } })
+    }
     if (answer === undefined) return refuse(route, 404, 'not_found')
     if ('code' in answer && 'status' in answer)
       return refuse(route, Number(answer.status), String(answer.code))

@@ -3,7 +3,16 @@ import { mkdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test, type Page } from '@playwright/test'
-import { channelOf, liveChannelOf, liveIngest, signedIn, streamOf, waiting } from '../src/test/fixtures'
+import {
+  channelOf,
+  liveChannelOf,
+  liveIngest,
+  recordingOf,
+  recordingSettingsOf,
+  signedIn,
+  streamOf,
+  waiting,
+} from '../src/test/fixtures'
 import { drawMedia, serveApi, serveMedia, type Answer } from './pretence'
 
 /**
@@ -73,9 +82,75 @@ const liveAnswers = {
   'GET streams/0': streamOf({ started_at: minutesAgo(94) }),
   'GET streams?live=true': page0(liveNow),
 }
+const videos = titles.map(([, title], index) =>
+  recordingOf({
+    id: `${index}`,
+    title,
+    duration_ms: 754_000 + index * 1_913_000,
+    size_bytes: 420_000_000 + index * 910_000_000,
+    started_at: minutesAgo(90 + index * 3_100),
+    thumbnail_url: `/vod/${index}/thumbnail.jpg`,
+    playback: { hls_url: `/vod/${index}/index.m3u8` },
+  }),
+)
+const ownVideos = [
+  recordingOf({
+    id: '20',
+    title: 'Night shift on the river',
+    status: 'recording',
+    playback: null,
+    duration_ms: null,
+    size_bytes: null,
+    thumbnail_url: null,
+    started_at: minutesAgo(12),
+  }),
+  ...videos.slice(0, 2),
+  recordingOf({ ...videos[2], id: '22', visibility: 'unlisted', cut_short: 'storage_full' }),
+  recordingOf({
+    id: '23',
+    title: 'Storm',
+    status: 'failed',
+    failure: 'storage_full',
+    playback: null,
+    duration_ms: null,
+    size_bytes: null,
+    thumbnail_url: null,
+    started_at: minutesAgo(9_000),
+  }),
+]
 const heading = (page: Page) => page.getByRole('heading', { level: 1 }).waitFor()
 
 const shots: Shot[] = [
+  {
+    name: 'videos',
+    path: '/marina/videos',
+    answers: { 'GET channels/marina/recordings': page0(videos) },
+    until: (page) => page.locator('article').first().waitFor(),
+  },
+  {
+    name: 'videos-empty',
+    path: '/marina/videos',
+    answers: { 'GET channels/marina/recordings': page0([]) },
+    until: heading,
+  },
+  {
+    name: 'video',
+    path: '/marina/videos/0',
+    answers: { 'GET channels/marina': channelOf(), 'GET recordings/0': videos[0] ?? {} },
+    until: heading,
+  },
+  { name: 'video-gone', path: '/marina/videos/0', until: (page) => page.getByText('Weir').first().waitFor() },
+  {
+    name: 'dashboard-videos',
+    path: '/dashboard/marina',
+    as: 'member',
+    answers: {
+      ...channelAnswers,
+      'GET channels/marina/recordings': page0(ownVideos),
+      'GET channels/marina/recording-settings': recordingSettingsOf(true),
+    },
+    until: (page) => page.getByRole('switch').first().waitFor(),
+  },
   {
     name: 'home',
     path: '/',

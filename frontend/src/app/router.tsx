@@ -122,7 +122,17 @@ const video = createRoute({
   component: lazyRouteComponent(() => import('@/features/recordings/recording-page'), 'RecordingPage'),
 })
 
-const routes = root.addChildren([home, signIn, register, newChannel, dashboards, dashboard, channel, videos, video])
+const routes = root.addChildren([
+  home,
+  signIn,
+  register,
+  newChannel,
+  dashboards,
+  dashboard,
+  channel,
+  videos,
+  video,
+])
 
 export function createWeirRouter(queryClient: QueryClient, history?: RouterHistory) {
   return createRouter({

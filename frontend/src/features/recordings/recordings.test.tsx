@@ -2,7 +2,7 @@ import { screen, waitFor, within } from '@testing-library/react'
 import { HttpResponse } from 'msw'
 import { describe, expect, it, vi } from 'vitest'
 import { answer, answerBy, keepWaiting, refuse } from '@/test/api'
-import { channelOf, waiting } from '@/test/fixtures'
+import { channelOf, recordingOf, recordingSettingsOf, waiting } from '@/test/fixtures'
 import { expectAccessible, visit } from '@/test/render'
 import type { Recording } from './queries'
 
@@ -13,42 +13,7 @@ vi.mock('./recording-player', () => ({
   ),
 }))
 
-function recordingOf(changes: Partial<Recording> = {}): Recording {
-  const id = changes.id ?? 'first'
-  return {
-    id,
-    stream_id: 'stream',
-    channel: { id: 'channel-of-marina', handle: 'marina', title: 'Night shift on the river' },
-    title: 'Night shift on the river',
-    status: 'ready',
-    visibility: 'published',
-    is_download_allowed: false,
-    duration_ms: 754_000,
-    size_bytes: 1_200_000_000,
-    renditions: [],
-    gap_count: 0,
-    cut_short: null,
-    failure: null,
-    playback: { hls_url: `http://weir.test/vod/${id}/index.m3u8` },
-    thumbnail_url: `/vod/${id}/thumbnail.jpg`,
-    seek_thumbnails_url: `/vod/${id}/sheets/index.vtt`,
-    download_url: null,
-    started_at: '2026-11-20T20:00:00Z',
-    published_at: '2026-11-20T20:12:35Z',
-    updated_at: '2026-11-20T20:12:35Z',
-    version: 2,
-    ...changes,
-  }
-}
-
 const listed = (...items: Recording[]) => ({ items, next_cursor: null })
-const settingsOf = (isOn: boolean) => ({
-  is_on: isOn,
-  own_limits: { keep_days: null, max_size_bytes: null, max_count: null },
-  server_limits: { keep_days: 90, max_size_bytes: 100_000_000_000, max_count: 500 },
-  usage: { count: 1, size_bytes: 1_200_000_000 },
-})
-
 describe('the videos of a channel', () => {
   it('have their four states', async () => {
     keepWaiting('get', 'channels/marina/recordings')
@@ -129,7 +94,7 @@ describe('the owner', () => {
       rtmps_url: null,
     })
     answer('get', 'channels/marina/recordings', listed(...items))
-    answer('get', 'channels/marina/recording-settings', settingsOf(false))
+    answer('get', 'channels/marina/recording-settings', recordingSettingsOf(false))
   }
 
   it('turns recording on', async () => {
@@ -137,7 +102,7 @@ describe('the owner', () => {
     let said: unknown = null
     answerBy('put', 'channels/marina/recording-settings', async (request) => {
       said = await request.json()
-      return HttpResponse.json(settingsOf(true))
+      return HttpResponse.json(recordingSettingsOf(true))
     })
     const { user } = visit('/dashboard/marina', 'member')
     const record = await screen.findByRole('switch', { name: 'Record streams' })
