@@ -68,6 +68,7 @@ export default defineConfig({
     environmentOptions: { happyDOM: { url: 'http://weir.test/' } },
     include: ['src/**/*.test.{ts,tsx}'],
     setupFiles: ['src/test/setup.ts'],
+    testTimeout: 60_000,
     restoreMocks: true,
     unstubGlobals: true,
   },

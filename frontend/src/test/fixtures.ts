@@ -134,3 +134,40 @@ export function problem(
 ): Schemas['Problem'] {
   return { type: 'about:blank', title: code, status, code, request_id: 'req-7f3a', ...more }
 }
+
+export function recordingOf(changes: Partial<Schemas['Recording']> = {}): Schemas['Recording'] {
+  const id = changes.id ?? 'first'
+  return {
+    id,
+    stream_id: 'stream',
+    channel: { id: 'channel-of-marina', handle: 'marina', title: 'Night shift on the river' },
+    title: 'Night shift on the river',
+    status: 'ready',
+    visibility: 'published',
+    is_download_allowed: false,
+    duration_ms: 754_000,
+    size_bytes: 1_200_000_000,
+    renditions: [],
+    gap_count: 0,
+    cut_short: null,
+    failure: null,
+    playback: { hls_url: `http://weir.test/vod/${id}/index.m3u8` },
+    thumbnail_url: `/vod/${id}/thumbnail.jpg`,
+    seek_thumbnails_url: `/vod/${id}/sheets/index.vtt`,
+    download_url: null,
+    started_at: '2026-11-20T20:00:00Z',
+    published_at: '2026-11-20T20:12:35Z',
+    updated_at: '2026-11-20T20:12:35Z',
+    version: 2,
+    ...changes,
+  }
+}
+
+export function recordingSettingsOf(isOn: boolean): Schemas['RecordingSettings'] {
+  return {
+    is_on: isOn,
+    own_limits: { keep_days: null, max_size_bytes: null, max_count: null },
+    server_limits: { keep_days: 90, max_size_bytes: 100_000_000_000, max_count: 500 },
+    usage: { count: 1, size_bytes: 1_200_000_000 },
+  }
+}

@@ -1,8 +1,11 @@
 import '@testing-library/jest-dom/vitest'
-import { cleanup } from '@testing-library/react'
+import { cleanup, configure } from '@testing-library/react'
 import { afterAll, afterEach, beforeAll, vi } from 'vitest'
 import { activateLanguage } from '@/app/languages'
 import { server } from './api'
+
+// A busy machine takes its time to load a page's chunk; what is waited for comes or is missing.
+configure({ asyncUtilTimeout: 15_000 })
 
 // happy-dom has no layout, so nothing ever comes into sight by itself.
 class NoObserver {
