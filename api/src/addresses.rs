@@ -62,6 +62,16 @@ impl Addresses {
         format!("{}/{stream_id}/index.m3u8", self.live(token))
     }
 
+    /// A channel's manifest for DASH, which stays the same where there is no `token`.
+    pub(crate) fn channel_dash(&self, channel_id: ChannelId, token: Option<&str>) -> String {
+        format!("{}/channels/{channel_id}/index.mpd", self.live(token))
+    }
+
+    /// A stream's manifest for DASH.
+    pub(crate) fn stream_dash(&self, stream_id: StreamId, token: Option<&str>) -> String {
+        format!("{}/{stream_id}/index.mpd", self.live(token))
+    }
+
     /// A stream's latest picture.
     pub(crate) fn thumbnail(&self, stream_id: StreamId, token: Option<&str>) -> String {
         format!("{}/{stream_id}/thumbnail.jpg", self.live(token))

@@ -442,7 +442,10 @@ fn channel(server: &Server, row: ChannelRow, by: Option<&Authenticated>) -> Chan
         visibility: visibility(row.visibility),
         is_live: row.live_stream_id.is_some(),
         live_stream_id: row.live_stream_id.map(domain::ids::StreamId::uuid),
-        playback: Playback { hls_url: server.addresses.channel_hls(row.id, token) },
+        playback: Playback {
+            hls_url: server.addresses.channel_hls(row.id, token),
+            dash_url: Some(server.addresses.channel_dash(row.id, token)),
+        },
         thumbnail_url: row.live_stream_id.map(|stream_id| server.addresses.thumbnail(stream_id, token)),
         created_at: row.created_at,
         updated_at: row.updated_at,

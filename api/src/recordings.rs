@@ -422,7 +422,7 @@ fn recording(server: &Server, row: RecordingRow, is_keeper: bool) -> Recording {
     Recording {
         id: row.id.uuid(),
         stream_id: row.stream_id.uuid(),
-        playback: of("index.m3u8").map(|hls_url| Playback { hls_url }),
+        playback: of("index.m3u8").map(|hls_url| Playback { hls_url, dash_url: None }),
         thumbnail_url: of("thumbnail.jpg"),
         seek_thumbnails_url: of("sheets/index.vtt"),
         download_url: download_url(server, &row, is_keeper),

@@ -143,7 +143,10 @@ fn stream(server: &Server, row: StreamRow, token: Option<&str>) -> Stream {
         encoder: row.encoder.map(|encoder| encoder.as_str().to_owned()),
         renditions: row.renditions.into_iter().map(rendition).collect(),
         renditions_reason: row.renditions_reason.map(renditions_reason),
-        playback: Playback { hls_url: server.addresses.stream_hls(row.id, token) },
+        playback: Playback {
+            hls_url: server.addresses.stream_hls(row.id, token),
+            dash_url: Some(server.addresses.stream_dash(row.id, token)),
+        },
         thumbnail_url: Some(server.addresses.thumbnail(row.id, token)),
         created_at: row.started_at,
         updated_at: row.updated_at,

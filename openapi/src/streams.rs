@@ -93,6 +93,13 @@ pub struct Playback {
         example = "https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.m3u8"
     )]
     pub hls_url: String,
+    /// The DASH manifest, for players that do not know HLS: the same pictures and the same sound. `null` for recordings.
+    #[schema(
+        required = true,
+        format = "uri-reference",
+        example = "https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.mpd"
+    )]
+    pub dash_url: Option<String>,
 }
 
 /// A picture as an encoder sends it.

@@ -1507,6 +1507,12 @@ export interface components {
         Playback: {
             /**
              * Format: uri-reference
+             * @description The DASH manifest, for players that do not know HLS: the same pictures and the same sound. `null` for recordings.
+             * @example https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.mpd
+             */
+            dash_url: string | null;
+            /**
+             * Format: uri-reference
              * @description The HLS master playlist.
              * @example https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.m3u8
              */

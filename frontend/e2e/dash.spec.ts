@@ -1,0 +1,88 @@
+import { createRequire } from 'node:module'
+import { expect, type Page, test } from '@playwright/test'
+
+/**
+ * A player of DASH that is not ours, in a page that is not ours. Needs a live stream of a public
+ * channel: that of `WEIR_CHANNEL`, else the first that is live.
+ */
+const player = createRequire(import.meta.url).resolve('dashjs')
+
+interface Stream {
+  id: string
+  playback: { dash_url: string }
+}
+
+interface Glance {
+  currentTime: number
+  latency: number
+  frames: number
+  waits: number
+  errors: string[]
+}
+
+async function glance(page: Page): Promise<Glance> {
+  return page.evaluate(() => (window as unknown as { glance: () => Glance }).glance())
+}
+
+test.use({ bypassCSP: true })
+
+test('dash.js plays a live stream near its edge', async ({ page, request }) => {
+  const handle = process.env.WEIR_CHANNEL
+  const query = handle === undefined ? '' : `&channel=${handle}`
+  const answer = await request.get(`/api/v1/streams?live=true&limit=1${query}`)
+  const stream = ((await answer.json()) as { items: Stream[] }).items[0]
+  test.skip(stream === undefined, 'nothing is live')
+  const asked = new Map<string, number>()
+  page.on('request', (sent) => asked.set(sent.url(), (asked.get(sent.url()) ?? 0) + 1))
+  // A page of the same origin without a player of its own.
+  await page.goto('/api/v1/streams')
+  await page.setContent('<video muted></video>')
+  await page.addScriptTag({ path: player })
+  await page.evaluate(
+    (url) => {
+      interface Player {
+        initialize: (video: HTMLVideoElement, url: string, autoPlay: boolean) => void
+        on: (event: string, listener: (event: unknown) => void) => void
+        getCurrentLiveLatency: () => number
+      }
+      const global = window as unknown as {
+        dashjs: { MediaPlayer: () => { create: () => Player } }
+        glance: () => Glance
+      }
+      const video = document.querySelector('video')
+      if (video === null) throw new Error('there is no video')
+      const dash = global.dashjs.MediaPlayer().create()
+      const errors: string[] = []
+      let waits = 0
+      dash.on('error', (event) => errors.push(JSON.stringify(event)))
+      video.addEventListener('waiting', () => (waits += 1))
+      dash.initialize(video, url, true)
+      global.glance = () => ({
+        currentTime: video.currentTime,
+        latency: dash.getCurrentLiveLatency(),
+        frames: video.getVideoPlaybackQuality().totalVideoFrames,
+        waits,
+        errors,
+      })
+    },
+    new URL(stream?.playback.dash_url ?? '').pathname,
+  )
+
+  await expect.poll(async () => (await glance(page)).frames, { timeout: 20_000 }).toBeGreaterThan(30)
+  const start = await glance(page)
+  await expect
+    .poll(async () => (await glance(page)).currentTime, { timeout: 40_000 })
+    .toBeGreaterThan(start.currentTime + 10)
+  const end = await glance(page)
+  test.info().annotations.push({
+    type: 'latency',
+    description: `${end.latency.toFixed(2)} s, waited ${end.waits - start.waits} times`,
+  })
+  expect(end.errors).toEqual([])
+  expect(end.frames).toBeGreaterThan(start.frames + 100)
+  // A segment is asked for once: what its end is said to be does not move under the player.
+  const segments = [...asked].filter(([url]) => /\/v\/s\d+\.m4s$/.test(url))
+  expect(segments.length).toBeGreaterThan(3)
+  const again = segments.filter(([, times]) => times > 1).length
+  expect(again).toBeLessThan(segments.length / 2)
+})
