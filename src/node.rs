@@ -14,7 +14,10 @@ use clap::ValueEnum;
 use commands::{Commands, CommandsOptions};
 use domain::ids::NodeId;
 use futures::FutureExt;
-use ingest::{Ingest, IngestConfig, IngestError, RtmpsConfig, origin::Broadcasts, recorder::Recorder, rights::Rights};
+use ingest::{
+    Ingest, IngestConfig, IngestError, RtmpsConfig, origin::Broadcasts, recorder::Recorder, rewind::RewindConfig,
+    rights::Rights,
+};
 use processes::{ExportsOptions, RecordingsOptions};
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
@@ -393,6 +396,10 @@ async fn start_ingest(
     settings.recorder = Recorder::new(Arc::new(recordings), disk.clone());
     settings.grace = config.reconnect_grace();
     settings.packager.part_target_ms = config.part_ms;
+    settings.rewind = Some(RewindConfig {
+        folder: config.data_dir.join("rewind"),
+        window: Duration::from_secs(60 * u64::from(config.rewind_minutes)),
+    });
     settings.ladder = config.ladder.config();
     settings.rtmps = match (config.rtmps, &config.rtmps_cert, &config.rtmps_key) {
         (Some(address), Some(certificate), Some(key)) => {
