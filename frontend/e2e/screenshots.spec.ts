@@ -90,7 +90,7 @@ const videos = titles.map(([, title], index) =>
     size_bytes: 420_000_000 + index * 910_000_000,
     started_at: minutesAgo(90 + index * 3_100),
     thumbnail_url: `/vod/${index}/thumbnail.jpg`,
-    playback: { hls_url: `/vod/${index}/index.m3u8` },
+    playback: { hls_url: `/vod/${index}/index.m3u8`, dash_url: null },
   }),
 )
 const ownVideos = [

@@ -151,7 +151,7 @@ export function recordingOf(changes: Partial<Schemas['Recording']> = {}): Schema
     gap_count: 0,
     cut_short: null,
     failure: null,
-    playback: { hls_url: `http://weir.test/vod/${id}/index.m3u8` },
+    playback: { hls_url: `http://weir.test/vod/${id}/index.m3u8`, dash_url: null },
     thumbnail_url: `/vod/${id}/thumbnail.jpg`,
     seek_thumbnails_url: `/vod/${id}/sheets/index.vtt`,
     download_url: null,
