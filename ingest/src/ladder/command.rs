@@ -14,6 +14,7 @@ use std::{ffi::OsString, io, io::PipeReader, os::fd::OwnedFd};
 
 use command_fds::{CommandFdExt, FdMapping};
 use ffmpeg_sidecar::command::FfmpegCommand;
+use rustix::process::{Pid, setpriority_process};
 use tokio::process::{Child, Command};
 
 use super::{
@@ -25,6 +26,10 @@ use super::{
 const FIRST_DESCRIPTOR: i32 = 3;
 /// Key frames come from the source; a source that has none for 20 s is refused before.
 const KEY_FRAME_LIMIT: &str = "600";
+
+/// What takes streams in and serves them goes first: by setpriority(2), five is a third of the usual share where there is
+/// not enough for all.
+const NICENESS: i32 = 5;
 
 /// A started ffmpeg; it ends when it is dropped.
 pub(super) struct Running {
@@ -52,8 +57,13 @@ pub(super) fn start(config: &LadderConfig, source: &SourcePicture, rungs: &[Rung
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .kill_on_drop(true);
+    let child = command.spawn()?;
+    // It has one thread yet, whose niceness all others will have. Without it renditions are made all the same.
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
+        let _ = setpriority_process(Some(pid), NICENESS);
+    }
     // Our ends of what the child writes to go with the command: only then do the pipes end with the child.
-    Ok(Running { child: command.spawn()?, outputs })
+    Ok(Running { child, outputs })
 }
 
 /// What a rung's picture may have at most.

@@ -31,8 +31,10 @@ use crate::packager::{Broadcast, Feed, FeedItem, Follower, MediaRefusal, Renditi
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Over how long its processor time is measured; the first such time is left out, as it catches up then.
 const MEASURED_OVER: Duration = Duration::from_secs(10);
-/// A rendition is silent when it has nothing new although the source is this much further: more than ffmpeg holds back.
+/// A rendition is silent when it has nothing new although the source is this much further: more than comes at once.
 const HELD_BACK_MS: u32 = 1_500;
+/// So many pictures decoder and encoder may have under way, which are seconds where pictures are rare.
+const HELD_BACK_PICTURES: f64 = 6.0;
 /// The sound of the source, which goes with each rendition: hardly any stream has more.
 const SOUND_KBPS: u32 = 192;
 const READ_BYTES: usize = 64 << 10;
@@ -143,7 +145,7 @@ impl Session<'_> {
             readers.spawn(read(output, track, Arc::clone(self.broadcast)));
         }
 
-        let mut watch = Watch::new(&config.pace, child.id());
+        let mut watch = Watch::new(&config.pace, child.id(), &self.source);
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = {
@@ -269,6 +271,8 @@ struct Watch<'a> {
     pace: &'a LadderPace,
     pid: Option<u32>,
     started: Instant,
+    /// How far behind the pictures that are under way can be.
+    under_way_ms: u32,
     late_since: Option<Instant>,
     counted: Duration,
     /// When the present measurement began, and with how much processor time.
@@ -276,8 +280,16 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(pace: &'a LadderPace, pid: Option<u32>) -> Self {
-        Self { pace, pid, started: Instant::now(), late_since: None, counted: Duration::ZERO, measuring: None }
+    fn new(pace: &'a LadderPace, pid: Option<u32>, source: &SourcePicture) -> Self {
+        Self {
+            pace,
+            pid,
+            started: Instant::now(),
+            under_way_ms: (HELD_BACK_PICTURES * 1_000.0 / source.frame_rate()) as u32,
+            late_since: None,
+            counted: Duration::ZERO,
+            measuring: None,
+        }
     }
 
     /// Counts the processor time, and lets the budget learn from it.
@@ -302,7 +314,7 @@ impl<'a> Watch<'a> {
         let max_lag_ms = u32::try_from(self.pace.max_lag.as_millis()).unwrap_or(u32::MAX);
         let mut is_late = false;
         for track in tracks {
-            let behind_ms = track.follower().lag().behind_ms;
+            let behind_ms = track.follower().lag().behind_ms.saturating_sub(self.under_way_ms);
             let (silent_since, has_more_to_write) = match track.last_output() {
                 // There is something to read from the start.
                 None => (self.started, true),

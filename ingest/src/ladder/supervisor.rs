@@ -120,7 +120,7 @@ impl Supervisor<'_> {
                     self.most = granted - 1;
                     Cause::Restarted
                 }
-                End::Missing => self.give_up(LadderReason::FfmpegMissing, granted).await,
+                End::Missing => self.give_up(LadderReason::FfmpegMissing, granted, cause).await,
                 End::Failed(_) if self.broadcast.is_ended() => return,
                 End::Failed(error) => self.recover(&error, granted, cause).await,
             };
@@ -223,7 +223,7 @@ impl Supervisor<'_> {
                 "renditions are given up for a while"
             );
             self.failures.clear();
-            return self.give_up(LadderReason::FfmpegFailed, granted).await;
+            return self.give_up(LadderReason::FfmpegFailed, granted, cause).await;
         }
         warn!(stream.id = %stream_id, error = error as &dyn Error, "renditions failed and are begun again");
         counter!("weir_ladder_restarts_total").increment(1);
@@ -234,8 +234,10 @@ impl Supervisor<'_> {
     }
 
     /// Leaves the stream with its source alone for a while.
-    async fn give_up(&mut self, reason: LadderReason, granted: usize) -> Cause {
-        counter!("weir_ladder_dropped_total", "reason" => reason.code()).increment(granted as u64);
+    async fn give_up(&mut self, reason: LadderReason, granted: usize, cause: Cause) -> Cause {
+        // What was given up before and has not come back is not dropped again.
+        let dropped = if cause == Cause::Recovered { 0 } else { granted as u64 };
+        counter!("weir_ladder_dropped_total", "reason" => reason.code()).increment(dropped);
         self.make_none(Some(reason));
         // Others may have what it would take.
         self.lease.demand(Demand::default());
