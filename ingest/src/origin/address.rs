@@ -151,6 +151,31 @@ mod tests {
     const ID: &str = "0192f0aa-7c55-7b3e-8c1f-3c9f2d6a0b11";
 
     #[test]
+    fn what_is_kept_and_what_is_apart_have_addresses_too() {
+        let stream: StreamId = ID.parse().unwrap();
+        let with_id = |path: &str| -> &'static str { path.replace("ID", ID).leak() };
+        let read = |path: &str| Address::read(with_id(path));
+        assert_eq!(read("/ID/rewind.m3u8"), Some(Address::RewindMaster(stream)));
+        assert_eq!(read("/ID/720p/rewind.m3u8"), Some(Address::Rewind(stream, "720p")));
+        assert_eq!(read("/ID/index.mpd"), Some(Address::Manifest(stream)));
+        assert_eq!(read("/channels/ID/index.mpd"), Some(Address::ChannelManifest(ID.parse().unwrap())));
+        assert_eq!(read("/time"), Some(Address::Time));
+        let (picture, sound) = (Track::Video, Track::Audio);
+        assert_eq!(read("/ID/720p/v/s7.m4s"), Some(Address::Track(stream, "720p", picture, MediaFile::Segment(7))));
+        assert_eq!(read("/ID/source/a/init0.mp4"), Some(Address::Track(stream, "source", sound, MediaFile::Init(0))));
+        for path in [
+            "/ID/source/v/p7.m4s",
+            "/ID/source/x/s7.m4s",
+            "/ID/source/v/s07.m4s",
+            "/ID/source/v/s7.m4s/",
+            "/time/",
+            "/x/v/a/s7.m4s",
+        ] {
+            assert_eq!(read(path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn each_thing_has_one_address() {
         let stream: StreamId = ID.parse().unwrap();
         let channel: ChannelId = ID.parse().unwrap();

@@ -114,15 +114,13 @@ fn write_period(text: &mut String, period: &Period<'_>, variants: &[(&Rendition,
     let pictures: Vec<_> =
         variants.iter().filter_map(|(rendition, view)| representation(period, rendition, view, VIDEO_TRACK)).collect();
     let sound = variants.first().and_then(|(rendition, view)| representation(period, rendition, view, AUDIO_TRACK));
-    let Some(source) = pictures.first() else { return };
-    let starts_ms = since_1970_ms(period.init.begins_at);
-    let _ = write!(text, "<Period id=\"{}\" start=\"{}\"", period.init.number, Duration(starts_ms));
-    if period.last.is_some() {
-        // The next may begin later: while the encoder was away there was nothing.
-        let end = source.timeline.end().saturating_sub(offset(period, VIDEO_TIMESCALE));
-        let _ = write!(text, " duration=\"{}\"", Duration(i128::from(end * 1_000 / u64::from(VIDEO_TIMESCALE))));
+    if pictures.is_empty() {
+        return;
     }
-    text.push_str(">\n");
+    let starts_ms = since_1970_ms(period.init.begins_at);
+    // None says how long it is: it lasts until the next, which may begin later than the last picture ends. Players jump over
+    // that, and ffmpeg plays the last period of those that do not say.
+    let _ = writeln!(text, "<Period id=\"{}\" start=\"{}\">", period.init.number, Duration(starts_ms));
     // A player changes between pictures of one kind only.
     let kind = |picture: &Representation<'_>| picture.init.media.codecs.get(..4).unwrap_or_default().to_owned();
     for (id, set) in pictures.chunk_by(|one, next| kind(one) == kind(next)).enumerate() {

@@ -62,11 +62,6 @@ impl Timeline {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
-
-    /// Where the last ends.
-    pub(super) fn end(&self) -> u64 {
-        self.entries.last().map_or(0, |last| last.start + last.duration)
-    }
 }
 
 /// As `S` elements.
