@@ -199,6 +199,12 @@ impl EdgeSecrets {
     /// # Errors
     /// When there is none, it is open to others, damaged, or has more than a relay should have.
     pub fn load(path: &Path) -> anyhow::Result<Self> {
+        if matches!(Secrets::load(path), Ok(Some(_))) {
+            bail!(
+                "the secrets file {} has the keys of the whole install; give an edge what `weir keys edge` prints alone",
+                path.display()
+            );
+        }
         read(path)?.with_context(|| {
             let shown = path.display();
             format!(
@@ -408,7 +414,7 @@ mod tests {
         let text = fs::read_to_string(&edge).unwrap();
         assert!(!text.contains("master_key") && !text.contains("access_token_key"), "{text}");
         assert_eq!(EdgeSecrets::load(&edge).unwrap().playback_keys().0.0, secrets.playback_keys().0.0);
-        assert!(EdgeSecrets::load(&all).is_err(), "a file with more than an edge should have is refused");
+        assert!(EdgeSecrets::load(&all).err().unwrap().to_string().contains("the keys of the whole install"));
     }
 
     #[test]

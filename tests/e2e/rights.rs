@@ -116,3 +116,44 @@ async fn a_private_stream_plays_for_those_with_a_right_at_the_node_and_at_an_edg
     }
     encoder.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_knows_what_was_taken_away_before() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    let mira = Caller::register(&weir.http, "mira", None).await;
+    let key = mira.channel("river").await;
+    show(&mira, "private").await;
+    let encoder = Encoder::publish(&weir.rtmp, &key);
+    let live = channel_when(&mira, "river", true).await;
+    let stream = live["live_stream_id"].as_str().unwrap().to_owned();
+    encoder.stop();
+    channel_when(&mira, "river", false).await;
+
+    // Another device, which signs out; its token would be good for hours.
+    let device = Client::builder().cookie_store(true).build().unwrap();
+    let credentials = json!({ "username": "mira", "password": "a river runs through it" });
+    let login = device.post(format!("{}/api/v1/auth/login", weir.http)).json(&credentials).send().await.unwrap();
+    let token = login.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+    let address = format!("{}/api/v1/channels/river/playback", weir.http);
+    let playback: Value = device.get(address).bearer_auth(token).send().await.unwrap().json().await.unwrap();
+    let signed_out = device.post(format!("{}/api/v1/auth/logout", weir.http)).header("origin", &weir.http);
+    assert_eq!(signed_out.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+
+    weir.terminate();
+    let weir = Weir::up_again(&folder, &weir);
+    let mira = Caller::sign_in(&weir.http, "mira").await;
+    let client = Client::new();
+    let status = async |url: &str| Some(client.get(url).send().await.ok()?.status());
+    let picture = format!("{}/live/{stream}/thumbnail.jpg", weir.http);
+    let refused = async |url: &str| (status(url).await? == StatusCode::FORBIDDEN).then_some(());
+    eventually("the picture of a private stream is refused", async || refused(&picture).await).await;
+    let taken = playback["hls_url"].as_str().unwrap();
+    eventually("a session that ended before is not let in", async || refused(taken).await).await;
+    let own = mira.get(&format!("streams/{stream}")).await;
+    let own = own["thumbnail_url"].as_str().unwrap();
+    assert_ne!(status(own).await, Some(StatusCode::FORBIDDEN), "{own}");
+    let own = mira.get("channels/river/playback").await;
+    // It is offline, which is said to who may know.
+    assert_eq!(status(own["hls_url"].as_str().unwrap()).await, Some(StatusCode::NOT_FOUND));
+}
