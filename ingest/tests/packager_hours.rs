@@ -20,8 +20,8 @@ use synthetic::{Encoder, MONO_44, STEREO_44, STEREO_48, Sent, Sound};
 use viewer::{Viewer, config};
 
 const HOUR_MS: u64 = 3_600_000;
-/// A viewer looks so often: each part is seen, and each state of a playlist.
-const LOOK_MS: u32 = 250;
+/// A viewer looks so often: each part is seen.
+const LOOK_MS: u32 = 500;
 
 async fn watch_an_hour(encoder: &Encoder) -> Viewer {
     let mut viewer = Viewer::new(config()).await;

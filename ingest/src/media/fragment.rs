@@ -62,14 +62,14 @@ pub(crate) fn write(sequence: u32, video: Run<'_>, audio: Run<'_>) -> Bytes {
     out.into()
 }
 
-/// Writes a fragment for a time in which nothing begins: the picture before it lasts. It has no run, so that its track's
-/// decode time (in ticks of the picture's track) is only where it is.
-pub(crate) fn write_empty(sequence: u32, decode_time: u64) -> Bytes {
+/// Writes a fragment for a time in which nothing of the track begins. It has no run, so that its decode time, in ticks of
+/// the track, is only where it is.
+pub(crate) fn write_empty(track: u32, sequence: u32, decode_time: u64) -> Bytes {
     let mut out = Vec::with_capacity(80);
     atom(&mut out, b"moof", |out| {
         full_atom(out, b"mfhd", 0, 0, |out| put_u32(out, sequence));
         atom(out, b"traf", |out| {
-            full_atom(out, b"tfhd", 0, 0x02_0000, |out| put_u32(out, VIDEO_TRACK));
+            full_atom(out, b"tfhd", 0, 0x02_0000, |out| put_u32(out, track));
             full_atom(out, b"tfdt", 1, 0, |out| put_u64(out, decode_time));
         });
     });

@@ -200,7 +200,8 @@ impl Epoch {
         let part = &mut self.part;
         if part.samples.is_empty() && self.sound_samples.is_empty() {
             let decode_time = (part.start_ms * TICKS_PER_MS) as u64;
-            let bytes = may_be_empty.then(|| fragment::write_empty(number as u32, decode_time))?;
+            let bytes =
+                may_be_empty.then(|| fragment::write_empty(fragment::VIDEO_TRACK, number as u32, decode_time))?;
             return Some(Written { is_independent: part.is_independent, sound_bytes: 0, bytes });
         }
         let video = Run { decode_time: (part.first_decode_ms * TICKS_PER_MS) as u64, samples: &part.samples };
@@ -259,6 +260,7 @@ impl Epoch {
             bytes: init::write(&self.video, audio),
             codecs,
             sound_codec: audio.map(AacConfig::codec),
+            sound_sample_rate: audio.map(|audio| audio.sample_rate),
             width: self.video.width(),
             height: self.video.height(),
             // Without timing in the stream, the last picture's duration has to do.

@@ -154,8 +154,8 @@ impl Lane {
     pub(super) fn end_segment(&mut self) -> Result<(), MediaRefusal> {
         let part_limit_ms = self.part_limit_ms();
         let Some(end_ms) = self.epoch.as_ref().map(|epoch| epoch.part.end_ms) else { return Ok(()) };
-        if self.epoch.as_ref().is_some_and(|epoch| epoch.part.length_ms() > 0) {
-            self.end_part(end_ms)?;
+        if let Some(epoch) = self.epoch.as_ref().filter(|epoch| epoch.part.length_ms() > 0) {
+            self.write_part(end_ms, epoch.is_segment_open)?;
         }
         let Some(epoch) = &mut self.epoch else { return Ok(()) };
         if !epoch.is_segment_open {
@@ -163,7 +163,7 @@ impl Lane {
         }
         let length_ms = epoch.part.start_ms - epoch.segment_start_ms;
         epoch.is_segment_open = false;
-        // Time in which nothing began is left to the next segment.
+        // Where not even a part was open, the time is left to the next segment.
         epoch.segment_start_ms = epoch.part.start_ms;
         epoch.segment_bytes = 0;
         self.ends_at = Some(epoch.at(end_ms));

@@ -168,7 +168,12 @@ impl View {
     /// The sound of a complete segment, as [`View::audio_of_part`].
     pub(crate) fn audio_of_segment(&self, number: u64) -> Option<Bytes> {
         let segment = self.segment(number)?;
-        segment.audio().or_else(|| empty_audio(segment, segment.parts.first()?))
+        if segment.parts.iter().all(|part| part.audio().is_some()) {
+            return segment.audio();
+        }
+        // A segment is what its parts are.
+        let parts = segment.parts.iter().map(|part| part.audio().or_else(|| empty_audio(segment, part)));
+        Some(parts.collect::<Option<Vec<Bytes>>>()?.concat().into())
     }
 
     /// A part of any segment that is still there, and that segment.
