@@ -215,7 +215,11 @@ impl Shared {
         let recording_id = begun.recording_id;
         info!(stream.id = %stream_id, recording.id = %recording_id, is_resumed, "recording");
         gauge!("weir_recordings_running").increment(1.0);
-        let index = self.index(recording_id, &**shelf, &broadcast).await;
+        // Of a recording that has just begun there is nothing, and a storage that is away could not say so.
+        let index = match is_resumed {
+            true => self.index(recording_id, &**shelf, &broadcast).await,
+            false => Index::new(recording_id),
+        };
         let mut keeping = Keeping { recording_id, shelf: Arc::clone(shelf), index, next: None, is_resumed };
         let outcome = keeping.follow(&broadcast, &self.disk).await;
         gauge!("weir_recordings_running").decrement(1.0);
@@ -362,7 +366,9 @@ impl Keeping {
         let number = segment.number;
         let is_gap = match self.next {
             Some(next) => number > next,
-            None => self.is_resumed && !self.index.segments.is_empty(),
+            None if self.is_resumed => !self.index.segments.is_empty(),
+            // The write side was away for so long that the beginning has left the window.
+            None => number > 0,
         };
         let needs_init = self.index.last_init() != Some(init.number);
         if needs_init {

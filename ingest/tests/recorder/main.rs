@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unreachable_pub, reason = "modules of one test binary")]
-#![allow(dead_code, reason = "what others need of the shared modules")]
+#![expect(dead_code, reason = "what other tests need of the shared modules")]
 
 #[path = "../rtmp/encoder.rs"]
 mod encoder;
@@ -12,6 +12,8 @@ mod log;
 mod peer;
 #[path = "../rtmp/platform.rs"]
 mod platform;
+#[path = "../../../storage/tests/it/server.rs"]
+mod server;
 
 use std::{
     net::SocketAddr,
@@ -162,8 +164,12 @@ impl Plane {
     }
 
     async fn start_with(folder: &Path, platform: Arc<Platform>, archive: Arc<Archive>, disk: DiskWatch) -> Self {
-        log::listen();
         let storage = Storage::open_disk(folder).await.unwrap();
+        Self::start_on(storage, platform, archive, disk).await
+    }
+
+    async fn start_on(storage: Storage, platform: Arc<Platform>, archive: Arc<Archive>, disk: DiskWatch) -> Self {
+        log::listen();
         let mut config = IngestConfig::new("127.0.0.1:0".parse().unwrap());
         config.recorder = Recorder::new(Arc::clone(&archive) as _, disk);
         let publishing: Arc<dyn Publishing> = Arc::clone(&platform) as _;
@@ -488,6 +494,35 @@ async fn a_storage_that_takes_nothing_for_a_while_costs_nothing() {
     let (_, finished) = plane.archive.published().await;
     assert_eq!((finished.gap_count, finished.cut_short), (0, None));
     assert!((11_500..=12_500).contains(&finished.duration_ms), "{finished:?}");
+    plane.ingest.shutdown().await;
+}
+
+#[tokio::test]
+async fn s3_that_is_away_for_a_while_costs_nothing() {
+    let mut server = server::Server::start().await;
+    let storage = Storage::open_s3(server.options()).unwrap();
+    server.stop().await;
+    let plane = Plane::start_on(storage.clone(), Arc::default(), Arc::default(), DiskWatch::default()).await;
+    plane.platform.channel("key");
+    let mut peer = plane.peer().await;
+    peer.send_tags(&clips(4)).await;
+    let stream = plane.platform.started().await;
+    // The stream does not wait for it.
+    plane.until_segments(stream, 3).await;
+    plane.archive.begun().await;
+    server.start_again();
+    peer.unpublish("key").await;
+    let (id, finished) = plane.archive.published().await;
+    assert_eq!((finished.gap_count, finished.cut_short), (0, None));
+    assert!((11_500..=12_500).contains(&finished.duration_ms), "{finished:?}");
+    for address in ["index.m3u8", "download.mp4"] {
+        let (seconds, _) = probe(&plane.url(&format!("vod/{id}/{address}"))).await;
+        assert!((11.5..=12.5).contains(&seconds), "{address}: {seconds}");
+    }
+    // Away again, it says so, and does not play nothing.
+    server.stop().await;
+    assert_eq!(plane.get(&format!("vod/{id}/source/s0.m4s")).await.status(), 503);
+    server.start_again();
     plane.ingest.shutdown().await;
 }
 
