@@ -150,6 +150,7 @@ impl Node {
         http::raise_descriptor_limit();
         let recorded = metrics::record()?;
         let secrets = Secrets::load_or_make(&config.secrets_file)?;
+        objects::check(&config, &secrets)?;
         let node_id = node_id(&config)?;
         // Bound before anything else is started: an address in use is the most common mistake.
         let serves_http = roles.contains(&Role::Api) || roles.contains(&Role::Ingest);

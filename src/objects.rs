@@ -35,6 +35,17 @@ pub struct Objects {
     pub tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
+/// Whether the settings can be right, before anything is started.
+///
+/// # Errors
+/// When they never can.
+pub fn check(config: &Config, secrets: &Secrets) -> anyhow::Result<()> {
+    match config.storage.s3(secrets.s3_keys())? {
+        Some(options) => Storage::open_s3(options).map(drop).context("the storage cannot be opened"),
+        None => Ok(()),
+    }
+}
+
 /// Opens the storage. A server that is away is no error.
 ///
 /// # Errors

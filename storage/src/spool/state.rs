@@ -50,6 +50,8 @@ impl Scope {
 
 impl State {
     pub(super) fn add(&mut self, key: Key, size_bytes: u64, since: SystemTime) {
+        // Who exchanges what waits does not make it wait less.
+        let since = self.pending.get(&key).map_or(since, |pending| pending.since.min(since));
         self.forget_one(&key);
         // One that is moved at the moment is not queued: the mover looks at it again when it has done.
         let due = Instant::now();
