@@ -193,8 +193,7 @@ impl Packager {
     /// packager has left open is closed, and the earlier one is refused with [`MediaRefusal::Replaced`].
     #[must_use]
     pub fn new(broadcast: Arc<Broadcast>) -> Self {
-        let (max_ahead_ms, takes_hevc) =
-            (i64::from(broadcast.config().max_ahead_ms), broadcast.config().takes_hevc);
+        let (max_ahead_ms, takes_hevc) = (i64::from(broadcast.config().max_ahead_ms), broadcast.config().takes_hevc);
         Self {
             cutter: Cutter::new(broadcast),
             clock: Clock::default(),

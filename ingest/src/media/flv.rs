@@ -10,10 +10,7 @@ use crate::packager::MediaRefusal;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum VideoTag {
     /// The codec's configuration record.
-    Config {
-        codec: VideoCodec,
-        record: Bytes,
-    },
+    Config { codec: VideoCodec, record: Bytes },
     /// One picture: length-prefixed NAL units, or the open bitstream units of AV1.
     Frame {
         codec: VideoCodec,
@@ -144,12 +141,7 @@ fn frame(codec: VideoCodec, frame_type: u8, composition_ms: i32, data: Bytes) ->
 }
 
 /// A picture whose composition time, 24 bits with a sign, is at `offset`.
-fn reordered_frame(
-    codec: VideoCodec,
-    frame_type: u8,
-    body: &Bytes,
-    offset: usize,
-) -> Result<VideoTag, MediaRefusal> {
+fn reordered_frame(codec: VideoCodec, frame_type: u8, body: &Bytes, offset: usize) -> Result<VideoTag, MediaRefusal> {
     let Some(&[high, middle, low]) = body.get(offset..offset + 3).and_then(|bytes| <&[u8; 3]>::try_from(bytes).ok())
     else {
         return Err(TRUNCATED);
@@ -234,7 +226,8 @@ mod tests {
             (&[0x27, 1, 0x80, 0, 0, 9], -8_388_608),
             (b"\xa1hvc1\xff\xff\xbe\x09", -66),
         ] {
-            let Ok(VideoTag::Frame { composition_ms, data, is_key, .. }) = read_video(&Bytes::from_static(bytes)) else {
+            let Ok(VideoTag::Frame { composition_ms, data, is_key, .. }) = read_video(&Bytes::from_static(bytes))
+            else {
                 panic!("not a frame");
             };
             assert_eq!((composition_ms, data.as_ref(), is_key), (expected, &[9][..], false));
