@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(read(&first, AUDIO_TRACK), Some(Times { decode: 48_000, presents: 48_000, duration: 2_048 }));
         let second =
             fragment::write(2, Run { decode_time: 99_300, samples: &video }, Run { decode_time: 0, samples: &[] });
-        let both = [first, second.clone()].concat();
+        let both = [&first[..], &second[..]].concat();
         assert_eq!(read(&both, VIDEO_TRACK), Some(Times { duration: 18_600, ..of_video }));
         assert_eq!(read(&second, AUDIO_TRACK), None);
         assert_eq!(read(&first[..40], VIDEO_TRACK), None);

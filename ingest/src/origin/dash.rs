@@ -32,7 +32,7 @@ impl Origin {
     pub(super) async fn manifest(&self, stream_id: StreamId, headers: &HeaderMap) -> Result<Response, Problem> {
         let broadcast = self.broadcast(stream_id)?;
         let view = wait::for_playlist(broadcast.source(), None).await?;
-        Ok(reply::manifest(&*written(&broadcast, &view), headers))
+        Ok(reply::manifest(&written(&broadcast, &view), headers))
     }
 
     /// One track of a segment or an initialisation segment. A segment that grows is sent part by part.

@@ -14,13 +14,16 @@ use tracing::{info, warn};
 use super::{remove_folder, shelf::Shelf};
 use crate::packager::{Broadcast, Rendition, Segment, Shown, View};
 
+/// By the names of renditions.
+type Shelves = HashMap<String, (Weak<Rendition>, Arc<Shelf>)>;
+
 /// What is kept of one stream.
 pub(super) struct StreamShelf {
     stream_id: StreamId,
     broadcast: Weak<Broadcast>,
     folder: PathBuf,
     window_ms: u64,
-    renditions: Mutex<HashMap<String, (Weak<Rendition>, Arc<Shelf>)>>,
+    renditions: Mutex<Shelves>,
     stopped: CancellationToken,
 }
 
@@ -64,7 +67,7 @@ impl StreamShelf {
         shelf
     }
 
-    fn renditions(&self) -> MutexGuard<'_, HashMap<String, (Weak<Rendition>, Arc<Shelf>)>> {
+    fn renditions(&self) -> MutexGuard<'_, Shelves> {
         // Entries are put in and taken out whole.
         self.renditions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::timeline::Timeline;
 use crate::{
     media::{
-        fragment::{AUDIO_TRACK, VIDEO_TIMESCALE, VIDEO_TRACK},
+        fragment::{AUDIO_TRACK, VIDEO_TRACK},
         times,
     },
     packager::{DateTime, Init, Rendition, SOURCE, Segment, View},
