@@ -63,6 +63,9 @@ pub struct EditRecording {
     pub metadata: Metadata,
 }
 
+/// Aggregate, sequence, type, version and payload.
+type StoredRow = (String, i64, String, String, Json<Box<RawValue>>);
+
 /// Why a recording was not edited.
 #[derive(Debug, Error)]
 pub enum RecordingsError {
@@ -236,7 +239,7 @@ pub async fn open_recordings(commands: &Commands, node_id: NodeId) -> Result<Vec
 /// [`LoadError`] when the log does not answer or cannot be read.
 pub async fn of_channel(commands: &Commands, channel_id: ChannelId) -> Result<Vec<KeptRecording>, LoadError> {
     // By the index on the channels of aggregates, which has the same words.
-    let rows: Vec<(String, i64, String, String, Json<Box<RawValue>>)> = sqlx::query_as(
+    let rows: Vec<StoredRow> = sqlx::query_as(
         r#"with own as (
                select aggregate_id from log.events
                where substr(split_part(payload::text, '"channel_id":"', 2), 1, 36) = $1

@@ -83,6 +83,9 @@ pub struct RecordingUsage {
     pub size_bytes: i64,
 }
 
+/// Whether it is on, days, bytes and number.
+type PolicyRow = (bool, Option<i64>, Option<i64>, Option<i64>);
+
 /// Questions about recordings; from [`ReadModels::recordings`](crate::ReadModels::recordings).
 #[derive(Debug, Clone, Copy)]
 pub struct Recordings<'a> {
@@ -164,7 +167,7 @@ impl Recordings<'_> {
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn policy(&self, channel_id: ChannelId) -> Result<Option<RecordingPolicy>, QueryError> {
-        let row: Option<(bool, Option<i64>, Option<i64>, Option<i64>)> = sqlx::query_as(
+        let row: Option<PolicyRow> = sqlx::query_as(
             "select is_on, keep_days, max_size_bytes, max_count from read.recordings_v1_channels \
              where id = $1 and not is_closed",
         )

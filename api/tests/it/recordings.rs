@@ -84,8 +84,8 @@ async fn everybody_sees_what_is_ready_and_its_owner_what_is_made() {
     site.readable(position.unwrap()).await;
 
     let ready_id = ready.rsplit('/').next().unwrap().to_owned();
-    assert_eq!(list(&site, None).await, [ready_id.clone()]);
-    assert_eq!(list(&site, Some(&other)).await, [ready_id.clone()]);
+    assert_eq!(list(&site, None).await, std::slice::from_ref(&ready_id));
+    assert_eq!(list(&site, Some(&other)).await, std::slice::from_ref(&ready_id));
     assert_eq!(list(&site, Some(&keeper)).await, [failed.to_string(), ready_id, making.to_string()]);
 
     let (status, shown) = get(&site, &ready, None).await;
@@ -99,8 +99,9 @@ async fn everybody_sees_what_is_ready_and_its_owner_what_is_made() {
     let (status, shown) = get(&site, &path(&failed.to_string()), Some(&keeper)).await;
     assert_eq!((status, &shown["failure"], &shown["playback"]), (200, &json!("storage_full"), &Value::Null));
     for unseen in [failed, making] {
-        assert_eq!(get(&site, &path(&unseen.to_string()), None).await.0, 404);
-        assert_eq!(get(&site, &path(&unseen.to_string()), Some(&other)).await.0, 404);
+        let unseen = path(&unseen.to_string());
+        assert_eq!(get(&site, &unseen, None).await.0, 404);
+        assert_eq!(get(&site, &unseen, Some(&other)).await.0, 404);
     }
     for nothing in ["nothing", &Uuid::now_v7().to_string()] {
         assert_eq!(get(&site, &path(nothing), Some(&keeper)).await.0, 404);
