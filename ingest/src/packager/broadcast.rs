@@ -47,9 +47,12 @@ pub struct Broadcast {
     /// By falling height.
     others: Lock<Vec<Arc<Rendition>>>,
     key_frame: Lock<Option<StoredKeyFrame>>,
-    /// The multivariant playlist, and what it was written from: name, next segment and initialisation segment of each.
-    master: Lock<Option<(Vec<(String, u64, u64)>, Arc<Document>)>>,
+    /// The multivariant playlist, and what it was written from.
+    master: Lock<Option<(Revisions, Arc<Document>)>>,
 }
+
+/// Name, next segment and initialisation segment of each rendition.
+type Revisions = Vec<(String, u64, u64)>;
 
 /// A key frame before anybody has asked for it: sharing its bytes with what the encoder sent costs nothing.
 pub(super) struct StoredKeyFrame {
