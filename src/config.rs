@@ -17,8 +17,8 @@ mod storage;
 
 pub use ladder::Ladder;
 use ladder::LadderSettings;
-pub use storage::{Backend as StorageBackend, StorageConfig};
 use storage::StorageSettings;
+pub use storage::{Backend as StorageBackend, StorageConfig};
 
 /// What may be set; an absent value falls through to the next source and last to the default in [`Config`].
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -282,11 +282,7 @@ impl Settings {
                 self.public_rtmp_url.or(file.public_rtmp_url),
                 &["rtmp", "rtmps"],
             )?,
-            public_rtmps_url: address(
-                "public_rtmps_url",
-                self.public_rtmps_url.or(file.public_rtmps_url),
-                &["rtmps"],
-            )?,
+            public_rtmps_url: address("public_rtmps_url", self.public_rtmps_url.or(file.public_rtmps_url), &["rtmps"])?,
             // Plain: within the network of the nodes.
             advertise_http: address("advertise_http", self.advertise_http.or(file.advertise_http), &["http"])?,
             tls_cert,

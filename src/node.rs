@@ -236,8 +236,7 @@ impl Node {
                 storage: storage.clone(),
                 nats: (!is_alone).then(|| nats.clone()),
             });
-            let recordings =
-                RecordingsOptions { storage: storage.clone(), limits: config.recording_limits() };
+            let recordings = RecordingsOptions { storage: storage.clone(), limits: config.recording_limits() };
             let running = processes::run(commands.clone(), exports, recordings, media, background.clone());
             tasks.push(("processes", tokio::spawn(running)));
         }

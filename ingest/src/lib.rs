@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 pub mod edge;
-mod ladder;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod exercise;
+mod ladder;
 mod live;
 mod media;
 pub mod origin;
@@ -29,9 +29,7 @@ pub mod rights;
 mod rtmp;
 pub mod thumbnails;
 
-pub use ladder::{
-    Encoder, LadderConfig, LadderPace, LadderReason, LadderRendition, LadderStatus, Rung,
-};
+pub use ladder::{Encoder, LadderConfig, LadderPace, LadderReason, LadderRendition, LadderStatus, Rung};
 pub use live::{Advice, IngestStatus, LastRefusal, Patience, PublishState};
 pub use ports::{
     OpenRecording, OpenStream, PublishError, Publisher, Publishing, RecordError, RecordingAccess, RecordingRights,

@@ -18,12 +18,12 @@
 //! layers as can be, and every refusal, of a method or an address too, should be a problem document.
 
 pub(crate) mod address;
+mod dash;
 pub(crate) mod problem;
 pub mod recordings;
 pub(crate) mod reply;
-pub(crate) mod rights;
-mod dash;
 mod rewind;
+pub(crate) mod rights;
 mod wait;
 
 use std::{

@@ -8,8 +8,13 @@ use thiserror::Error;
 use crate::{accounts, channels, error, exports, recordings, streams};
 
 /// Every projection of this Weir; to add one, add it here.
-pub const ALL: &[&dyn Projection] =
-    &[&accounts::AccountsV1, &channels::ChannelsV1, &exports::ExportsV1, &recordings::RecordingsV1, &streams::StreamsV1];
+pub const ALL: &[&dyn Projection] = &[
+    &accounts::AccountsV1,
+    &channels::ChannelsV1,
+    &exports::ExportsV1,
+    &recordings::RecordingsV1,
+    &streams::StreamsV1,
+];
 
 /// What turns events into the rows of a read model.
 ///

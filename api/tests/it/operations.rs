@@ -87,9 +87,7 @@ fn calls() -> Vec<Call> {
         call!("download_recording", 302, 403, |fixture| {
             fixture.site.get(&format!("{}/download", fixture.recordings[0]))
         }),
-        call!("delete_recording", 204, 401, |fixture| {
-            fixture.site.request(Method::DELETE, &fixture.recordings[1])
-        }),
+        call!("delete_recording", 204, 401, |fixture| { fixture.site.request(Method::DELETE, &fixture.recordings[1]) }),
         call!("get_recording_settings", 200, 401, |fixture| {
             get("/api/v1/channels/river/recording-settings")(fixture)
         }),

@@ -95,7 +95,8 @@ async fn a_closed_channel_is_not_shown_nor_are_its_streams() {
         }
         let page = streams.page(StreamFilter::default(), None, 10).await.unwrap();
         assert_eq!(page.items.iter().map(|row| row.id).collect::<Vec<_>>(), [elsewhere]);
-        let page = streams.page(StreamFilter { channel: Some(gone), ..StreamFilter::default() }, None, 10).await.unwrap();
+        let page =
+            streams.page(StreamFilter { channel: Some(gone), ..StreamFilter::default() }, None, 10).await.unwrap();
         assert_eq!(page.items, []);
     }
     let texts = "select count(*) from read.channels_v1 where id = $1 and (title <> '' or description <> '')";

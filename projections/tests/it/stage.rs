@@ -16,8 +16,8 @@ use domain::{
     accounts::{Account, AccountEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
-    recordings::Recording,
     ids::AccountId,
+    recordings::Recording,
     sealed::{BoxFuture, Keyring, KeyringError, Opened, Sealed},
     streams::{Stream, StreamEvent},
 };
