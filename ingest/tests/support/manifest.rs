@@ -271,7 +271,8 @@ impl Representation {
         };
         element.number("bandwidth")?;
         if is_video {
-            (element.number("width")?, element.number("height")?);
+            element.number("width")?;
+            element.number("height")?;
         } else {
             element.number("audioSamplingRate")?;
         }
