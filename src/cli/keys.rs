@@ -39,7 +39,7 @@ enum Command {
     Edge,
     /// Print a token with which a cache that verifies gets every stream, for its `Authorization` header
     ///
-    /// It is worth nothing any more once the playback key was rotated twice.
+    /// It is worth nothing any more once the playback key was rotated three times.
     CacheToken {
         /// How long it is good for
         #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650), value_name = "DAYS")]
