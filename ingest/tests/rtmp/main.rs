@@ -9,6 +9,7 @@ mod enhanced;
 #[path = "../support/fragments.rs"]
 mod fragments;
 mod guard;
+mod hostile;
 mod ladder;
 mod life;
 mod log;
