@@ -162,7 +162,7 @@ impl LadderSettings {
         let encoder = self.encoder.or(file.encoder).unwrap_or(EncoderKind::Libx264);
         let encoder_args = self.encoder_args.or(file.encoder_args).unwrap_or_default();
         ensure!(
-            (encoder == EncoderKind::Custom) == !encoder_args.trim().is_empty(),
+            (encoder == EncoderKind::Custom) != encoder_args.trim().is_empty(),
             "ladder.encoder_args belongs to ladder.encoder = \"custom\": set both or neither"
         );
         let ffmpeg = self.ffmpeg.or(file.ffmpeg);
