@@ -20,8 +20,11 @@ use crate::{
     rights::PlaybackKeys,
 };
 
+/// Takes whatever bytes.
+pub type Target = fn(&[u8]);
+
 /// Each by the name of its fuzz target and of the folder with its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("conversation", conversation_in_reads),
     ("handshake", handshake),
     ("tags", tags),
