@@ -188,7 +188,7 @@ mod tests {
         let mixed = both(&video, &audio);
         assert_eq!(video_only(&mixed), Some(both(&video, &[])));
         assert_eq!(audio_only(&mixed), Some(both(&[], &audio)));
-        let mut uneven = audio.clone();
+        let mut uneven = audio;
         uneven[3].duration = 4_096;
         assert_eq!(audio_only(&both(&video, &uneven)), Some(both(&[], &uneven)));
     }
