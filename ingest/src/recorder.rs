@@ -3,7 +3,7 @@
 //! | key below `recordings/<recording>/` | what |
 //! |---|---|
 //! | `source/init<N>.mp4`, `source/s<N>.m4s` | what viewers got while the stream was on, under the same numbers |
-//! | `source/index/<K>.jsonl` | what of it is kept, in order: see [`index`] |
+//! | `source/index/<K>.jsonl` | what of it is kept, in order: see `recorder/index.rs` |
 //! | `thumbnail.jpg`, `sheets/…` | made once it is complete |
 //!
 //! A segment is stored before the index names it, so what the index says is there, whenever the node is killed: at most the
