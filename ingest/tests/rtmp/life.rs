@@ -316,8 +316,8 @@ async fn an_encoder_that_sends_rubbish_may_come_back_and_do_better() {
     let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
     peer.send_tags(encoder::clip()).await;
     let stream = plane.platform.started().await;
-    let hevc = encoder::FlvTag { kind: VIDEO, timestamp_ms: 4_000, body: b"\x90hvc1\x01\0\0\0".to_vec() };
-    peer.send_tag(&hevc).await;
+    let vvc = encoder::FlvTag { kind: VIDEO, timestamp_ms: 4_000, body: b"\x90vvc1\x01\0\0\0".to_vec() };
+    peer.send_tag(&vvc).await;
     peer.hear("NetStream.Publish.Rejected").await;
     peer.closed().await;
     let status = plane.state(channel, PublishState::Reconnecting).await;
@@ -327,7 +327,7 @@ async fn an_encoder_that_sends_rubbish_may_come_back_and_do_better() {
     peer.send_tags(encoder::clip()).await;
     let status = plane.state(channel, PublishState::Live).await;
     assert_eq!(status.stream_id, Some(stream));
-    peer.send_tag(&hevc).await;
+    peer.send_tag(&vvc).await;
     peer.closed().await;
     let reports = plane.platform.wait_for(2).await;
     assert_eq!(reports[1..], [Report::Ended(stream, EndReason::Error)]);
