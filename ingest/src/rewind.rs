@@ -68,6 +68,8 @@ impl Rewind {
     /// When the folder cannot be emptied or made.
     pub async fn open(config: RewindConfig) -> io::Result<Self> {
         let RewindConfig { folder, window } = config;
+        metrics::gauge!("weir_rewind_bytes").set(0.0);
+        metrics::counter!("weir_rewind_failures_total").increment(0);
         let is_kept = !window.is_zero();
         tokio::task::spawn_blocking({
             let folder = folder.clone();
