@@ -97,6 +97,29 @@ async fn two_hundred_viewers_are_one_request_for_each_part() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_rewinds_at_a_relay_waits_there_for_the_next_part() {
+    let mut origin = Origin::start().await;
+    let router = origin.edge().router();
+    let playlist = origin.path("source/rewind.m3u8");
+    let (status, _, now) = settled(&router, &playlist).await;
+    assert_eq!(status, StatusCode::OK);
+    let (segment, part) = read(&now).next_position();
+    let asked = format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}");
+    let waiting = tokio::spawn({
+        let (router, asked) = (router.clone(), asked.clone());
+        async move { get(&router, &asked).await }
+    });
+    while origin.asked(|path| path.ends_with(&asked)).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished());
+    origin.push_until(5_100 + 520);
+    let (status, _, body) = timeout(LONG, waiting).await.unwrap().unwrap();
+    assert_eq!(status, StatusCode::OK);
+    assert_ne!(read(&body).next_position(), (segment, part));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_answers_as_the_origin_does() {
     let origin = Origin::start().await;
     let router = origin.edge().router();

@@ -31,9 +31,10 @@ pub(super) struct Playlist {
     pub(super) is_ended: bool,
 }
 
-/// Whether this is the address of a playlist that grows: `/<stream>/<rendition>/index.m3u8`.
+/// Whether this is the address of a playlist that grows: `/<stream>/<rendition>/index.m3u8`, or `rewind.m3u8`.
 pub(super) fn is_followed(path: &str) -> bool {
-    path.ends_with("/index.m3u8") && path.matches('/').count() == 3 && !path.starts_with("/channels/")
+    let is_playlist = path.ends_with("/index.m3u8") || path.ends_with("/rewind.m3u8");
+    is_playlist && path.matches('/').count() == 3 && !path.starts_with("/channels/")
 }
 
 impl Playlist {
@@ -162,7 +163,8 @@ mod tests {
             ("/0192/source/index.m3u8", true),
             ("/0192/720p/index.m3u8", true),
             ("/0192/index.m3u8", false),
-            ("/0192/source/rewind.m3u8", false),
+            ("/0192/source/rewind.m3u8", true),
+            ("/0192/rewind.m3u8", false),
             ("/channels/0192/index.m3u8", false),
             ("/0192/source/p1.m4s", false),
         ] {

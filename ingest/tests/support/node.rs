@@ -24,6 +24,7 @@ use ingest::{
     edge::{Edge, EdgeConfig},
     origin::{self, Broadcasts},
     packager::{Broadcast, FirstNumbers, Packager, PackagerConfig, Tag},
+    rewind::{Rewind, RewindConfig},
     rights::{Bearer, Change, ChannelRights, Pass, PlaybackKeys, Rights},
 };
 use storage::Storage;
@@ -71,10 +72,12 @@ impl Origin {
     /// With its first five seconds in.
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let storage = Storage::open_disk(folder.path()).await.unwrap();
+        let storage = Storage::open_disk(folder.path().join("objects")).await.unwrap();
         let rights = Rights::new(keys());
         rights.complete();
-        let broadcasts = Broadcasts::new(rights.clone());
+        let rewind = RewindConfig { folder: folder.path().join("rewind"), window: Duration::from_secs(600) };
+        let rewind = Rewind::open(rewind).await.unwrap();
+        let broadcasts = Broadcasts::new(rights.clone()).with_rewind(rewind);
         let stream_id = StreamId::from(Uuid::now_v7());
         let broadcast = Broadcast::new(
             stream_id,
