@@ -48,8 +48,10 @@ test: setup-test web ## Every test: web app, crates, and the real binary with Po
 	@$(CARGO) test --workspace --locked
 
 .PHONY: soak
-soak: setup-test web ## Kill and stop everything at random under load, for long: make soak [KILLS=1000] [SEED=…] [MINUTES=…]
-	@WEIR_SOAK_KILLS=$(or $(KILLS),1000) WEIR_SOAK_SEED=$(SEED) WEIR_SOAK_MINUTES=$(MINUTES) \
+soak: setup-test web ## Kill and stop everything at random under load, for long: make soak [KILLS=1000] [SEED=…] [MINUTES=…]; or watch a live Weir: make soak LIVE=<addresses> [MINUTES=60] [PID=…]
+	@[ -z "$${LIVE:-}" ] || { WEIR_SOAK_LIVE="$$LIVE" WEIR_SOAK_MINUTES=$(MINUTES) WEIR_SOAK_PID=$(PID) \
+		$(CARGO) test --locked --test soak -- --ignored --nocapture; exit; }; \
+	WEIR_SOAK_KILLS=$(or $(KILLS),1000) WEIR_SOAK_SEED=$(SEED) WEIR_SOAK_MINUTES=$(MINUTES) \
 		$(CARGO) test --locked --test soak -- --nocapture
 
 .PHONY: fuzz

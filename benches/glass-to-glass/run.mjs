@@ -5,10 +5,12 @@
 // Draws the time of this machine into each frame as a barcode, sends it by RTMP from a low-latency encoder, and reads it
 // back from what Chromium shows, frame by frame. Both ends have the same clock. Three viewers, one after the other: the
 // watch page as people have it, a bare page with hls.js as its examples set it up for low latency, and the same with
-// plain HLS.
+// plain HLS. With `--obs` the encoder is a real OBS at its defaults, which captures a screen on which the bars are drawn.
 //
-// Needs `make build`, ffmpeg, Chromium and the web app's packages (frontend/node_modules). Options:
+// Needs `make build`, ffmpeg, Chromium and the web app's packages (frontend/node_modules); with `--obs` also obs-studio,
+// xvfb and libgl1-mesa-dri. Options:
 //   --seconds N    how long each viewer watches (60)
+//   --obs          OBS instead of ffmpeg
 //   --weir FILE    which binary (target/release/weir)
 //   --part-ms N    how long parts are (500)
 //   --only NAME    watch-page, low-latency or plain
@@ -19,6 +21,9 @@ import { createRequire } from 'node:module'
 import { loadavg, tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { barsOf, watch } from './barcode.mjs'
+import { startObs } from './obs.mjs'
+import { startScreen } from './screen.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 const require = createRequire(join(root, 'frontend/package.json'))
@@ -33,13 +38,12 @@ const seconds = Number(option('seconds', '60'))
 const partMs = option('part-ms', '500')
 const binary = resolve(root, option('weir', 'target/release/weir'))
 const only = option('only', null)
+const isObs = process.argv.includes('--obs')
 
-// A frame: 30 a second, grey, with 40 bars of 16 × 32 pixels along the top: two that mark the ends, 36 bits of
-// the time in milliseconds, two of parity. Sixteen pixels survive any encoder.
+// A frame of ffmpeg's: 30 a second, grey, with bars of 16 × 32 pixels.
 const width = 640
 const height = 360
 const framesPerSecond = 30
-const bits = 36
 const cell = 16
 const children = []
 
@@ -49,21 +53,13 @@ function drawFrame(time, number) {
   // Something that moves, so that the encoder has work to do.
   const at = (number * 8) % (width - 64)
   for (let y = 120; y < 300; y += 1) frame.fill(60 + ((number * 3) % 120), y * width + at, y * width + at + 64)
-  const values = [1, 0]
-  let ones = 0
-  for (let bit = bits - 1; bit >= 0; bit -= 1) {
-    const value = Math.floor(time / 2 ** bit) % 2
-    ones += value
-    values.push(value)
-  }
-  values.push(ones % 2, (ones + 1) % 2)
-  for (const [index, value] of values.entries()) {
+  for (const [index, value] of barsOf(time).entries()) {
     for (let y = 0; y < 32; y += 1) frame.fill(value === 1 ? 235 : 16, y * width + index * cell, y * width + (index + 1) * cell)
   }
   return frame
 }
 
-function startEncoder(address) {
+function startFfmpeg(address) {
   const encoder = spawn(
     'ffmpeg',
     [
@@ -80,7 +76,7 @@ function startEncoder(address) {
   const timer = setInterval(() => {
     // Catches up after a late wake-up, and leaves out what the encoder does not take.
     while (performance.now() - began >= (number * 1000) / framesPerSecond) {
-      if (encoder.stdin.writableLength < width * height * 4) encoder.stdin.write(drawFrame(Date.now() % 2 ** bits, number))
+      if (encoder.stdin.writableLength < width * height * 4) encoder.stdin.write(drawFrame(Date.now() % 2 ** 36, number))
       number += 1
     }
   }, 4)
@@ -88,6 +84,16 @@ function startEncoder(address) {
   return () => {
     clearInterval(timer)
     encoder.stdin.end()
+  }
+}
+
+async function startScreenAndObs(server, key, folder) {
+  const screen = await startScreen()
+  const obs = startObs({ display: screen.name, server, key, folder })
+  children.push(obs, screen.server)
+  return () => {
+    screen.stop()
+    obs.kill('SIGINT')
   }
 }
 
@@ -128,41 +134,6 @@ async function makeChannel(http) {
   await call('channels', { handle: 'glass', title: 'Glass to glass' }, session.access_token)
   const { stream_key: key } = await call('channels/glass/stream-key', undefined, session.access_token)
   return { key, channel: () => call('channels/glass') }
-}
-
-// Runs in the page: reads the bars of each frame that is shown.
-function watch() {
-  const cells = 40
-  const canvas = document.createElement('canvas')
-  canvas.width = cells * 16
-  canvas.height = 1
-  const context = canvas.getContext('2d', { willReadFrequently: true })
-  globalThis.glass = { delays: [], unread: 0, stalls: 0, firstMs: null }
-  const { glass } = globalThis
-  const read = (video) => {
-    // One row from the middle of the bars.
-    context.drawImage(video, 0, (16 * video.videoHeight) / 360, video.videoWidth, 1, 0, 0, cells * 16, 1)
-    const { data } = context.getImageData(0, 0, cells * 16, 1)
-    const values = Array.from({ length: cells }, (_, index) => (data[(index * 16 + 8) * 4] > 128 ? 1 : 0))
-    const time = values.slice(2, 38)
-    const ones = time.reduce((sum, value) => sum + value, 0)
-    if (values[0] !== 1 || values[1] !== 0 || values[38] !== ones % 2 || values[39] !== (ones + 1) % 2) return null
-    return time.reduce((sum, value) => sum * 2 + value, 0)
-  }
-  const attach = () => {
-    const video = document.querySelector('video')
-    if (video === null) return void setTimeout(attach, 10)
-    video.addEventListener('waiting', () => glass.firstMs !== null && (glass.stalls += 1))
-    const onFrame = () => {
-      const time = read(video)
-      glass.firstMs ??= performance.now()
-      if (time === null) glass.unread += 1
-      else glass.delays.push([performance.now(), (Date.now() % 2 ** 36) - time])
-      video.requestVideoFrameCallback(onFrame)
-    }
-    video.requestVideoFrameCallback(onFrame)
-  }
-  attach()
 }
 
 const barePage = (url, isLowLatency) => `<!doctype html><video muted autoplay playsinline style="width:640px"></video>
@@ -207,7 +178,7 @@ async function main() {
   const { http, rtmp, weir, folder } = await startWeir()
   try {
     const { key, channel } = await makeChannel(http)
-    const stop = startEncoder(`${rtmp}/${key}`)
+    const stop = isObs ? await startScreenAndObs(rtmp, key, folder) : startFfmpeg(`${rtmp}/${key}`)
     let found = await channel()
     while (!found.is_live) {
       await new Promise((done) => setTimeout(done, 200))
@@ -225,7 +196,8 @@ async function main() {
       executablePath: process.env.WEIR_CHROMIUM ?? '/usr/bin/chromium',
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--autoplay-policy=no-user-gesture-required'],
     })
-    console.log(`glass to glass: ${width}×${height} at ${framesPerSecond}/s, x264 zerolatency, parts of ${partMs} ms, ${seconds} s each`)
+    const encoder = isObs ? 'OBS at its defaults, 1280×720 at 30/s' : `${width}×${height} at ${framesPerSecond}/s, x264 zerolatency`
+    console.log(`glass to glass: ${encoder}, parts of ${partMs} ms, ${seconds} s each`)
     for (const [name, url] of [
       ['watch-page', `${http}/glass`],
       ['low-latency', `${own}/low-latency`],

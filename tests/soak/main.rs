@@ -3,6 +3,8 @@
 //! `cargo test --test soak` runs it short. `make soak` runs it long; what it does is set by the environment:
 //! `WEIR_SOAK_KILLS` (how many faults), `WEIR_SOAK_SEED` (which; printed at the start), `WEIR_SOAK_MINUTES` (end after so
 //! long, whatever is left of the schedule).
+//!
+//! [`live`] is another one: it watches streams that are live elsewhere.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(unreachable_pub, reason = "nobody reaches into a test: `pub` is what a module offers to the others")]
 
@@ -11,6 +13,7 @@ mod clients;
 mod dice;
 mod leash;
 mod ledger;
+mod live;
 mod nodes;
 mod schedule;
 mod servers;
