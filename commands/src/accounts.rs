@@ -2,12 +2,13 @@
 
 mod erasure;
 mod passwords;
+pub mod personal_tokens;
 pub mod sessions;
 
 use domain::{
     Claimed, Invalid,
     accounts::{Account, AccountCommand, AccountRefusal, Email, Password, Username},
-    ids::AccountId,
+    ids::{AccountId, SessionId},
     sealed::KeyringError,
 };
 use thiserror::Error;
@@ -143,6 +144,22 @@ pub async fn verify(
 pub async fn is_administrator(commands: &Commands, account_id: AccountId) -> Result<bool, LoadError> {
     let account = commands.load::<Account>(&account_id.to_string()).await?;
     Ok(account.is_some_and(|(account, _)| account.is_administrator()))
+}
+
+/// Whether a session goes on, or a personal token that stands in its place is good.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn is_open(commands: &Commands, session_id: SessionId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (select from log.sessions \
+             where session_id = $1 and end_reason is null and expires_at > now()) \
+         or exists (select from log.personal_tokens \
+             where token_id = $1 and revoke_reason is null and expires_at > now())",
+    )
+    .bind(session_id.uuid())
+    .fetch_one(commands.pool())
+    .await
 }
 
 /// Nothing, for what is longer than any password that was ever accepted: it is not worth hashing megabytes.

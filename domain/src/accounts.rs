@@ -1,6 +1,7 @@
 //! Accounts: people who can sign in, and their sessions.
 
 mod credentials;
+mod personal_tokens;
 mod sessions;
 
 use schemars::JsonSchema;
@@ -9,6 +10,10 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 pub use credentials::{Email, Password, Username};
+pub use personal_tokens::{
+    PERSONAL_TOKEN_MAX_DAYS, PersonalToken, PersonalTokenCommand, PersonalTokenEvent, PersonalTokenName,
+    PersonalTokenRefusal, PersonalTokenRevokedReason, PersonalTokenScope,
+};
 pub use sessions::{Session, SessionCommand, SessionEndReason, SessionEvent, SessionRefusal};
 
 use crate::{

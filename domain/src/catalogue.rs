@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Aggregate,
-    accounts::{Account, AccountEvent, Session, SessionEvent},
+    accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     recordings::{Recording, RecordingEvent},
@@ -36,6 +36,7 @@ pub fn catalogue() -> Vec<EventDescription> {
     let mut catalogue = Vec::new();
     describe::<AccountEvent>(&mut catalogue, Account::TYPE, AccountEvent::TYPES);
     describe::<SessionEvent>(&mut catalogue, Session::TYPE, SessionEvent::TYPES);
+    describe::<PersonalTokenEvent>(&mut catalogue, PersonalToken::TYPE, PersonalTokenEvent::TYPES);
     describe::<ChannelEvent>(&mut catalogue, Channel::TYPE, ChannelEvent::TYPES);
     describe::<StreamEvent>(&mut catalogue, Stream::TYPE, StreamEvent::TYPES);
     describe::<ExportEvent>(&mut catalogue, Export::TYPE, ExportEvent::TYPES);

@@ -101,6 +101,8 @@ pub enum DomainEvent {
     Account(accounts::AccountEvent),
     /// Of a session.
     Session(accounts::SessionEvent),
+    /// Of a personal token.
+    PersonalToken(accounts::PersonalTokenEvent),
     /// Of a channel.
     Channel(channels::ChannelEvent),
     /// Of a stream.
@@ -183,6 +185,7 @@ impl DomainEvent {
         let decoded = match aggregate_type {
             accounts::Account::TYPE => of(accounts::AccountEvent::TYPES, stored, Self::Account),
             accounts::Session::TYPE => of(accounts::SessionEvent::TYPES, stored, Self::Session),
+            accounts::PersonalToken::TYPE => of(accounts::PersonalTokenEvent::TYPES, stored, Self::PersonalToken),
             channels::Channel::TYPE => of(channels::ChannelEvent::TYPES, stored, Self::Channel),
             streams::Stream::TYPE => of(streams::StreamEvent::TYPES, stored, Self::Stream),
             exports::Export::TYPE => of(exports::ExportEvent::TYPES, stored, Self::Export),
@@ -204,6 +207,7 @@ impl DomainEvent {
         match self {
             Self::Account(event) => event.event_type(),
             Self::Session(event) => event.event_type(),
+            Self::PersonalToken(event) => event.event_type(),
             Self::Channel(event) => event.event_type(),
             Self::Stream(event) => event.event_type(),
             Self::Export(event) => event.event_type(),
@@ -217,6 +221,7 @@ impl DomainEvent {
         match self {
             Self::Account(event) => event.event_version(),
             Self::Session(event) => event.event_version(),
+            Self::PersonalToken(event) => event.event_version(),
             Self::Channel(event) => event.event_version(),
             Self::Stream(event) => event.event_version(),
             Self::Export(event) => event.event_version(),

@@ -66,6 +66,10 @@ id! {
     SessionId
 }
 id! {
+    /// A token that a person made for a program of theirs.
+    PersonalTokenId
+}
+id! {
     /// A secret in the vault. Events name it; the secret itself never enters an event.
     SecretId
 }
@@ -80,4 +84,8 @@ id! {
 id! {
     /// A stream kept for later watching.
     RecordingId
+}
+id! {
+    /// A link that lets its bearer into a private channel.
+    InviteId
 }

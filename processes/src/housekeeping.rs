@@ -1,9 +1,12 @@
-//! What has to be tidied now and then: sessions that ran out, secrets and keys that nothing refers to,
+//! What has to be tidied now and then: sessions and personal tokens that ran out, secrets and keys that nothing refers to,
 //! requests whose keys are no longer kept.
 
 use std::{error::Error, time::Duration};
 
-use commands::{Commands, Swept, accounts::sessions};
+use commands::{
+    Commands, Swept,
+    accounts::{personal_tokens, sessions},
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::leadership::Leadership;
@@ -32,6 +35,11 @@ async fn tidy(commands: &Commands) {
         Ok(0) => {}
         Ok(ended) => tracing::info!(ended, "sessions that ran out were ended"),
         Err(error) => tracing::warn!(error = &error as &dyn Error, "sessions that ran out could not be ended"),
+    }
+    match personal_tokens::revoke_expired(commands).await {
+        Ok(0) => {}
+        Ok(revoked) => tracing::info!(revoked, "personal tokens that ran out were revoked"),
+        Err(error) => tracing::warn!(error = &error as &dyn Error, "personal tokens that ran out could not be revoked"),
     }
     match commands.forget_expired_requests().await {
         Ok(0) => {}

@@ -1,4 +1,7 @@
-//! Who can sign in: `accounts_v1`.
+//! Who can sign in: `accounts_v1`; where they are signed in, and what they let programs do.
+
+mod personal_tokens;
+mod sessions;
 
 use std::{borrow::Cow, collections::HashMap};
 
@@ -12,6 +15,10 @@ use sqlx::{PgConnection, PgPool, prelude::FromRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub use self::{
+    personal_tokens::{PersonalTokenRow, PersonalTokens, PersonalTokensV1},
+    sessions::{SessionRow, Sessions, SessionsV1},
+};
 use crate::{ApplyError, Projection, QueryError};
 
 /// What stands for the username of somebody who was erased; nobody can have it as theirs.

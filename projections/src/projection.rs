@@ -10,6 +10,8 @@ use crate::{accounts, channels, error, exports, recordings, streams};
 /// Every projection of this Weir; to add one, add it here.
 pub const ALL: &[&dyn Projection] = &[
     &accounts::AccountsV1,
+    &accounts::PersonalTokensV1,
+    &accounts::SessionsV1,
     &channels::ChannelsV1,
     &exports::ExportsV1,
     &recordings::RecordingsV1,

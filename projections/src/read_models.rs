@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, PersonalTokens, Sessions},
     channels::Channels,
     exports::Exports,
     projection::{ALL, Projection},
@@ -58,10 +58,22 @@ impl ReadModels {
         Exports { pool: &self.pool }
     }
 
+    /// Personal tokens of accounts.
+    #[must_use]
+    pub fn personal_tokens(&self) -> PersonalTokens<'_> {
+        PersonalTokens { pool: &self.pool }
+    }
+
     /// Recordings.
     #[must_use]
     pub fn recordings(&self) -> Recordings<'_> {
         Recordings { pool: &self.pool }
+    }
+
+    /// Where accounts are signed in.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions { pool: &self.pool }
     }
 
     /// Streams.

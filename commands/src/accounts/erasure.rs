@@ -4,17 +4,17 @@
 //! at once, and done again by a process that follows the event, so that no crash leaves it half done:
 //!
 //! 1. The account's key is destroyed, and with it every sealed field of every event, wherever there is a copy.
-//! 2. Its sessions end, its secrets and its clients' request keys are deleted.
+//! 2. Its sessions end, its personal tokens are revoked, its secrets and its clients' request keys are deleted.
 //! 3. Its channels are closed and the exports that it asked for are deleted (by the process).
 
 use domain::{
-    accounts::{Account, AccountCommand, AccountRefusal, SessionEndReason, Username},
+    accounts::{Account, AccountCommand, AccountRefusal, PersonalTokenRevokedReason, SessionEndReason, Username},
     exports::Export,
     ids::{AccountId, ExportId},
 };
 use zeroize::Zeroizing;
 
-use super::{CredentialsWrong, find, sessions, username_digest};
+use super::{CredentialsWrong, find, personal_tokens, sessions, username_digest};
 use crate::{Actor, CommandError, Commands, LoadError, Metadata, setup, vault};
 
 /// Somebody who is to be forgotten.
@@ -63,7 +63,10 @@ pub async fn erase(commands: &Commands, erase: Erase) -> Result<i64, CommandErro
 /// [`CommandError`]; to be called again then.
 pub async fn finish(commands: &Commands, account_id: AccountId) -> Result<(), CommandError<AccountRefusal>> {
     commands.account_keys().destroy(account_id).await?;
-    sessions::end_all(commands, account_id, SessionEndReason::AccountErased)
+    sessions::end_all(commands, account_id, None, SessionEndReason::AccountErased, Actor::System)
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
+    personal_tokens::revoke_all(commands, account_id, PersonalTokenRevokedReason::AccountErased)
         .await
         .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
     vault::destroy_all(commands.pool(), &account_id.to_string()).await?;

@@ -129,10 +129,59 @@ pub async fn end(commands: &Commands, token: &str) -> Result<(), CommandError<Se
     match recognise(commands, token).await? {
         Some((token, row)) => {
             let actor = Actor::Account(row.account_id.into());
-            finish(commands, token.session_id, SessionEndReason::SignedOut, actor).await
+            finish(commands, token.session_id, SessionEndReason::SignedOut, actor).await?;
+            Ok(())
         }
         None => Ok(()),
     }
+}
+
+/// When the open sessions of an account were last used, to the quarter of an hour for which an access token is good.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn last_used(
+    commands: &Commands,
+    account_id: AccountId,
+) -> Result<Vec<(SessionId, OffsetDateTime)>, sqlx::Error> {
+    let used: Vec<(Uuid, OffsetDateTime)> = sqlx::query_as(
+        "select session_id, rotated_at from log.sessions \
+         where account_id = $1 and end_reason is null and expires_at > now()",
+    )
+    .bind(account_id.uuid())
+    .fetch_all(commands.pool())
+    .await?;
+    Ok(used.into_iter().map(|(id, used_at)| (id.into(), used_at)).collect())
+}
+
+/// Ends a session of `account_id`, from whatever device; again is fine. Answers a position at which the log shows it.
+///
+/// # Errors
+/// [`CommandError::Refused`] with `SessionRefusal::Unknown` when the account never had such a session.
+pub async fn end_one(
+    commands: &Commands,
+    account_id: AccountId,
+    session_id: SessionId,
+) -> Result<i64, CommandError<SessionRefusal>> {
+    let session = commands.load::<Session>(&session_id.to_string()).await?;
+    match session {
+        Some((session, _)) if session.owner() == Some(account_id) => {}
+        _ => return Err(CommandError::Refused(SessionRefusal::Unknown)),
+    }
+    finish(commands, session_id, SessionEndReason::EndedByOwner, Actor::Account(account_id)).await
+}
+
+/// Ends all sessions of `account_id` but `kept`. Answers a position at which the log shows it; 0 when there was none.
+///
+/// # Errors
+/// [`CommandError`]; never refused.
+pub async fn end_others(
+    commands: &Commands,
+    account_id: AccountId,
+    kept: SessionId,
+) -> Result<i64, CommandError<SessionRefusal>> {
+    let actor = Actor::Account(account_id);
+    end_all(commands, account_id, Some(kept), SessionEndReason::EndedByOwner, actor).await
 }
 
 /// Whether the session goes on.
@@ -174,60 +223,74 @@ pub async fn end_expired(commands: &Commands) -> Result<u64, CommandError<Sessio
     }
 }
 
-/// Ends all sessions of an account.
+/// Ends all sessions of an account, but `kept` if there is one. Answers where the last event of it is, 0 where nothing was
+/// to be done.
 ///
 /// # Errors
 /// [`CommandError`] of the first that could not be ended; those before it are.
 pub(crate) async fn end_all(
     commands: &Commands,
     account_id: AccountId,
+    kept: Option<SessionId>,
     reason: SessionEndReason,
-) -> Result<(), CommandError<SessionRefusal>> {
+    actor: Actor,
+) -> Result<i64, CommandError<SessionRefusal>> {
+    let mut position = 0;
+    let kept = kept.map(SessionId::uuid);
     loop {
-        let open: Vec<Uuid> = sqlx::query_scalar("select session_id from log.sessions where account_id = $1 limit $2")
-            .bind(account_id.uuid())
-            .bind(SWEEP_LEN)
-            .fetch_all(commands.pool())
-            .await?;
+        let open: Vec<Uuid> = sqlx::query_scalar(
+            "select session_id from log.sessions where account_id = $1 and session_id is distinct from $3 limit $2",
+        )
+        .bind(account_id.uuid())
+        .bind(SWEEP_LEN)
+        .bind(kept)
+        .fetch_all(commands.pool())
+        .await?;
         if open.is_empty() {
-            return Ok(());
+            return Ok(position);
         }
         // All at once: what follows is an event for each.
-        sqlx::query("update log.sessions set end_reason = $2 where account_id = $1 and end_reason is null")
-            .bind(account_id.uuid())
-            .bind(reason_text(reason))
-            .execute(commands.pool())
-            .await?;
+        sqlx::query(
+            "update log.sessions set end_reason = $2 \
+             where account_id = $1 and end_reason is null and session_id is distinct from $3",
+        )
+        .bind(account_id.uuid())
+        .bind(reason_text(reason))
+        .bind(kept)
+        .execute(commands.pool())
+        .await?;
         for session_id in open {
-            finish(commands, session_id.into(), reason, Actor::System).await?;
+            position = position.max(finish(commands, session_id.into(), reason, actor).await?);
         }
     }
 }
 
-/// Makes the tokens of a session worthless, stores that it ended, and forgets it. Whatever is interrupted in between is
+/// Makes the tokens of a session worthless, stores that it ended, and forgets it. Answers where in the log that is, 0 where
+/// it was there before. Whatever is interrupted in between is
 /// done again by [`end_expired`].
 async fn finish(
     commands: &Commands,
     session_id: SessionId,
     reason: SessionEndReason,
     actor: Actor,
-) -> Result<(), CommandError<SessionRefusal>> {
+) -> Result<i64, CommandError<SessionRefusal>> {
     sqlx::query("update log.sessions set end_reason = $2 where session_id = $1 and end_reason is null")
         .bind(session_id.uuid())
         .bind(reason_text(reason))
         .execute(commands.pool())
         .await?;
     let command = SessionCommand::End { reason };
-    match commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(actor)).await {
-        // Unknown: whoever opened it did not get as far as the event.
-        Ok(_) | Err(CommandError::Refused(_)) => {}
+    let position = match commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(actor)).await {
+        Ok(committed) => committed.position,
+        // Unknown: whoever opened it did not get as far as the event. Or it has ended before.
+        Err(CommandError::Refused(_)) => 0,
         Err(error) => return Err(error),
-    }
+    };
     sqlx::query("delete from log.sessions where session_id = $1")
         .bind(session_id.uuid())
         .execute(commands.pool())
         .await?;
-    Ok(())
+    Ok(position)
 }
 
 fn reason_text(reason: SessionEndReason) -> &'static str {
@@ -236,6 +299,9 @@ fn reason_text(reason: SessionEndReason) -> &'static str {
         SessionEndReason::Expired => "expired",
         SessionEndReason::TokenReused => "token_reused",
         SessionEndReason::AccountErased => "account_erased",
+        SessionEndReason::EndedByOwner => "ended_by_owner",
+        SessionEndReason::PasswordChanged => "password_changed",
+        SessionEndReason::PasswordReset => "password_reset",
     }
 }
 
@@ -244,6 +310,9 @@ fn reason_from(text: &str) -> SessionEndReason {
         "signed_out" => SessionEndReason::SignedOut,
         "token_reused" => SessionEndReason::TokenReused,
         "account_erased" => SessionEndReason::AccountErased,
+        "ended_by_owner" => SessionEndReason::EndedByOwner,
+        "password_changed" => SessionEndReason::PasswordChanged,
+        "password_reset" => SessionEndReason::PasswordReset,
         _ => SessionEndReason::Expired,
     }
 }

@@ -43,6 +43,12 @@ pub enum SessionEndReason {
     TokenReused,
     /// Its account was erased.
     AccountErased,
+    /// Its owner ended it from another device.
+    EndedByOwner,
+    /// The password was changed, and the owner wanted all other devices signed out.
+    PasswordChanged,
+    /// The password was reset.
+    PasswordReset,
 }
 
 /// What can have happened to a session.
@@ -117,6 +123,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// Whose it is; `None` before it was opened.
+    #[must_use]
+    pub fn owner(&self) -> Option<AccountId> {
+        self.opened.map(|(_, account_id)| account_id)
+    }
+
     /// Whether it was opened and has not ended.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use domain::{
     Aggregate, DecodeError, DomainEvent, Event,
-    accounts::{Account, AccountEvent, Session, SessionEvent},
+    accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     recordings::{Recording, RecordingEvent},
@@ -17,6 +17,7 @@ use serde_json::Value;
 const AGGREGATES: &[(&str, &[&str])] = &[
     (Account::TYPE, AccountEvent::TYPES),
     (Session::TYPE, SessionEvent::TYPES),
+    (PersonalToken::TYPE, PersonalTokenEvent::TYPES),
     (Channel::TYPE, ChannelEvent::TYPES),
     (Stream::TYPE, StreamEvent::TYPES),
     (Export::TYPE, ExportEvent::TYPES),
@@ -51,6 +52,7 @@ fn encoded(event: &DomainEvent) -> Value {
     match event {
         DomainEvent::Account(event) => serde_json::to_value(event),
         DomainEvent::Session(event) => serde_json::to_value(event),
+        DomainEvent::PersonalToken(event) => serde_json::to_value(event),
         DomainEvent::Channel(event) => serde_json::to_value(event),
         DomainEvent::Stream(event) => serde_json::to_value(event),
         DomainEvent::Export(event) => serde_json::to_value(event),
@@ -112,8 +114,8 @@ fn what_is_no_event_says_so() {
 
 #[test]
 fn a_version_from_the_future_is_named_wherever_it_is_read() {
-    let payload = fs::read_to_string(folder().join("stream.started.v2.json")).unwrap();
-    for version in ["3", "0", "", "newest"] {
+    let payload = fs::read_to_string(folder().join("stream.started.v3.json")).unwrap();
+    for version in ["4", "0", "", "newest"] {
         let errors = [
             DomainEvent::decode("stream", "stream.started", version, &payload).unwrap_err(),
             domain::decode::<StreamEvent>("stream.started", version, &payload).unwrap_err(),
@@ -138,13 +140,23 @@ fn a_stream_of_version_1_has_no_encoder_and_is_otherwise_the_same() {
     let upcast = domain::upcast("stream.started", "1", &old).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&upcast).unwrap(), expected);
     let event = domain::decode::<StreamEvent>("stream.started", "1", &old).unwrap();
-    assert_eq!((serde_json::to_value(&event).unwrap(), event.event_version()), (expected, "2"));
+    assert_eq!((serde_json::to_value(&event).unwrap(), event.event_version()), (expected, "3"));
+}
+
+#[test]
+fn a_stream_of_version_2_is_the_same_in_version_3() {
+    let old = fs::read_to_string(folder().join("stream.started.v2.json")).unwrap();
+    let upcast = domain::upcast("stream.started", "2", &old).unwrap();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(read(&upcast), read(&old));
+    let event = domain::decode::<StreamEvent>("stream.started", "2", &old).unwrap();
+    assert!(matches!(event, StreamEvent::Started { video: Some(_), .. }));
 }
 
 #[test]
 fn what_is_current_is_read_as_it_stands() {
-    let current = fs::read_to_string(folder().join("stream.started.v2.json")).unwrap();
-    assert!(matches!(domain::upcast("stream.started", "2", &current).unwrap(), std::borrow::Cow::Borrowed(_)));
+    let current = fs::read_to_string(folder().join("stream.started.v3.json")).unwrap();
+    assert!(matches!(domain::upcast("stream.started", "3", &current).unwrap(), std::borrow::Cow::Borrowed(_)));
     assert!(matches!(domain::upcast("stream.ended", "1", "{}").unwrap(), std::borrow::Cow::Borrowed(_)));
 }
 

@@ -81,7 +81,11 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
             }
             // A channel's row says which stream is on, not how it can be watched.
             DomainEvent::Stream(StreamEvent::RenditionsChanged { .. }) => false,
-            DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) | DomainEvent::Recording(_) => {
+            DomainEvent::Account(_)
+            | DomainEvent::Session(_)
+            | DomainEvent::PersonalToken(_)
+            | DomainEvent::Export(_)
+            | DomainEvent::Recording(_) => {
                 false
             }
         };
@@ -179,7 +183,11 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
             row.position = recorded.position;
             Ok(Some(id))
         }
-        DomainEvent::Account(_) | DomainEvent::Session(_) | DomainEvent::Export(_) | DomainEvent::Recording(_) => {
+        DomainEvent::Account(_)
+            | DomainEvent::Session(_)
+            | DomainEvent::PersonalToken(_)
+            | DomainEvent::Export(_)
+            | DomainEvent::Recording(_) => {
             Ok(None)
         }
     }

@@ -45,6 +45,7 @@ impl Projection for StreamsV1 {
                     DomainEvent::Channel(event) => fold_channel(&mut channels, event, recorded.position),
                     DomainEvent::Account(_)
                     | DomainEvent::Session(_)
+                    | DomainEvent::PersonalToken(_)
                     | DomainEvent::Export(_)
                     | DomainEvent::Recording(_) => {}
                 }
@@ -62,10 +63,10 @@ struct Stream {
     channel_id: Uuid,
     node_id: Uuid,
     title: String,
-    video_codec: String,
-    video_width: i64,
-    video_height: i64,
-    video_frame_rate: f64,
+    video_codec: Option<String>,
+    video_width: Option<i64>,
+    video_height: Option<i64>,
+    video_frame_rate: Option<f64>,
     audio_codec: Option<String>,
     audio_sample_rate: Option<i64>,
     audio_channels: Option<i16>,
@@ -92,6 +93,7 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
             ) => touched.insert(stream_id.uuid()),
             DomainEvent::Account(_)
             | DomainEvent::Session(_)
+            | DomainEvent::PersonalToken(_)
             | DomainEvent::Channel(_)
             | DomainEvent::Export(_)
             | DomainEvent::Recording(_) => false,
@@ -122,10 +124,10 @@ fn fold(
                     channel_id: channel_id.uuid(),
                     node_id: node_id.uuid(),
                     title: title.clone(),
-                    video_codec: video.codec.clone(),
-                    video_width: video.width.into(),
-                    video_height: video.height.into(),
-                    video_frame_rate: video.frame_rate,
+                    video_codec: video.as_ref().map(|video| video.codec.clone()),
+                    video_width: video.as_ref().map(|video| video.width.into()),
+                    video_height: video.as_ref().map(|video| video.height.into()),
+                    video_frame_rate: video.as_ref().map(|video| video.frame_rate),
                     audio_codec: audio.as_ref().map(|audio| audio.codec.clone()),
                     audio_sample_rate: audio.as_ref().map(|audio| audio.sample_rate.into()),
                     audio_channels: audio.as_ref().map(|audio| audio.channels.into()),

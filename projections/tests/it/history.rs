@@ -2,9 +2,12 @@
 
 use domain::{
     DomainEvent,
-    accounts::{AccountEvent, SessionEndReason, SessionEvent},
+    accounts::{
+        AccountEvent, PersonalTokenEvent, PersonalTokenRevokedReason, PersonalTokenScope, SessionEndReason,
+        SessionEvent,
+    },
     channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title, Visibility},
-    ids::{AccountId, ChannelId, ExportId, NodeId, RecordingId, SecretId, SessionId, StreamId},
+    ids::{AccountId, ChannelId, ExportId, NodeId, PersonalTokenId, RecordingId, SecretId, SessionId, StreamId},
     streams::{AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, StreamEvent, VideoTrack},
 };
 use time::{Duration, OffsetDateTime, macros::datetime};
@@ -114,7 +117,7 @@ pub(crate) fn started(stream_id: StreamId, channel_id: ChannelId, at: OffsetDate
         channel_id,
         node_id: NodeId::from(Uuid::nil()),
         title: "On the water".to_owned(),
-        video: video(),
+        video: Some(video()),
         audio: Some(audio()),
         encoder: EncoderName::from_sent("obs-output module"),
         started_at: at,
@@ -166,6 +169,7 @@ impl Dice {
 pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let mut accounts: Vec<AccountId> = Vec::new();
     let mut sessions: Vec<(SessionId, AccountId)> = Vec::new();
+    let mut tokens: Vec<(PersonalTokenId, AccountId)> = Vec::new();
     let mut channels: Vec<(ChannelId, Option<StreamId>)> = Vec::new();
     let mut exports: Vec<(ExportId, bool)> = Vec::new();
     let mut kept: Vec<(RecordingId, ChannelId, bool)> = Vec::new();
@@ -173,7 +177,7 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
-        let event = match dice.roll(17) {
+        let event = match dice.roll(19) {
             0 | 1 => {
                 accounts.push(new());
                 registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
@@ -193,6 +197,23 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 let (session_id, account_id) = sessions.swap_remove(dice.roll(sessions.len()));
                 let reason = SessionEndReason::SignedOut;
                 DomainEvent::Session(SessionEvent::Ended { session_id, account_id, reason, ended_at: at })
+            }
+            17 if !accounts.is_empty() => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                tokens.push((new(), account_id));
+                DomainEvent::PersonalToken(PersonalTokenEvent::Created {
+                    token_id: tokens[tokens.len() - 1].0,
+                    account_id,
+                    name: seal(account_id, "A program"),
+                    scopes: PersonalTokenScope::ALL[dice.roll(2)..].to_vec(),
+                    expires_at: at + Duration::days(30),
+                    created_at: at,
+                })
+            }
+            18 if !tokens.is_empty() => {
+                let (token_id, account_id) = tokens.swap_remove(dice.roll(tokens.len()));
+                let reason = PersonalTokenRevokedReason::Owner;
+                DomainEvent::PersonalToken(PersonalTokenEvent::Revoked { token_id, account_id, reason, revoked_at: at })
             }
             4 if !accounts.is_empty() => {
                 channels.push((new(), None));

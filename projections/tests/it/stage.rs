@@ -13,7 +13,7 @@ use std::{
 
 use domain::{
     Aggregate, DomainEvent, Event,
-    accounts::{Account, AccountEvent, Session, SessionEvent},
+    accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     ids::AccountId,
@@ -195,6 +195,10 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
         DomainEvent::Session(event) => {
             let (SessionEvent::Opened { session_id, .. } | SessionEvent::Ended { session_id, .. }) = event;
             (Session::TYPE, session_id.to_string(), json(event))
+        }
+        DomainEvent::PersonalToken(event) => {
+            let (PersonalTokenEvent::Created { token_id, .. } | PersonalTokenEvent::Revoked { token_id, .. }) = event;
+            (PersonalToken::TYPE, token_id.to_string(), json(event))
         }
         DomainEvent::Channel(event) => {
             let (ChannelEvent::Created { channel_id, .. }
