@@ -1,27 +1,18 @@
 import 'media-chrome/dist/media-controller.js'
-import 'media-chrome/dist/media-fullscreen-button.js'
-import 'media-chrome/dist/media-mute-button.js'
-import 'media-chrome/dist/media-pip-button.js'
-import 'media-chrome/dist/media-play-button.js'
 import 'media-chrome/dist/media-time-display.js'
 import 'media-chrome/dist/media-time-range.js'
-import 'media-chrome/dist/media-volume-range.js'
 import Hls, { Events } from 'hls.js'
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { Trans, useLingui } from '@lingui/react/macro'
-import {
-  Gauge,
-  Maximize,
-  Minimize,
-  Pause,
-  PictureInPicture2,
-  Play,
-  Volume1,
-  Volume2,
-  VolumeX,
-} from 'lucide-react'
-import { addTranslation, setLanguage } from 'media-chrome/dist/utils/i18n.js'
+import { Gauge } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'
+import {
+  FullscreenButton,
+  PictureInPictureButton,
+  PlayAndSound,
+  useElementWords,
+} from '@/features/streams/player/buttons'
+import { toggleFullscreen, togglePictureInPicture, useKeptMute } from '@/features/streams/player/element'
 import { usePlayerKeys } from '@/features/streams/player/hotkeys'
 import { keepVolume, readVolume } from '@/features/streams/player/volume'
 import { Button } from '@/ui/button'
@@ -116,18 +107,7 @@ export function RecordingPlayer({
     return () => clearInterval(timer)
   }, [onTime])
 
-  useEffect(() => {
-    const element = frame.current
-    if (element === null) return
-    const keep = (isMuted: boolean) => () => keepVolume({ level: video.current?.volume ?? 1, isMuted })
-    const [mute, unmute] = [keep(true), keep(false)]
-    element.addEventListener('mediamuterequest', mute)
-    element.addEventListener('mediaunmuterequest', unmute)
-    return () => {
-      element.removeEventListener('mediamuterequest', mute)
-      element.removeEventListener('mediaunmuterequest', unmute)
-    }
-  }, [])
+  useKeptMute(frame, video, true)
 
   usePlayerKeys(
     frame,
@@ -142,15 +122,9 @@ export function RecordingPlayer({
         element.muted = !element.muted
         keepVolume({ level: element.volume, isMuted: element.muted })
       },
-      toggleFullscreen: () => {
-        if (document.fullscreenElement !== null) void document.exitFullscreen()
-        else void frame.current?.requestFullscreen()
-      },
+      toggleFullscreen: () => toggleFullscreen(frame.current),
+      togglePictureInPicture: () => togglePictureInPicture(video.current),
       toggleTheatre: () => undefined,
-      togglePictureInPicture: () => {
-        if (document.pictureInPictureElement !== null) void document.exitPictureInPicture()
-        else if (document.pictureInPictureEnabled) void video.current?.requestPictureInPicture()
-      },
       toggleFigures: () => undefined,
       seekBy: (seconds) => {
         const element = video.current
@@ -194,17 +168,7 @@ export function RecordingPlayer({
         <div className="w-full bg-linear-to-t from-picture/90 to-transparent px-2 pt-10 pb-1.5 sm:px-3 sm:pb-2">
           <media-time-range key={i18n.locale} class="recording-seek" />
           <div className="flex items-center gap-0.5">
-            <media-play-button notooltip title={t`Play or pause (K)`}>
-              <Play slot="play" className="!fill-current" />
-              <Pause slot="pause" className="!fill-current" />
-            </media-play-button>
-            <media-mute-button notooltip title={t`Sound on or off (M)`}>
-              <VolumeX slot="off" />
-              <Volume1 slot="low" />
-              <Volume1 slot="medium" />
-              <Volume2 slot="high" />
-            </media-mute-button>
-            <media-volume-range />
+            <PlayAndSound />
             <media-time-display showduration />
             <div className="grow" />
             <Menu>
@@ -228,14 +192,8 @@ export function RecordingPlayer({
                 />
               </MenuContent>
             </Menu>
-            <media-pip-button notooltip title={t`Picture in picture (I)`}>
-              <PictureInPicture2 slot="enter" />
-              <PictureInPicture2 slot="exit" />
-            </media-pip-button>
-            <media-fullscreen-button notooltip title={t`Full screen (F)`}>
-              <Maximize slot="enter" />
-              <Minimize slot="exit" />
-            </media-fullscreen-button>
+            <PictureInPictureButton />
+            <FullscreenButton />
           </div>
         </div>
       </media-controller>
@@ -254,23 +212,4 @@ export function RecordingPlayer({
       )}
     </div>
   )
-}
-
-/** Media Chrome names its parts in a language of its own choosing; here it learns ours. */
-function useElementWords() {
-  const { t, i18n } = useLingui()
-  addTranslation(i18n.locale, {
-    play: t`Play`,
-    pause: t`Pause`,
-    mute: t`Mute`,
-    unmute: t`Unmute`,
-    volume: t`Volume`,
-    seek: t`Go to a moment`,
-    'enter fullscreen mode': t`Full screen`,
-    'exit fullscreen mode': t`Leave full screen`,
-    'enter picture in picture mode': t`Picture in picture`,
-    'exit picture in picture mode': t`Leave picture in picture`,
-    'video player': t`Player`,
-  })
-  setLanguage(i18n.locale)
 }

@@ -1,47 +1,11 @@
-import 'media-chrome/dist/media-fullscreen-button.js'
-import 'media-chrome/dist/media-mute-button.js'
-import 'media-chrome/dist/media-pip-button.js'
-import 'media-chrome/dist/media-play-button.js'
-import 'media-chrome/dist/media-volume-range.js'
 import { Trans, useLingui } from '@lingui/react/macro'
-import {
-  Activity,
-  Maximize,
-  Minimize,
-  Pause,
-  PictureInPicture2,
-  Play,
-  RectangleHorizontal,
-  RotateCcw,
-  Settings2,
-  Volume1,
-  Volume2,
-  VolumeX,
-} from 'lucide-react'
-import { addTranslation, setLanguage } from 'media-chrome/dist/utils/i18n.js'
+import { Activity, RectangleHorizontal, RotateCcw, Settings2 } from 'lucide-react'
 import { useEffect, useState } from 'react'
 import { classes } from '@/ui/classes'
 import { Menu, MenuChoice, MenuContent, MenuTrigger } from '@/ui/menu'
+import { FullscreenButton, PictureInPictureButton, PlayAndSound, useElementWords } from './buttons'
 import { qualityName, type Quality } from './levels'
-import type { LiveSource } from './live-source'
-
-/** Media Chrome names its buttons in a language of its own choosing; here it learns ours. */
-function useElementWords() {
-  const { t, i18n } = useLingui()
-  addTranslation(i18n.locale, {
-    play: t`Play`,
-    pause: t`Pause`,
-    mute: t`Mute`,
-    unmute: t`Unmute`,
-    volume: t`Volume`,
-    'enter fullscreen mode': t`Full screen`,
-    'exit fullscreen mode': t`Leave full screen`,
-    'enter picture in picture mode': t`Picture in picture`,
-    'exit picture in picture mode': t`Leave picture in picture`,
-    'video player': t`Player`,
-  })
-  setLanguage(i18n.locale)
-}
+import { behindLiveSeconds, type LiveSource } from './live-source'
 
 interface ControlsProps {
   source: LiveSource | null
@@ -73,17 +37,7 @@ export function Controls({
   useElementWords()
   return (
     <div className="flex w-full items-center gap-0.5 bg-linear-to-t from-picture/90 to-transparent px-2 pt-12 pb-1.5 sm:px-3 sm:pb-2">
-      <media-play-button notooltip title={t`Play or pause (K)`}>
-        <Play slot="play" className="!fill-current" />
-        <Pause slot="pause" className="!fill-current" />
-      </media-play-button>
-      <media-mute-button notooltip title={t`Sound on or off (M)`}>
-        <VolumeX slot="off" />
-        <Volume1 slot="low" />
-        <Volume1 slot="medium" />
-        <Volume2 slot="high" />
-      </media-mute-button>
-      <media-volume-range />
+      <PlayAndSound />
       {source !== null && (
         <button
           type="button"
@@ -116,10 +70,7 @@ export function Controls({
           <Activity aria-hidden />
         </button>
       )}
-      <media-pip-button notooltip title={t`Picture in picture (I)`}>
-        <PictureInPicture2 slot="enter" />
-        <PictureInPicture2 slot="exit" />
-      </media-pip-button>
+      <PictureInPictureButton />
       {onTheatre !== undefined && (
         <button
           type="button"
@@ -132,16 +83,10 @@ export function Controls({
           <RectangleHorizontal aria-hidden className={classes(isTheatre && '!fill-current')} />
         </button>
       )}
-      <media-fullscreen-button notooltip title={t`Full screen (F)`}>
-        <Maximize slot="enter" />
-        <Minimize slot="exit" />
-      </media-fullscreen-button>
+      <FullscreenButton />
     </div>
   )
 }
-
-/** Past this the viewer is told that the picture is old. */
-const behindSeconds = 4
 
 /** "Live" with the latency, or the way back to it. */
 function LiveEdge({ source, isRewound }: { source: LiveSource | null; isRewound: boolean }) {
@@ -158,7 +103,7 @@ function LiveEdge({ source, isRewound }: { source: LiveSource | null; isRewound:
     )
     return () => clearInterval(timer)
   }, [source])
-  const isBehind = isRewound || (edge.behind !== null && edge.behind > behindSeconds)
+  const isBehind = isRewound || (edge.behind !== null && edge.behind > behindLiveSeconds)
   const latency =
     edge.latency === null || isRewound
       ? null

@@ -11,6 +11,7 @@ interface FakeHls {
   levels: { uri: string; height: number; frameRate: number; bitrate: number }[]
   nextLevel: number
   latency: number
+  liveSyncPosition: number | null
 }
 
 const made = vi.hoisted(() => [] as FakeHls[])
@@ -26,7 +27,7 @@ vi.mock('hls.js', () => {
     levels = []
     nextLevel = -1
     latency = 2
-    liveSyncPosition = null
+    liveSyncPosition: number | null = null
     currentLevel = -1
     constructor(public config: Record<string, unknown>) {
       made.push(this)
@@ -227,6 +228,35 @@ describe('a live source', () => {
     current().handlers.get('error')?.('error', { fatal: true, type: 'mediaError' })
     expect(current().recoveries).toBe(1)
     expect(made).toHaveLength(1)
+  })
+
+  it('brings back who was left behind by a wait, and now and then only', async () => {
+    await pass(5)
+    current().liveSyncPosition = video.currentTime + 20
+    await pass(1)
+    expect(video.currentTime).toBeLessThan(10)
+    await pass(2)
+    expect(video.currentTime).toBeGreaterThan(24)
+    current().liveSyncPosition = video.currentTime + 30
+    const left = video.currentTime
+    await pass(8)
+    expect(video.currentTime).toBe(left + 8)
+    await pass(10)
+    expect(video.currentTime).toBeGreaterThan(left + 28)
+  })
+
+  it('leaves those behind who chose it', async () => {
+    await pass(5)
+    current().liveSyncPosition = video.currentTime
+    source.seekBy(-5)
+    current().liveSyncPosition = video.currentTime + 12
+    const chosen = video.currentTime
+    await pass(10)
+    expect(video.currentTime).toBe(chosen + 10)
+    source.goLive()
+    current().liveSyncPosition = video.currentTime + 8
+    await pass(4)
+    expect(video.currentTime).toBeGreaterThan(chosen + 20)
   })
 
   it('takes a pause for a pause', async () => {

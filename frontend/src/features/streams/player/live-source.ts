@@ -56,6 +56,11 @@ const rewindKnownMs = 60_000
 const rewindAtMostSeconds = 1800
 /** Nearer to now than this is live. */
 const liveWithinSeconds = 6
+/** Past this the picture is old: further than hls.js hurries after, and viewers are told. */
+export const behindLiveSeconds = 4
+/** How long it may be old before a viewer who did not choose that is brought back, and how seldom that is done. */
+const catchUpAfterMs = 2000
+const catchUpPauseMs = 15_000
 
 const retries = (count: number) => ({ maxNumRetry: count, retryDelayMs: 400, maxRetryDelayMs: 1200 })
 const policy = (firstByteMs: number, wholeMs: number, count: number) => ({
@@ -110,6 +115,10 @@ export class LiveSource {
   private chosen: string | null = null
   private lookedForQualitiesAt = now()
   private isEncoderAway = false
+  /** Paused, or gone back: whoever chose to be behind stays there. */
+  private isBehindByWish = false
+  private behindSince: number | null = null
+  private caughtUpAt = Number.NEGATIVE_INFINITY
   /** The past that is watched instead of now. */
   private rewound: { url: string; behindSeconds: number } | null = null
   private rewind: { folder: string; found: Rewind | null; at: number } | null = null
@@ -154,6 +163,7 @@ export class LiveSource {
   }
 
   goLive(): void {
+    this.isBehindByWish = false
     if (this.rewound !== null) {
       this.rewound = null
       this.load()
@@ -180,6 +190,7 @@ export class LiveSource {
       void this.watchPast(latency - seconds)
       return
     }
+    if (seconds < 0) this.isBehindByWish = true
     const last = this.hls?.liveSyncPosition ?? lastBuffered(video) ?? goal
     video.currentTime = seconds > 0 ? Math.min(goal, Math.max(last, video.currentTime)) : goal
   }
@@ -345,6 +356,8 @@ export class LiveSource {
   private load(): void {
     this.isFatal = false
     this.isEncoderAway = false
+    this.isBehindByWish = false
+    this.behindSince = null
     this.loadedAt = now()
     this.lastProgressAt = now()
     this.fragment = null
@@ -426,7 +439,9 @@ export class LiveSource {
   }
 
   private readonly onPause = (): void => {
-    if (!this.isSwapping && !this.video.ended) this.wantsPlay = false
+    if (this.isSwapping || this.video.ended) return
+    this.wantsPlay = false
+    this.isBehindByWish = true
   }
 
   private readonly onPlay = (): void => {
@@ -462,6 +477,7 @@ export class LiveSource {
         this.recovery = null
       }
       this.become('playing')
+      this.catchUp(time)
       return
     }
     if (this.state === 'ended' || this.state === 'denied' || document.hidden) return
@@ -482,6 +498,20 @@ export class LiveSource {
     if (this.recovery !== null && still > bufferingAfterMs && this.hasShown) {
       this.become(this.isEncoderAway ? 'waiting' : 'reconnecting')
     }
+  }
+
+  /** Brings back who was left behind by a wait: hls.js itself only hurries where little is missing. */
+  private catchUp(time: number): void {
+    const behind = this.rewound === null && !this.isBehindByWish ? this.behindSeconds : null
+    if (behind === null || behind <= behindLiveSeconds) {
+      this.behindSince = null
+      return
+    }
+    this.behindSince ??= time
+    if (time - this.behindSince < catchUpAfterMs || time - this.caughtUpAt < catchUpPauseMs) return
+    this.behindSince = null
+    this.caughtUpAt = time
+    this.video.currentTime += behind
   }
 
   private recover(why: 'fatal' | 'stuck' | 'ended'): void {

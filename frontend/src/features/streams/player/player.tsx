@@ -5,6 +5,7 @@ import { useCallback, useEffect, useId, useRef, useState, type ReactNode } from 
 import { classes } from '@/ui/classes'
 import { Spinner } from '@/ui/spinner'
 import { Controls } from './controls'
+import { toggleFullscreen, togglePictureInPicture, useKeptMute } from './element'
 import { Figures } from './figures'
 import { usePlayerKeys } from './hotkeys'
 import type { Quality } from './levels'
@@ -92,19 +93,7 @@ export function Player({
     setSilenced(element.muted && readVolume()?.isMuted !== true)
   }, [])
 
-  // The mute button is Media Chrome's: its requests tell a wish from what autoplay had to do.
-  useEffect(() => {
-    const element = frame.current
-    if (element === null || isPreview) return
-    const keep = (isMuted: boolean) => () => keepVolume({ level: video.current?.volume ?? 1, isMuted })
-    const [mute, unmute] = [keep(true), keep(false)]
-    element.addEventListener('mediamuterequest', mute)
-    element.addEventListener('mediaunmuterequest', unmute)
-    return () => {
-      element.removeEventListener('mediamuterequest', mute)
-      element.removeEventListener('mediaunmuterequest', unmute)
-    }
-  }, [isPreview])
+  useKeptMute(frame, video, !isPreview)
 
   const setMuted = (isMuted: boolean) => {
     const element = video.current
@@ -123,15 +112,9 @@ export function Player({
         else video.current?.pause()
       },
       toggleMute: () => setMuted(!(video.current?.muted ?? true)),
-      toggleFullscreen: () => {
-        if (document.fullscreenElement !== null) void document.exitFullscreen()
-        else void frame.current?.requestFullscreen()
-      },
+      toggleFullscreen: () => toggleFullscreen(frame.current),
+      togglePictureInPicture: () => togglePictureInPicture(video.current),
       toggleTheatre: () => onTheatre?.(!isTheatre),
-      togglePictureInPicture: () => {
-        if (document.pictureInPictureElement !== null) void document.exitPictureInPicture()
-        else if (document.pictureInPictureEnabled) void video.current?.requestPictureInPicture()
-      },
       toggleFigures: () => setShowsFigures((shows) => !shows),
       seekBy: (seconds) => {
         source?.seekBy(seconds)
