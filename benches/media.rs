@@ -5,11 +5,12 @@
 //! | `origin` | requests of a playlist and bytes of parts, beside nginx with the same bytes |
 //! | `pace` | how many viewers get each part of a 2.5 Mbit/s stream in time |
 //! | `crowd` | 10,000 viewers of a small stream, held, and what a connection takes |
+//! | `edge` | the same crowd at an edge in front of it |
 //! | `held` | 5,000 blocked reloads held, dropped, and the memory after that |
 //! | `streams` | 20 streams taken in and packaged, beside nginx-rtmp |
 //! | `start` | from an encoder's connection to the first part |
 //!
-//! `WEIR_BENCH_MEDIA=origin,pace` runs some of them; `WEIR_BENCH_SECONDS` (30) is how long the crowd is held.
+//! `WEIR_BENCH_MEDIA=origin,pace` runs some of them; `WEIR_BENCH_SECONDS` (30) is how long a crowd is held.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on panics")]
 #![expect(unreachable_pub, reason = "it shares modules with the end-to-end tests")]
 
@@ -24,6 +25,8 @@ mod peers;
 mod process;
 #[path = "media/publisher.rs"]
 mod publisher;
+#[path = "media/relay.rs"]
+mod relay;
 #[path = "media/viewers.rs"]
 mod viewers;
 #[path = "../tests/e2e/weir.rs"]
@@ -42,6 +45,7 @@ use api::Caller;
 use peers::Nginx;
 use process::{load_average, own_memory_kib, processor, processor_of};
 use publisher::{Picture, Publisher, SMALL, USUAL};
+use relay::Relay;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use viewers::Viewers;
 use weir::{DataDir, Weir, eventually};
@@ -79,7 +83,10 @@ async fn main() {
         pace(files.path()).await;
     }
     if is_chosen("crowd") {
-        crowd(files.path()).await;
+        crowd(files.path(), false).await;
+    }
+    if is_chosen("edge") {
+        crowd(files.path(), true).await;
     }
     if is_chosen("held") {
         held(files.path()).await;
@@ -103,7 +110,7 @@ struct Stage {
     publishers: Vec<Publisher>,
     /// Of the first stream's source.
     playlist: String,
-    _folder: DataDir,
+    folder: DataDir,
 }
 
 impl Stage {
@@ -136,7 +143,7 @@ impl Stage {
         let arguments: Vec<&str> = ARGUMENTS.iter().chain(arguments).copied().collect();
         let weir = Weir::up_with(&folder, &arguments);
         let streamer = Caller::register(&weir.http, "streamer", None).await;
-        Self { weir, streamer, publishers: Vec::new(), playlist: String::new(), _folder: folder }
+        Self { weir, streamer, publishers: Vec::new(), playlist: String::new(), folder }
     }
 
     fn address(&self) -> SocketAddr {
@@ -273,21 +280,30 @@ async fn pace(files: &Path) {
     say("viewers of 2.5 Mbit/s with p99 below one part", &reached.to_string());
 }
 
-/// (c) Many viewers of little.
-async fn crowd(files: &Path) {
+/// (c) Many viewers of little, at the node that has the stream or at an edge in front of it.
+async fn crowd(files: &Path, is_at_edge: bool) {
     let count = 10_000;
     let seconds: u64 = std::env::var("WEIR_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30);
     let stage = Stage::set(files, SMALL, 1, "1000").await;
-    let memory = own_memory_kib(stage.pid());
-    let viewers = Viewers::start(vec![stage.address()], stage.playlist.clone());
+    let relay = is_at_edge.then(|| Relay::before(&stage.weir.http, &stage.folder));
+    let (address, pid) = relay.as_ref().map_or((stage.address(), stage.pid()), |relay| (relay.address, relay.pid()));
+    eventually("a playlist", async || {
+        let (head, _) = TcpStream::connect(address).ok().map(|_| load::fetch(address, &stage.playlist))?;
+        head.starts_with("HTTP/1.1 200 ").then_some(())
+    })
+    .await;
+    let memory = own_memory_kib(pid);
+    let viewers = Viewers::start(vec![address], stage.playlist.clone());
     viewers.grow_to(count);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let before = processor(stage.pid());
+    let (before, before_origin) = (processor(pid), processor(stage.pid()));
     let delivered = viewers.watch(Duration::from_secs(seconds));
-    let cores = (processor(stage.pid()) - before).as_secs_f64() / seconds as f64;
-    let grown = (own_memory_kib(stage.pid()) - memory) / count as f64;
+    let cores = (processor(pid) - before).as_secs_f64() / seconds as f64;
+    let cores_of_origin = (processor(stage.pid()) - before_origin).as_secs_f64() / seconds as f64;
+    let grown = (own_memory_kib(pid) - memory) / count as f64;
+    let where_to = if is_at_edge { " at an edge" } else { "" };
     say(
-        &format!("{count} viewers of 100 kbit/s for {seconds} s: a part after p50 / p99 / most"),
+        &format!("{count} viewers of 100 kbit/s{where_to} for {seconds} s: a part after p50 / p99 / most"),
         &format!("{:.0} / {:.0} / {:.0} ms", delivered.at(0.5), delivered.at(0.99), delivered.at(1.0)),
     );
     say(
@@ -298,6 +314,9 @@ async fn crowd(files: &Path) {
         println!("  last error: {}", delivered.last_error);
     }
     say("  server's cores", &format!("{cores:.2}"));
+    if is_at_edge {
+        say("  cores of the origin behind it", &format!("{cores_of_origin:.3}"));
+    }
     say("  memory a connection", &format!("{grown:.1} KiB"));
 }
 
