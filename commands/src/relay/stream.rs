@@ -1,21 +1,28 @@
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, error::Error as StdError, time::Duration};
 
-use async_nats::jetstream::{
-    Context,
-    context::{ContextBuilder, CreateStreamError, PublishAckFuture, PublishError},
-    message::PublishMessage,
-    stream::{Config, RawMessageError},
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID},
+    jetstream::{
+        Context,
+        context::{ContextBuilder, CreateStreamError, PublishAckFuture},
+        message::PublishMessage,
+        stream::{Config, RawMessageError},
+    },
 };
 use bytes::Bytes;
 use metrics::{counter, gauge};
 use sqlx::PgPool;
 use thiserror::Error;
+use tokio::time::timeout;
 
 use super::{POSITION_HEADER, STREAM, SUBJECT_PREFIX, messages::Message};
 use crate::events::{self, Lent, within};
 
 /// How many messages are on their way at once.
-const IN_FLIGHT: usize = 512;
+const IN_FLIGHT: u64 = 512;
+/// Of how many messages the server says at once that it has them (ADR 31).
+const ANSWERED_EVERY: u64 = 128;
 const TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Room for the headers of a message beside its body.
@@ -39,28 +46,32 @@ pub(super) enum RelayError {
     Publish {
         position: i64,
         #[source]
-        source: PublishError,
+        source: Box<dyn StdError + Send + Sync>,
     },
     #[error("the event at position {position} became message {found} instead of {expected}: another relay is at work")]
     Fenced { position: i64, expected: u64, found: u64 },
 }
 
-/// The stream as the relay believes it to be. Each message is published on the condition that the belief is right.
+/// The stream as the relay believes it to be. Each message is published on the condition that the belief is right, so that
+/// the server takes none of those that follow on one that it has not taken: its answer to one holds for all before it.
 pub(super) struct Stream {
     client: async_nats::Client,
     context: Context,
     /// The position of the last event that it is known to have.
     pub(super) position: i64,
     last_sequence: u64,
-    /// What follows on that, in order.
+    /// What the last message that was sent becomes if all is as believed.
+    sent_sequence: u64,
+    /// The answers that are to come, in order. The last message of what was read at once is always answered.
     in_flight: VecDeque<InFlight>,
 }
 
+/// An answer that was asked for.
 struct InFlight {
     position: i64,
-    /// What it becomes if all is as believed.
+    /// What the message becomes if all is as believed.
     sequence: u64,
-    sent: PublishAckFuture,
+    answer: PublishAckFuture,
 }
 
 impl Stream {
@@ -69,7 +80,7 @@ impl Stream {
         let context = ContextBuilder::new()
             .timeout(TIMEOUT)
             .ack_timeout(TIMEOUT)
-            .max_ack_inflight(4 * IN_FLIGHT)
+            .max_ack_inflight(4 * IN_FLIGHT as usize)
             .build(client.clone());
         let config = Config {
             name: STREAM.to_owned(),
@@ -98,21 +109,29 @@ impl Stream {
                 "the stream {STREAM} is ahead of the log, which was restored to an earlier state; delete the stream"
             );
         }
-        Ok(Self { client, context, position, last_sequence, in_flight: VecDeque::with_capacity(IN_FLIGHT) })
+        let sent_sequence = last_sequence;
+        Ok(Self { client, context, position, last_sequence, sent_sequence, in_flight: VecDeque::new() })
     }
 
     /// Sends `messages`, which follow on what was sent before, in order. Returns while the last of them are on their
     /// way. After an error the stream has to be opened anew: how many have arrived is not known.
     pub(super) async fn publish(&mut self, messages: Vec<Message>) -> Result<(), RelayError> {
+        let mut left = messages.len();
         for message in messages {
-            if self.in_flight.len() == IN_FLIGHT {
+            left -= 1;
+            while self.sent_sequence - self.last_sequence >= IN_FLIGHT {
                 self.acknowledge_first().await?;
             }
-            let position = message.position;
-            let sequence = self.last_sequence + self.in_flight.len() as u64 + 1;
-            let sent = self.send(message, sequence).await?;
-            self.in_flight.push_back(InFlight { position, sequence, sent });
-            if sequence == 1 {
+            let sequence = self.sent_sequence + 1;
+            // Alone: what comes first in a stream decides what everything else in it becomes.
+            let is_first = sequence == 1;
+            if left == 0 || is_first || sequence.is_multiple_of(ANSWERED_EVERY) {
+                self.send_for_an_answer(message, sequence).await?;
+            } else {
+                self.send(message, sequence).await?;
+            }
+            self.sent_sequence = sequence;
+            if is_first {
                 self.acknowledge_first().await?;
             }
         }
@@ -129,37 +148,60 @@ impl Stream {
         Ok(())
     }
 
-    async fn send(&self, message: Message, sequence: u64) -> Result<PublishAckFuture, RelayError> {
-        let Message { position, subject, mut body } = message;
-        if body.len() + HEADERS_LEN > self.client.server_info().max_payload {
+    async fn send(&self, message: Message, sequence: u64) -> Result<(), RelayError> {
+        let position = message.position;
+        let body = self.fitting(position, message.body);
+        let sending = self.client.publish_with_headers(message.subject, headers(position, sequence), body);
+        match timeout(TIMEOUT, sending).await {
+            Ok(sent) => sent.map_err(|source| RelayError::Publish { position, source: source.into() }),
+            Err(elapsed) => Err(RelayError::Publish { position, source: elapsed.into() }),
+        }
+    }
+
+    async fn send_for_an_answer(&mut self, message: Message, sequence: u64) -> Result<(), RelayError> {
+        let position = message.position;
+        let body = self.fitting(position, message.body);
+        let publish = PublishMessage::build().payload(body).headers(headers(position, sequence));
+        let sent = self.context.send_publish(message.subject, publish).await;
+        let answer = sent.map_err(|source| RelayError::Publish { position, source: source.into() })?;
+        self.in_flight.push_back(InFlight { position, sequence, answer });
+        Ok(())
+    }
+
+    /// The body, as far as NATS takes it.
+    fn fitting(&self, position: i64, body: Bytes) -> Bytes {
+        if body.len() + HEADERS_LEN > self.client.max_payload() {
             tracing::error!(
                 position,
                 size_bytes = body.len(),
                 "the event is larger than NATS takes; it is sent empty, and read from the log instead"
             );
-            body = Bytes::new();
+            return Bytes::new();
         }
-        let mut publish = PublishMessage::build()
-            .payload(body)
-            .header(POSITION_HEADER, position.to_string())
-            .expected_last_sequence(sequence - 1);
-        if sequence == 1 {
-            publish = publish.message_id(FIRST);
-        }
-        self.context.send_publish(subject, publish).await.map_err(|source| RelayError::Publish { position, source })
+        body
     }
 
     async fn acknowledge_first(&mut self) -> Result<(), RelayError> {
-        let Some(InFlight { position, sequence, sent }) = self.in_flight.pop_front() else { return Ok(()) };
-        let ack = sent.await.map_err(|source| RelayError::Publish { position, source })?;
+        let Some(InFlight { position, sequence, answer }) = self.in_flight.pop_front() else { return Ok(()) };
+        let ack = answer.await.map_err(|source| RelayError::Publish { position, source: source.into() })?;
         if ack.sequence != sequence || ack.duplicate {
             return Err(RelayError::Fenced { position, expected: sequence, found: ack.sequence });
         }
+        counter!("weir_relay_published_total").increment(sequence - self.last_sequence);
         self.last_sequence = sequence;
         self.position = position;
-        counter!("weir_relay_published_total").increment(1);
         Ok(())
     }
+}
+
+fn headers(position: i64, sequence: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(const { HeaderName::from_static(POSITION_HEADER) }, HeaderValue::from(position));
+    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, HeaderValue::from(sequence - 1));
+    if sequence == 1 {
+        headers.insert(NATS_MESSAGE_ID, FIRST);
+    }
+    headers
 }
 
 /// Where an empty stream begins: what every projection has, nobody needs from it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use commands::relay::{self, POSITION_HEADER, STREAM};
+use futures::StreamExt;
 use sqlx::PgPool;
 use tokio::{
     task::JoinHandle,
@@ -140,6 +141,34 @@ async fn events_arrive_once_in_order_and_whole() {
     relay.stop().await;
     let held: i64 = sqlx::query_scalar("select count(*) from log.lease").fetch_one(&stage.pool).await.unwrap();
     assert_eq!(held, 0, "the next may begin at once");
+}
+
+/// And what was not answered counts as published all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_answer_holds_for_many_messages() {
+    const TOTAL: i64 = 2_500;
+    let (stage, nats) = (Stage::new().await, embedded::testing::nats().await);
+    fill(&stage.pool, TOTAL as i32).await;
+    let listener = async_nats::connect(&nats).await.unwrap();
+    let mut answers = listener.subscribe("_INBOX.>").await.unwrap();
+    listener.flush().await.unwrap();
+    let relay = Running::start(&stage, &nats).await;
+    let mut answered = Vec::new();
+    timeout(PATIENCE, async {
+        while answered.last() != Some(&TOTAL) {
+            let answer: serde_json::Value =
+                serde_json::from_slice(&answers.next().await.unwrap().payload).unwrap_or_default();
+            // Of a publication; others are answers of the API.
+            if answer["type"].is_null() {
+                answered.extend(answer["seq"].as_i64());
+            }
+        }
+    })
+    .await
+    .expect("the last message was never answered");
+    assert!(answered.len() < 100, "{answered:?}");
+    assert_each_once(&positions_until(&context(&nats).await, TOTAL).await, TOTAL);
+    relay.stop().await;
 }
 
 /// Both believe that they lead: the lease is taken away over and over.
