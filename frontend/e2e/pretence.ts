@@ -71,7 +71,8 @@ export function drawMedia(): void {
 }
 
 const master =
-  '#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-STREAM-INF:BANDWIDTH=4500000,RESOLUTION=1280x720,FRAME-RATE=30,CODECS="avc1.42c01f,mp4a.40.2"\nsource/index.m3u8\n'
+  '#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-STREAM-INF:BANDWIDTH=4500000,RESOLUTION=1280x720,FRAME-RATE=30,CODECS="avc1.42c01f,mp4a.40.2"\nsource/index.m3u8\n' +
+  '#EXT-X-STREAM-INF:BANDWIDTH=1200000,RESOLUTION=854x480,FRAME-RATE=30,CODECS="avc1.42c01f,mp4a.40.2"\n480p/index.m3u8\n'
 
 /** Serves the drawn media under `/live`. */
 export async function serveMedia(page: Page): Promise<void> {
@@ -81,8 +82,9 @@ export async function serveMedia(page: Page): Promise<void> {
       const digits = /(\d+)\/thumbnail/.exec(pathname)?.[1] ?? '0'
       return route.fulfill({ path: join(folder, `${Number(digits) % scenes.length}.jpg`) })
     }
-    const name = pathname.split('/').at(-1) ?? ''
-    if (name === 'index.m3u8' && !pathname.includes('/source/')) {
+    // The past is the same as now.
+    const name = (pathname.split('/').at(-1) ?? '').replace('rewind.m3u8', 'index.m3u8')
+    if (name === 'index.m3u8' && !/\/(source|480p)\//.test(pathname)) {
       return route.fulfill({ contentType: 'application/vnd.apple.mpegurl', body: master })
     }
     const file = join(folder, 'source', name)

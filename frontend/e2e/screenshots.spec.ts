@@ -35,6 +35,8 @@ interface Shot {
   path: string
   as?: 'member'
   answers?: Record<string, Answer>
+  /** The page to its end, not only what one sees at first. */
+  isWhole?: boolean
   /** Brings the page into the state, once it is there. */
   until: (page: Page) => Promise<unknown>
 }
@@ -76,6 +78,7 @@ const channelAnswers = {
   'GET channels/marina': channelOf(),
   'GET channels/marina/stream-key': key,
   'GET channels/marina/ingest': waiting,
+  'GET channels/marina/recording-settings': recordingSettingsOf(true),
 }
 const liveAnswers = {
   'GET channels/marina': liveChannelOf({ thumbnail_url: '/live/0/thumbnail.jpg', live_stream_id: '0' }),
@@ -144,6 +147,7 @@ const shots: Shot[] = [
     name: 'dashboard-videos',
     path: '/dashboard/marina',
     as: 'member',
+    isWhole: true,
     answers: {
       ...channelAnswers,
       'GET channels/marina/recordings': page0(ownVideos),
@@ -245,6 +249,7 @@ const shots: Shot[] = [
     name: 'dashboard-live',
     path: '/dashboard/marina',
     as: 'member',
+    isWhole: true,
     answers: {
       ...channelAnswers,
       'GET channels/marina': liveAnswers['GET channels/marina'],
@@ -268,6 +273,17 @@ const shots: Shot[] = [
     },
   },
   { name: 'watch-live', path: '/marina', answers: liveAnswers, until: isPlaying },
+  {
+    name: 'watch-quality',
+    path: '/marina',
+    answers: liveAnswers,
+    until: async (page) => {
+      await isPlaying(page)
+      await page.getByTestId('player-video').hover()
+      await page.locator('.player-button:has(.lucide-settings2, .lucide-settings-2)').click()
+      await page.getByRole('menu').waitFor()
+    },
+  },
   {
     name: 'watch-figures',
     path: '/marina',
@@ -357,7 +373,10 @@ for (const shot of shots.filter(({ name }) => only.split(',').some((part) => nam
         await page.waitForLoadState('networkidle', { timeout: 1500 }).catch(() => undefined)
         const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
         if (overflow > 0) found.push(`${size.width}: ${overflow} px too wide`)
-        await page.screenshot({ path: join(out, `${shot.name}-${theme}-${size.width}.png`) })
+        await page.screenshot({
+          path: join(out, `${shot.name}-${theme}-${size.width}.png`),
+          fullPage: shot.isWhole,
+        })
         if (size.width === 360 || size.width === 1440) {
           const { violations } = await new AxeBuilder({ page })
             // A menu hangs at the end of the page, outside its landmarks, and says by itself what it is.

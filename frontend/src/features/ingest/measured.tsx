@@ -3,6 +3,7 @@ import { ChevronDown, CircleCheck, TriangleAlert } from 'lucide-react'
 import type { ReactNode } from 'react'
 import { classes } from '@/ui/classes'
 import { codecName } from './codec-name'
+import { encoderName } from './encoder-name'
 import type { IngestStatus } from './queries'
 import { Sparkline } from './sparkline'
 
@@ -64,7 +65,7 @@ export function Measured({ status }: { status: IngestStatus }) {
       value: known(video, ({ codec, width, height }) => (
         <Amount value={`${width} × ${height}`} unit={codecName(codec)} />
       )),
-      advice: [],
+      advice: ['hevc_alone', 'av1_alone'],
     },
     {
       name: t`Audio`,
@@ -73,7 +74,7 @@ export function Measured({ status }: { status: IngestStatus }) {
       )),
       advice: ['no_audio'],
     },
-    { name: t`Encoder`, value: status.encoder ?? '–', advice: [] },
+    { name: t`Encoder`, value: known(status.encoder, encoderName), advice: [] },
   ]
   return (
     <div className="flex flex-col gap-3">
@@ -82,13 +83,16 @@ export function Measured({ status }: { status: IngestStatus }) {
           const isAttention = advice.some((code) => codes.has(code))
           const isJudged = advice.length > 0 && value !== '–'
           return (
-            <div key={name} className="flex flex-col bg-ground px-3.5 py-3">
-              <dt className="flex items-center gap-1.5 text-xs text-faint">
+            <div
+              key={name}
+              className="flex flex-col bg-ground px-3.5 py-3 last:odd:col-span-2 sm:last:odd:col-span-1"
+            >
+              <dt className="flex items-start gap-1.5 text-xs text-faint">
                 {isJudged && <Judgement isAttention={isAttention} />}
-                <span className="min-w-0 truncate">{name}</span>
+                <span className="min-w-0 break-words">{name}</span>
               </dt>
-              <dd className="mt-0.5 text-base font-semibold text-text tabular-nums">
-                <span className="block truncate">{value}</span>
+              <dd className="mt-auto pt-0.5 text-base font-semibold text-text tabular-nums">
+                <span className="block break-words">{value}</span>
                 {course !== undefined && <Sparkline values={course} isAttention={isAttention} />}
               </dd>
             </div>
@@ -111,7 +115,7 @@ function Judgement({ isAttention }: { isAttention: boolean }) {
     <Icon
       role="img"
       aria-label={isAttention ? t`Needs attention` : t`Good`}
-      className={classes('size-3.5 shrink-0', isAttention ? 'text-warning' : 'text-accent-text')}
+      className={classes('mt-px size-3.5 shrink-0', isAttention ? 'text-warning' : 'text-accent-text')}
     />
   )
 }

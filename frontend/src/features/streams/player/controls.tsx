@@ -36,7 +36,7 @@ export function Controls({
   const { t } = useLingui()
   useElementWords()
   return (
-    <div className="flex w-full items-center gap-0.5 bg-linear-to-t from-picture/90 to-transparent px-2 pt-12 pb-1.5 sm:px-3 sm:pb-2">
+    <div className="flex w-full flex-wrap items-center gap-0.5 bg-linear-to-t from-picture/90 to-transparent px-2 pt-12 pb-1.5 sm:px-3 sm:pb-2">
       <PlayAndSound />
       {source !== null && (
         <button
@@ -55,6 +55,8 @@ export function Controls({
       ) : (
         <div className="grow" />
       )}
+      {/* On phones the time line has the row above, and the buttons keep to their ends. */}
+      <div className="hidden grow max-[30rem]:block" />
       {qualities.length > 1 && source !== null && !isRewound && (
         <QualityMenu source={source} qualities={qualities} shown={shownQuality} container={container} />
       )}
@@ -160,7 +162,7 @@ function RewindRange({ source, seconds }: { source: LiveSource; seconds: number 
   const rest = String(Math.floor(shown % 60)).padStart(2, '0')
   const text = shown < 1 ? t`Live` : t`${minutes.toLocaleString(i18n.locale)}:${rest} before now`
   return (
-    <div className="group flex min-w-0 grow items-center gap-2 px-2 max-[30rem]:px-1">
+    <div className="group flex min-w-0 grow items-center gap-2 px-2 max-[30rem]:order-first max-[30rem]:-mb-2 max-[30rem]:basis-full">
       <input
         type="range"
         aria-label={t`Rewind`}
@@ -174,10 +176,10 @@ function RewindRange({ source, seconds }: { source: LiveSource; seconds: number 
         onPointerUp={seek}
         onKeyUp={seek}
         onBlur={seek}
-        className="h-10 w-full min-w-0 cursor-pointer accent-live"
+        className="h-10 w-full min-w-0 cursor-pointer accent-live max-[30rem]:h-8"
       />
       {shown >= 1 && (
-        <span className="text-xs whitespace-nowrap text-on-picture-soft tabular-nums max-[30rem]:hidden">
+        <span className="text-xs whitespace-nowrap text-on-picture-soft tabular-nums">
           −{minutes.toLocaleString(i18n.locale)}:{rest}
         </span>
       )}
