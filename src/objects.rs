@@ -1,5 +1,7 @@
 //! The storage of a process as its settings want it, what moves objects to S3, and what watches the room for them.
 
+mod leftovers;
+
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context;
@@ -12,6 +14,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+pub use leftovers::drop_deleted;
+
 use crate::{
     config::{Config, StorageBackend},
     node::Role,
@@ -22,6 +26,8 @@ use crate::{
 const KINDS: [&str; 3] = ["recordings", "thumbnails", "exports"];
 /// How often files are counted.
 const COUNTED_EVERY: Duration = Duration::from_secs(300);
+/// After so long an upload is one that nobody will complete.
+const UPLOADS_LAST_AT_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often a bucket is counted: a thousand objects are one request, which some have to pay for.
 const COUNTED_EVERY_IN_S3: Duration = Duration::from_secs(3_600);
 
@@ -31,6 +37,8 @@ pub struct Objects {
     pub storage: Storage,
     /// Whether there is room.
     pub disk: DiskWatch,
+    /// What waited on this node's disk, before anything of it was moved.
+    pub waiting: Vec<Key>,
     /// What goes on until the process stops.
     pub tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
@@ -61,12 +69,14 @@ pub async fn open(
         tokio::spawn(background.clone().run_until_cancelled_owned(work).map(drop))
     };
     let folder = config.data_dir.join("objects");
+    let mut waiting = Vec::new();
     let storage = match config.storage.s3(secrets.s3_keys())? {
         None => Storage::open_disk(&folder).await.context("the storage cannot be opened")?,
         // Whoever takes streams in needs a place for what is written while S3 is away.
         Some(options) if roles.contains(&Role::Ingest) => {
             let (storage, mover) =
                 Storage::open_spooled(&folder, options).await.context("the storage cannot be opened")?;
+            waiting = storage.waiting(&Key::new("recordings")?);
             tasks.push(("the mover to S3", until_stopped(mover.run().boxed())));
             storage
         }
@@ -74,8 +84,10 @@ pub async fn open(
     };
     if config.storage.backend == StorageBackend::S3 {
         // Nothing waits for it: a process starts without S3 as well.
-        let storage = storage.clone();
-        drop(until_stopped(async move { tell(&storage).await }.boxed()));
+        let told = storage.clone();
+        drop(until_stopped(async move { tell(&told).await }.boxed()));
+        let tidied = storage.clone();
+        tasks.push(("the end of old uploads", until_stopped(tidy(tidied).boxed())));
     }
     let (disk, watcher) = DiskWatch::new(&config.data_dir, config.storage.thresholds());
     tasks.push(("the watch on the disk", until_stopped(watcher.run().boxed())));
@@ -86,7 +98,7 @@ pub async fn open(
         };
         tasks.push(("the count of objects", until_stopped(count(storage.clone(), every).boxed())));
     }
-    Ok(Objects { storage, disk, tasks })
+    Ok(Objects { storage, disk, waiting, tasks })
 }
 
 async fn tell(storage: &Storage) {
@@ -97,6 +109,23 @@ async fn tell(storage: &Storage) {
         }
         Err(error) => {
             error!(error = &error as &dyn std::error::Error, "S3 cannot be used; what is written waits on disk");
+        }
+    }
+}
+
+/// Ends uploads that a killed process has left in S3, at the start and every day. None of ours takes as long.
+async fn tidy(storage: Storage) {
+    let mut ticks = interval(UPLOADS_LAST_AT_MOST);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match storage.abort_stale_uploads(UPLOADS_LAST_AT_MOST).await {
+            Ok(0) => {}
+            Ok(uploads) => info!(uploads, "uploads that were never completed are gone from S3"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                debug!(error, "S3 does not say which uploads were never completed");
+            }
         }
     }
 }

@@ -165,6 +165,36 @@ impl Storage {
         }
     }
 
+    /// Whether objects end up in a bucket, from which they can be fetched without this process.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        !matches!(self.backend, Backend::Disk(_))
+    }
+
+    /// The keys below `folder` that only this process has, since they wait on its disk to be moved; in no particular order,
+    /// and none where objects are put where they stay.
+    #[must_use]
+    pub fn waiting(&self, folder: &Key) -> Vec<Key> {
+        match &self.backend {
+            Backend::Disk(_) | Backend::S3(_) => Vec::new(),
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.waiting(folder),
+        }
+    }
+
+    /// Ends uploads that were begun longer ago than `older_than` and never completed: a process that is killed leaves parts
+    /// that nobody sees and everybody pays for. Only those of our own prefix. Answers how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the server cannot be asked, or does not know how to list them.
+    pub async fn abort_stale_uploads(&self, older_than: Duration) -> Result<u64, StorageError> {
+        match &self.backend {
+            Backend::Disk(_) => Ok(0),
+            Backend::S3(s3) => s3.abort_stale_uploads(older_than).await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.abort_stale_uploads(older_than).await,
+        }
+    }
+
     /// Stores an object, in place of the one that was there.
     ///
     /// When this returns, the object survives a crash of the machine. Dropping the future may or may not store it;

@@ -231,6 +231,15 @@ impl Spool {
         }
     }
 
+    /// What is on disk only, below a folder.
+    pub(crate) fn waiting(&self, folder: &Key) -> Vec<Key> {
+        self.state().waiting(|key| key.is_below(folder))
+    }
+
+    pub(crate) async fn abort_stale_uploads(&self, older_than: Duration) -> Result<u64, StorageError> {
+        self.s3.abort_stale_uploads(older_than).await
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,17 +1,18 @@
 //! An object that is put piece by piece: in one request when it is small, by a multipart upload otherwise, which is aborted
 //! when it does not come to its end, since nobody sees such parts and everybody pays for them.
 
-use std::{fmt, mem};
+use std::{fmt, mem, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use s3::{
     command::{Command, Multipart},
     serde_types::Part,
 };
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::runtime::Handle;
 
 use super::{Failure, S3, content_type};
-use crate::{Key, Operation, StorageError};
+use crate::{Key, MAX_PAGE, Operation, StorageError};
 
 /// How much is held in memory, and sent by one request; an S3 part has at least 5 MiB.
 const PART_BYTES: usize = 8 << 20;
@@ -119,6 +120,50 @@ impl Upload {
     }
 }
 
+impl S3 {
+    /// Of our own prefix alone; page by page, since a bucket that nobody has tidied may have many.
+    pub(crate) async fn abort_stale_uploads(&self, older_than: Duration) -> Result<u64, StorageError> {
+        let oldest = OffsetDateTime::now_utc() - older_than;
+        let (mut aborted, mut key_marker, mut id_marker) = (0, None, None);
+        loop {
+            let list = || async {
+                let page = self.bucket.list_multiparts_uploads_page(
+                    Some(&self.prefix),
+                    None,
+                    key_marker.clone(),
+                    id_marker.clone(),
+                    Some(MAX_PAGE),
+                );
+                page.await.map(|(page, _)| page).map_err(Failure::from)
+            };
+            let page = self.attempt(Operation::List, "uploads", self.timeout, list).await?;
+            for upload in page.uploads {
+                let begun = OffsetDateTime::parse(&upload.initiated, &Rfc3339);
+                // Somebody else's, when the server passes over the prefix; one of this moment, when its time cannot be read.
+                if !upload.key.starts_with(&self.prefix) || begun.is_ok_and(|begun| begun > oldest) || begun.is_err() {
+                    continue;
+                }
+                let abort = || async {
+                    match self.bucket.abort_upload(&upload.key, &upload.id).await.map_err(Failure::from) {
+                        // Another process was here first.
+                        Err(failure) => failure.absent::<()>().map(drop),
+                        Ok(()) => Ok(()),
+                    }
+                };
+                self.attempt(Operation::Delete, &upload.key, self.timeout, abort).await?;
+                aborted += 1;
+            }
+            if !page.is_truncated {
+                return Ok(aborted);
+            }
+            (key_marker, id_marker) = (page.next_marker, page.next_upload_id_marker);
+            if key_marker.is_none() {
+                return Ok(aborted);
+            }
+        }
+    }
+}
+
 async fn send(s3: &S3, path: &str, id: &str, number: u32, bytes: &Bytes) -> Result<String, Failure> {
     let part = Command::PutObject {
         content: bytes,
@@ -148,7 +193,7 @@ impl Drop for Upload {
         };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(abort)),
-            // The process ends; what is left is found and removed by the rule for such parts that the bucket should have.
+            // The process ends; what is left is found and ended by a later start.
             Err(_) => tracing::warn!(key = %self.key, "parts of an upload are left in S3"),
         }
     }

@@ -72,6 +72,10 @@ impl State {
         gone.iter().for_each(|key| self.forget_one(key));
     }
 
+    pub(super) fn waiting(&self, is_wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
+        self.pending.keys().filter(|key| is_wanted(key)).cloned().collect()
+    }
+
     pub(super) fn is_pending(&self) -> bool {
         !self.pending.is_empty()
     }

@@ -6,3 +6,4 @@ mod disk;
 mod outages;
 mod server;
 mod suite;
+mod uploads;

@@ -35,6 +35,7 @@ pub(crate) struct Server {
     serving: Option<JoinHandle<()>>,
     refusing: Arc<AtomicU32>,
     asked: Arc<Mutex<Vec<String>>>,
+    uploads: Arc<Mutex<Option<String>>>,
 }
 
 impl Server {
@@ -43,7 +44,14 @@ impl Server {
         fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut server = Self { folder, address, serving: None, refusing: Arc::default(), asked: Arc::default() };
+        let mut server = Self {
+            folder,
+            address,
+            serving: None,
+            refusing: Arc::default(),
+            asked: Arc::default(),
+            uploads: Arc::default(),
+        };
         server.serve(listener);
         server
     }
@@ -69,15 +77,29 @@ impl Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = builder.build();
         let (refusing, asked) = (Arc::clone(&self.refusing), Arc::clone(&self.asked));
+        let uploads = Arc::clone(&self.uploads);
         self.serving = Some(tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
                 let (service, refusing, asked) = (service.clone(), Arc::clone(&refusing), Arc::clone(&asked));
+                let uploads = Arc::clone(&uploads);
                 let answer = service_fn(move |request: Request<Incoming>| {
                     let (service, refusing) = (service.clone(), Arc::clone(&refusing));
                     asked.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+                    let query = request.uri().query().unwrap_or_default();
+                    let asks = |name: &str| query.split('&').any(|pair| pair.starts_with(name));
+                    let told = uploads.lock().unwrap().clone();
+                    // Those that are told of are ended by being asked to.
+                    let listed = match *request.method() {
+                        Method::GET if asks("uploads") => told,
+                        Method::DELETE if asks("uploadId") => told.map(|_| String::new()),
+                        _ => None,
+                    };
                     async move {
+                        if let Some(listed) = listed {
+                            return Ok(HttpResponse::new(Body::from(listed)));
+                        }
                         let less = |left: u32| left.checked_sub(1);
                         let is_put = request.method() == Method::PUT;
                         if is_put && refusing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
@@ -100,6 +122,11 @@ impl Server {
     /// Answers the next so many PUTs as a server does that has too much to do.
     pub(crate) fn refuse(&self, times: u32) {
         self.refusing.store(times, Ordering::SeqCst);
+    }
+
+    /// Answers the question which uploads were never completed, which s3s-fs does not know.
+    pub(crate) fn list_uploads(&self, text: String) {
+        *self.uploads.lock().unwrap() = Some(text);
     }
 
     /// What it was asked since it was asked this.
