@@ -174,6 +174,7 @@ async fn append(pool: &PgPool, position: usize, events: Vec<(DomainEvent, Uuid, 
             DomainEvent::Stream(event) => json(event),
             DomainEvent::Export(event) => json(event),
             DomainEvent::Recording(event) => json(event),
+            DomainEvent::Invite(event) => json(event),
         });
     }
     sqlx::query(

@@ -17,6 +17,7 @@ pub mod events;
 pub mod exports;
 mod growth;
 pub mod idempotency;
+pub mod invites;
 mod keyring;
 pub mod keys;
 mod master_keys;

@@ -8,6 +8,7 @@ use crate::{
     accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
+    invites::{Invite, InviteEvent},
     recordings::{Recording, RecordingEvent},
     streams::{Stream, StreamEvent},
     upcast::{UPCASTS, current_version},
@@ -41,6 +42,7 @@ pub fn catalogue() -> Vec<EventDescription> {
     describe::<StreamEvent>(&mut catalogue, Stream::TYPE, StreamEvent::TYPES);
     describe::<ExportEvent>(&mut catalogue, Export::TYPE, ExportEvent::TYPES);
     describe::<RecordingEvent>(&mut catalogue, Recording::TYPE, RecordingEvent::TYPES);
+    describe::<InviteEvent>(&mut catalogue, Invite::TYPE, InviteEvent::TYPES);
     catalogue
 }
 

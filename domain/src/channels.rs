@@ -40,6 +40,8 @@ pub const RESERVED_HANDLES: &[&str] = &[
     "healthz",
     "help",
     "home",
+    "invite",
+    "invites",
     "live",
     "login",
     "logout",

@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{accounts, channels, exports, recordings, streams, upcast};
+use crate::{accounts, channels, exports, invites, recordings, streams, upcast};
 
 /// Something with rules: decides commands into events, and is the fold of its events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -111,6 +111,8 @@ pub enum DomainEvent {
     Export(exports::ExportEvent),
     /// Of a recording.
     Recording(recordings::RecordingEvent),
+    /// Of an invite.
+    Invite(invites::InviteEvent),
 }
 
 /// Why a stored event could not be read.
@@ -190,6 +192,7 @@ impl DomainEvent {
             streams::Stream::TYPE => of(streams::StreamEvent::TYPES, stored, Self::Stream),
             exports::Export::TYPE => of(exports::ExportEvent::TYPES, stored, Self::Export),
             recordings::Recording::TYPE => of(recordings::RecordingEvent::TYPES, stored, Self::Recording),
+            invites::Invite::TYPE => of(invites::InviteEvent::TYPES, stored, Self::Invite),
             _ => None,
         };
         decoded.unwrap_or_else(|| {
@@ -212,6 +215,7 @@ impl DomainEvent {
             Self::Stream(event) => event.event_type(),
             Self::Export(event) => event.event_type(),
             Self::Recording(event) => event.event_type(),
+            Self::Invite(event) => event.event_type(),
         }
     }
 
@@ -226,6 +230,7 @@ impl DomainEvent {
             Self::Stream(event) => event.event_version(),
             Self::Export(event) => event.event_version(),
             Self::Recording(event) => event.event_version(),
+            Self::Invite(event) => event.event_version(),
         }
     }
 }

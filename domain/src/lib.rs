@@ -11,6 +11,7 @@ mod event;
 pub mod exports;
 pub mod ids;
 mod invalid;
+pub mod invites;
 pub mod recordings;
 pub mod sealed;
 pub mod streams;

@@ -19,6 +19,7 @@ mod connection;
 mod error;
 pub mod exports;
 mod feed;
+pub mod invites;
 mod listing;
 mod log;
 mod measures;

@@ -5,7 +5,7 @@ use domain::{
 use sqlx::PgConnection;
 use thiserror::Error;
 
-use crate::{accounts, channels, error, exports, recordings, streams};
+use crate::{accounts, channels, error, exports, invites, recordings, streams};
 
 /// Every projection of this Weir; to add one, add it here.
 pub const ALL: &[&dyn Projection] = &[
@@ -14,6 +14,7 @@ pub const ALL: &[&dyn Projection] = &[
     &accounts::SessionsV1,
     &channels::ChannelsV1,
     &exports::ExportsV1,
+    &invites::InvitesV1,
     &recordings::RecordingsV1,
     &streams::StreamsV1,
 ];

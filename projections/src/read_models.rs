@@ -10,6 +10,7 @@ use crate::{
     accounts::{Accounts, PersonalTokens, Sessions},
     channels::Channels,
     exports::Exports,
+    invites::Invites,
     projection::{ALL, Projection},
     recordings::Recordings,
     status::{Board, Entry, State},
@@ -56,6 +57,12 @@ impl ReadModels {
     #[must_use]
     pub fn exports(&self) -> Exports<'_> {
         Exports { pool: &self.pool }
+    }
+
+    /// Invites.
+    #[must_use]
+    pub fn invites(&self) -> Invites<'_> {
+        Invites { pool: &self.pool }
     }
 
     /// Personal tokens of accounts.

@@ -8,6 +8,7 @@ use domain::{
     accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
+    invites::{Invite, InviteEvent},
     recordings::{Recording, RecordingEvent},
     streams::{Stream, StreamEvent},
 };
@@ -22,6 +23,7 @@ const AGGREGATES: &[(&str, &[&str])] = &[
     (Stream::TYPE, StreamEvent::TYPES),
     (Export::TYPE, ExportEvent::TYPES),
     (Recording::TYPE, RecordingEvent::TYPES),
+    (Invite::TYPE, InviteEvent::TYPES),
 ];
 
 fn folder() -> PathBuf {
@@ -57,6 +59,7 @@ fn encoded(event: &DomainEvent) -> Value {
         DomainEvent::Stream(event) => serde_json::to_value(event),
         DomainEvent::Export(event) => serde_json::to_value(event),
         DomainEvent::Recording(event) => serde_json::to_value(event),
+        DomainEvent::Invite(event) => serde_json::to_value(event),
     }
     .unwrap()
 }

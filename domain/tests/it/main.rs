@@ -6,6 +6,7 @@ mod accounts;
 mod channels;
 mod exports;
 mod golden;
+mod invites;
 mod personal_tokens;
 mod recordings;
 mod streams;

@@ -85,9 +85,8 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
             | DomainEvent::Session(_)
             | DomainEvent::PersonalToken(_)
             | DomainEvent::Export(_)
-            | DomainEvent::Recording(_) => {
-                false
-            }
+            | DomainEvent::Recording(_)
+            | DomainEvent::Invite(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&created).copied().collect();
@@ -184,12 +183,11 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
             Ok(Some(id))
         }
         DomainEvent::Account(_)
-            | DomainEvent::Session(_)
-            | DomainEvent::PersonalToken(_)
-            | DomainEvent::Export(_)
-            | DomainEvent::Recording(_) => {
-            Ok(None)
-        }
+        | DomainEvent::Session(_)
+        | DomainEvent::PersonalToken(_)
+        | DomainEvent::Export(_)
+        | DomainEvent::Recording(_)
+        | DomainEvent::Invite(_) => Ok(None),
     }
 }
 

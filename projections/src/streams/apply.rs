@@ -47,7 +47,8 @@ impl Projection for StreamsV1 {
                     | DomainEvent::Session(_)
                     | DomainEvent::PersonalToken(_)
                     | DomainEvent::Export(_)
-                    | DomainEvent::Recording(_) => {}
+                    | DomainEvent::Recording(_)
+                    | DomainEvent::Invite(_) => {}
                 }
             }
             write_channels(channels, connection).await?;
@@ -96,7 +97,8 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
             | DomainEvent::PersonalToken(_)
             | DomainEvent::Channel(_)
             | DomainEvent::Export(_)
-            | DomainEvent::Recording(_) => false,
+            | DomainEvent::Recording(_)
+            | DomainEvent::Invite(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&started).copied().collect();

@@ -3,8 +3,8 @@
 use domain::{
     DomainEvent,
     accounts::{
-        AccountEvent, PersonalTokenEvent, PersonalTokenRevokedReason, PersonalTokenScope, SessionEndReason,
-        SessionEvent,
+        AccountEvent, PasswordChangedReason, PersonalTokenEvent, PersonalTokenRevokedReason, PersonalTokenScope,
+        SessionEndReason, SessionEvent,
     },
     channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title, Visibility},
     ids::{AccountId, ChannelId, ExportId, NodeId, PersonalTokenId, RecordingId, SecretId, SessionId, StreamId},
@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    exports, recordings,
+    exports, invites, recordings,
     stage::{seal, seal_erased},
 };
 
@@ -172,12 +172,13 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let mut tokens: Vec<(PersonalTokenId, AccountId)> = Vec::new();
     let mut channels: Vec<(ChannelId, Option<StreamId>)> = Vec::new();
     let mut exports: Vec<(ExportId, bool)> = Vec::new();
+    let mut invites = Vec::new();
     let mut kept: Vec<(RecordingId, ChannelId, bool)> = Vec::new();
     let mut events = Vec::new();
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
-        let event = match dice.roll(19) {
+        let event = match dice.roll(20) {
             0 | 1 => {
                 accounts.push(new());
                 registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
@@ -210,6 +211,20 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                     created_at: at,
                 })
             }
+            19 if !accounts.is_empty() => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                DomainEvent::Account(match dice.roll(5) {
+                    0 => AccountEvent::PasswordChanged {
+                        account_id,
+                        password: new(),
+                        reason: PasswordChangedReason::Changed,
+                        changed_at: at,
+                    },
+                    1 => AccountEvent::SecondFactorDisabled { account_id, disabled_at: at },
+                    2 => AccountEvent::RecoveryCodeUsed { account_id, left: 9, used_at: at },
+                    _ => AccountEvent::SecondFactorEnabled { account_id, seed: new(), enabled_at: at },
+                })
+            }
             18 if !tokens.is_empty() => {
                 let (token_id, account_id) = tokens.swap_remove(dice.roll(tokens.len()));
                 let reason = PersonalTokenRevokedReason::Owner;
@@ -233,6 +248,7 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 let (channel_id, _) = channels[dice.roll(channels.len())];
                 recordings::step(dice, &mut kept, channel_id, at)
             }
+            12 if dice.roll(2) == 0 => invites::step(dice, &mut invites, at),
             12 | 13 => exports::step(dice, &mut exports, at),
             14 if !accounts.is_empty() && dice.roll(2) == 0 => {
                 erased(accounts.swap_remove(dice.roll(accounts.len())), at)

@@ -6,6 +6,7 @@ mod broker;
 mod channels;
 mod every;
 mod exports;
+mod invites;
 mod fallible;
 mod following;
 mod history;

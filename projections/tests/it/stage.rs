@@ -13,10 +13,11 @@ use std::{
 
 use domain::{
     Aggregate, DomainEvent, Event,
-    accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
+    accounts::{Account, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     ids::AccountId,
+    invites::Invite,
     recordings::Recording,
     sealed::{BoxFuture, Keyring, KeyringError, Opened, Sealed},
     streams::{Stream, StreamEvent},
@@ -188,10 +189,7 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
         serde_json::to_string(event).unwrap()
     }
     match event {
-        DomainEvent::Account(event) => {
-            let (AccountEvent::Registered { account_id, .. } | AccountEvent::Erased { account_id, .. }) = event;
-            (Account::TYPE, account_id.to_string(), json(event))
-        }
+        DomainEvent::Account(event) => (Account::TYPE, event.account_id().to_string(), json(event)),
         DomainEvent::Session(event) => {
             let (SessionEvent::Opened { session_id, .. } | SessionEvent::Ended { session_id, .. }) = event;
             (Session::TYPE, session_id.to_string(), json(event))
@@ -223,6 +221,7 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
             (Export::TYPE, export_id.to_string(), json(event))
         }
         DomainEvent::Recording(event) => (Recording::TYPE, event.recording_id().to_string(), json(event)),
+        DomainEvent::Invite(event) => (Invite::TYPE, event.invite_id().to_string(), json(event)),
     }
 }
 
