@@ -24,10 +24,14 @@ sub vcl_recv {
         return (pass);
     }
     unset req.http.Cookie;
-    if (req.url ~ "^/(live|vod)/t/[A-Za-z0-9_-]+/") {
+    if (req.url ~ "^/vod/t/") {
+        # Recordings that not everybody may see have terms of their own: the origin knows them.
+        return (pass);
+    }
+    if (req.url ~ "^/live/t/[A-Za-z0-9_-]+/") {
         # Not public: first ask the origin whether this address may be played, then fetch without the token.
         set req.http.X-Original-URI = req.url;
-        set req.http.X-Weir-Inner = regsub(req.url, "^/(live|vod)/t/[^/]+/", "/\1/");
+        set req.http.X-Weir-Inner = regsub(req.url, "^/live/t/[^/]+/", "/live/");
         set req.url = "/live/authorise";
         return (hash);
     }
@@ -41,7 +45,7 @@ sub vcl_hash {
     hash_data(req.url);
     if (req.url == "/live/authorise") {
         # By token and stream: what is allowed for one part is allowed for the next.
-        hash_data(regsub(req.http.X-Original-URI, "^(/(live|vod)/t/[^/]+/(channels/)?[^/]+).*$", "\1"));
+        hash_data(regsub(req.http.X-Original-URI, "^(/live/t/[^/]+/(channels/)?[^/]+).*$", "\1"));
     } else if (req.http.X-Weir-Allowed) {
         # What only some may see never lies where others look.
         hash_data("restricted");

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | media playlists | one request is held at the origin for each rendition that somebody watches; its answer goes to all who wait for it, and to all who come |
 //! | parts, segments, initialisation segments | asked for when the first viewer asks, given to all who ask meanwhile, and kept |
+//! | segments for DASH | the same, and sent on piece by piece while they grow |
+//! | recordings | the same, in a room of their own; downloads are passed on |
 //! | everything else | the same, and asked for again when the origin says that it is stale |
 //!
 //! Rights are checked here, by the same layer as at the origin: the relay has the playback key, asks once for each stream
@@ -14,40 +16,50 @@
 
 mod answer;
 mod follower;
+mod growing;
 mod playlist;
+mod recordings;
 mod store;
+mod tls;
 mod upstream;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::{
     Router,
     extract::{Request, State},
-    http::{Method, StatusCode, header, uri::PathAndQuery},
+    http::{Method, StatusCode, header},
     response::Response,
     routing::any,
 };
-use domain::ids::ChannelId;
+use domain::ids::{ChannelId, RecordingId};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use self::{answer::Answer, follower::Followers, store::Store, upstream::Upstream};
+use self::{
+    answer::Answer,
+    follower::Followers,
+    store::{Found, Store},
+    upstream::Upstream,
+};
 use crate::{
     origin::{
+        self,
         address::ReloadQuery,
         problem::Problem,
         reply,
         rights::{self, Lookup, Since, Unanswered},
     },
-    rights::{Change, ChannelRights, PlaybackKeys, Rights, Told},
+    rights::{Change, ChannelRights, PlaybackKeys, RecordingTerms, Rights, Told},
 };
+pub use tls::{OriginTls, OriginTlsError};
 
 /// How long what is not public goes on being shown when nothing is heard of what was taken away: the origin speaks at least
 /// every five seconds.
@@ -58,14 +70,18 @@ const AGAIN: Duration = Duration::from_millis(250);
 const NOBODYS: Duration = Duration::from_secs(1);
 
 /// What a relay is made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EdgeConfig {
-    /// Addresses of nodes, `http://10.0.0.5:8080` for example, the preferred first; never empty.
+    /// Addresses of nodes, `http://10.0.0.5:8080` or `https://weir.example.org` for example, the preferred first; never empty.
     pub origins: Vec<String>,
     /// With which tokens are made and checked.
     pub keys: PlaybackKeys,
     /// How much of parts and segments is kept, in bytes. More than that is only what is on its way.
     pub cache_bytes: usize,
+    /// How much of recordings is kept beside that, in bytes.
+    pub recordings_bytes: usize,
+    /// Whom to believe to be the origin, where its address begins with `https`.
+    pub tls: OriginTls,
     /// How long a stream is followed that nobody watches.
     pub linger: Duration,
 }
@@ -74,7 +90,14 @@ impl EdgeConfig {
     /// The defaults.
     #[must_use]
     pub fn new(origins: Vec<String>, keys: PlaybackKeys) -> Self {
-        Self { origins, keys, cache_bytes: 512 << 20, linger: Duration::from_secs(15) }
+        Self {
+            origins,
+            keys,
+            cache_bytes: 512 << 20,
+            recordings_bytes: 512 << 20,
+            tls: OriginTls::none(),
+            linger: Duration::from_secs(15),
+        }
     }
 }
 
@@ -86,6 +109,9 @@ struct Shared {
     upstream: Arc<Upstream>,
     rights: Rights,
     store: Arc<Store>,
+    recordings: Arc<Store>,
+    /// Of recordings that were asked for lately, and since when they are known.
+    terms: Mutex<HashMap<RecordingId, (RecordingTerms, Instant)>>,
     followers: Followers,
     /// When the origin was last heard of what was taken away.
     heard: Mutex<Option<Instant>>,
@@ -97,11 +123,13 @@ impl Edge {
     /// Begins to follow what is taken away, until `cancel`.
     #[must_use]
     pub fn start(config: EdgeConfig, cancel: CancellationToken) -> Self {
-        let EdgeConfig { origins, keys, cache_bytes, linger } = config;
-        let upstream = Arc::new(Upstream::new(origins, keys.clone()));
+        let EdgeConfig { origins, keys, cache_bytes, recordings_bytes, tls, linger } = config;
+        let upstream = Arc::new(Upstream::new(origins, keys.clone(), &tls));
         let store = Arc::new(Store::new(Arc::clone(&upstream), cache_bytes));
         let edge = Self(Arc::new(Shared {
             followers: Followers::new(Arc::clone(&upstream), linger, cancel.clone()),
+            recordings: Arc::new(Store::new(Arc::clone(&upstream), recordings_bytes)),
+            terms: Mutex::default(),
             upstream,
             store,
             rights: Rights::new(keys),
@@ -113,10 +141,12 @@ impl Edge {
         edge
     }
 
-    /// What is under `/vod` at the origin: passed on and not kept, since the origin alone knows who may have which recording.
-    /// To be nested there.
+    /// What is under `/vod` at the origin; to be nested there.
     pub fn recordings(&self) -> Router {
-        Router::new().route("/", any(pass)).route("/{*path}", any(pass)).with_state(Arc::clone(&self.0))
+        Router::new()
+            .route("/", any(recordings::answer))
+            .route("/{*path}", any(recordings::answer))
+            .with_state(Arc::clone(&self.0))
     }
 
     /// What is under `/live` at the origin; to be nested there.
@@ -144,34 +174,22 @@ impl Edge {
         self.0.followers.count()
     }
 
-    /// How many bytes are kept now.
+    /// How many bytes of streams are kept now.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
         self.0.store.bytes()
+    }
+
+    /// How many bytes of recordings are kept now.
+    #[must_use]
+    pub fn kept_recordings_bytes(&self) -> usize {
+        self.0.recordings.bytes()
     }
 }
 
 #[derive(Clone)]
 struct Live {
     shared: Arc<Shared>,
-}
-
-async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (request, _) = request.into_parts();
-    if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method) {
-        return Problem::METHOD_NOT_ALLOWED.into_response();
-    }
-    let path = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    match shared.upstream.pass(request.method, &format!("/vod{path}"), &request.headers).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "a request for a recording could not be passed on"
-            );
-            Problem::ORIGIN_LOST.into_response()
-        }
-    }
 }
 
 async fn relay(State(asked): State<Live>, request: Request) -> Response {
@@ -194,8 +212,12 @@ async fn relay(State(asked): State<Live>, request: Request) -> Response {
             Err(refusal) => refusal.into_response(),
         };
     }
-    match shared.store.get(&address).await {
-        Ok(kept) => kept.respond(&request.headers),
+    if path == "/time" {
+        return origin::time();
+    }
+    match shared.store.find(&address).await {
+        Ok(Found::Whole(kept)) => kept.respond(&request.headers),
+        Ok(Found::Growing(growing)) => growing.respond(),
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -234,6 +256,7 @@ impl Shared {
                             }
                             since = Since { epoch: Some(told.epoch), after: told.next };
                             self.rights.learn_told(&told);
+                            self.forget(&told);
                         }
                         Err(error) => {
                             warn!(%error, "what the origin says of rights cannot be read; is it of this version?");
@@ -258,6 +281,20 @@ impl Shared {
             }
             *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
+    }
+
+    /// What is gone is not kept either.
+    fn forget(&self, told: &Told) {
+        if told.is_whole {
+            self.known_terms().clear();
+        }
+        for recording_id in Rights::gone(&told.changes) {
+            self.recordings.forget(&format!("/vod/{recording_id}/"));
+        }
+    }
+
+    fn known_terms(&self) -> MutexGuard<'_, HashMap<RecordingId, (RecordingTerms, Instant)>> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_heard(&self) -> bool {

@@ -41,6 +41,7 @@ use axum::{
 use domain::ids::{ChannelId, StreamId};
 use storage::Storage;
 
+pub(crate) use self::dash::time;
 use self::{
     address::{Address, MediaFile, ReloadQuery},
     problem::Problem,

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::rights::ChannelRights;
+use crate::rights::{ChannelRights, KnownRecording};
 
 /// Whose stream key it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,15 +22,15 @@ pub struct Publisher {
     pub rights: ChannelRights,
 }
 
-/// A stream whose first key frame is in.
+/// A stream whose first key frame is in, or the first sound of one without a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StartedStream {
     /// The new stream; made by the media plane.
     pub stream_id: StreamId,
     /// Whose broadcast it is.
     pub channel_id: ChannelId,
-    /// The picture as the encoder sends it.
-    pub video: VideoTrack,
+    /// The picture as the encoder sends it; `None` where it sends sound alone.
+    pub video: Option<VideoTrack>,
     /// The sound as the encoder sends it, if there is any.
     pub audio: Option<AudioTrack>,
     /// What the encoder calls itself, if it says.
@@ -54,6 +54,9 @@ pub enum PublishError {
     /// No channel has this stream key, or it was rotated.
     #[error("This stream key is not known or no longer valid. Copy the current one from the dashboard.")]
     KeyUnknown,
+    /// Encoders may not publish from where this one is.
+    #[error("Publishing from your address is not allowed here. Ask whoever runs this server.")]
+    AddressRefused,
     /// The channel has a live stream.
     #[error("This channel is already live. Stop the other encoder first.")]
     AlreadyLive,
@@ -71,6 +74,11 @@ pub enum PublishError {
 /// the same fact about the same stream is already stored. A call that does not answer within
 /// [`Patience::call`](crate::Patience::call) is dropped and counts as unavailable.
 pub trait Publishing: Send + Sync + 'static {
+    /// Whether encoders may publish from this address; asked before their key is looked at.
+    fn admits(&self, _: std::net::IpAddr) -> bool {
+        true
+    }
+
     /// Whose key this is. Asked on every connection, so that a key just rotated is refused at once.
     fn authorise_publisher<'a>(&'a self, stream_key: &'a str) -> BoxFuture<'a, Result<Publisher, PublishError>>;
 
@@ -127,6 +135,12 @@ pub trait Recordings: Send + Sync + 'static {
     /// The recordings that this node has begun and not finished, in no particular order; asked once, at start.
     fn open(&self) -> BoxFuture<'_, Result<Vec<OpenRecording>, RecordError>>;
 
+    /// The recordings that this node has published lately, in no particular order: a crash may have come before their pictures
+    /// for seeking. Asked once, at start.
+    fn lately_published(&self) -> BoxFuture<'_, Result<Vec<OpenRecording>, RecordError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
     /// Stores that a recording is complete.
     fn published(
         &self,
@@ -172,4 +186,21 @@ pub trait RecordingRights: Send + Sync + 'static {
         wanted: RecordingUse,
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Result<RecordingAccess, RecordError>>;
+
+    /// Waits until whoever has `token` may have the recording no more: for answers that take long.
+    fn lost(&self, recording_id: RecordingId, wanted: RecordingUse, token: Option<String>) -> BoxFuture<'static, ()> {
+        let _ = (recording_id, wanted, token);
+        Box::pin(std::future::pending())
+    }
+
+    /// What a relay must know to decide by itself, for one that shows `token`; `None` when it is none of ours, and when there
+    /// is no such recording to be watched.
+    fn known<'a>(
+        &'a self,
+        recording_id: RecordingId,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Option<KnownRecording>, RecordError>> {
+        let _ = (recording_id, token);
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }

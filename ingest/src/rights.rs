@@ -5,21 +5,23 @@
 //! to refuse. To be told twice, or in another order, changes nothing: of two things said of a channel that of the higher
 //! version counts.
 
+mod recordings;
 mod token;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use domain::{
     channels::Visibility,
-    ids::{ChannelId, SessionId},
+    ids::{ChannelId, InviteId, SessionId},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+pub use recordings::{KnownRecording, RecordingDecision, RecordingTerms};
 pub(crate) use token::now_s;
 pub use token::{Bearer, LONGEST_S, Pass, PlaybackKeys};
 
@@ -60,6 +62,26 @@ pub enum Change {
         /// Until when that must be known, in seconds since 1970.
         until_s: u64,
     },
+    /// A link was taken back that let its bearer into a channel.
+    Invite {
+        /// The link.
+        invite_id: InviteId,
+        /// Until when that must be known, in seconds since 1970.
+        until_s: u64,
+    },
+    /// A recording may be had under other terms than before, or is gone.
+    Recording(RecordingTerms),
+}
+
+impl Change {
+    /// What is over with it, and until when that must be known.
+    fn ended(self) -> Option<(Uuid, u64)> {
+        match self {
+            Self::Session { session_id, until_s } => Some((session_id.uuid(), until_s)),
+            Self::Invite { invite_id, until_s } => Some((invite_id.uuid(), until_s)),
+            Self::Channel(_) | Self::Recording(_) => None,
+        }
+    }
 }
 
 /// Why something is not shown.
@@ -94,8 +116,10 @@ struct Table {
     channels: HashMap<ChannelId, ChannelRights>,
     /// What belongs to channels: streams, recordings.
     owned: HashMap<Uuid, ChannelId>,
-    /// Sessions that are over, and until when that matters.
-    ended: HashMap<SessionId, u64>,
+    /// Sessions and invites that are over, and until when that matters.
+    ended: HashMap<Uuid, u64>,
+    invites: HashSet<Uuid>,
+    recordings: recordings::Terms,
     /// The number of the first of `changes`.
     first: u64,
     changes: VecDeque<Change>,
@@ -157,9 +181,18 @@ impl Rights {
                     }
                     table.channels.insert(rights.channel_id, rights);
                 }
-                Change::Session { session_id, until_s } => {
-                    if table.ended.insert(session_id, until_s).is_some() {
+                Change::Recording(terms) => {
+                    if !table.recordings.learn(terms) {
                         return;
+                    }
+                }
+                Change::Session { .. } | Change::Invite { .. } => {
+                    let Some((id, until_s)) = change.ended() else { return };
+                    if table.ended.insert(id, until_s).is_some() {
+                        return;
+                    }
+                    if matches!(change, Change::Invite { .. }) {
+                        table.invites.insert(id);
                     }
                     table.forget_expired();
                 }
@@ -174,7 +207,8 @@ impl Rights {
         }
         match change {
             Change::Channel(_) => self.0.channels.send_modify(|count| *count += 1),
-            Change::Session { .. } => self.0.sessions.send_modify(|count| *count += 1),
+            Change::Session { .. } | Change::Invite { .. } => self.0.sessions.send_modify(|count| *count += 1),
+            Change::Recording(_) => {}
         }
     }
 
@@ -251,8 +285,16 @@ impl Rights {
                 rights.channel_id == channel_id
                     && !rights.is_closed
                     && pass.version >= rights.version
-                    && !self.read().ended.contains_key(&session_id)
+                    && !self.read().ended.contains_key(&session_id.uuid())
             }
+            Bearer::Invited(channel_id, invite_id) => {
+                rights.channel_id == channel_id
+                    && !rights.is_closed
+                    && pass.version >= rights.version
+                    && !self.read().ended.contains_key(&invite_id.uuid())
+            }
+            // It is for a recording, not for what its channel shows.
+            Bearer::Recording { .. } => false,
         }
     }
 
@@ -297,9 +339,12 @@ impl Rights {
             let now = now_s();
             let channels = table.channels.values().copied().map(Change::Channel);
             let ended = table.ended.iter().filter(|(_, until_s)| **until_s > now);
-            let sessions =
-                ended.map(|(session_id, until_s)| Change::Session { session_id: *session_id, until_s: *until_s });
-            return Some(told(true, channels.chain(sessions).collect()));
+            let ended = ended.map(|(id, until_s)| match table.invites.contains(id) {
+                true => Change::Invite { invite_id: (*id).into(), until_s: *until_s },
+                false => Change::Session { session_id: (*id).into(), until_s: *until_s },
+            });
+            let recordings = table.recordings.all().map(Change::Recording);
+            return Some(told(true, channels.chain(ended).chain(recordings).collect()));
         }
         let passed = usize::try_from(after - table.first).unwrap_or(usize::MAX);
         if after == next { None } else { Some(told(false, table.changes.iter().skip(passed).copied().collect())) }
@@ -312,9 +357,12 @@ impl Rights {
             // was known before.
             let channels = told.changes.iter().filter_map(|change| match change {
                 Change::Channel(rights) => Some((rights.channel_id, *rights)),
-                Change::Session { .. } => None,
+                Change::Session { .. } | Change::Invite { .. } | Change::Recording(_) => None,
             });
-            self.write().channels = channels.collect();
+            let mut table = self.write();
+            table.channels = channels.collect();
+            table.recordings.clear();
+            drop(table);
             self.0.channels.send_modify(|count| *count += 1);
         }
         for change in &told.changes {
@@ -347,6 +395,8 @@ impl Table {
         if self.ended.len().is_power_of_two() {
             let now = now_s();
             self.ended.retain(|_, until_s| *until_s > now);
+            let ended = &self.ended;
+            self.invites.retain(|id| ended.contains_key(id));
         }
     }
 }

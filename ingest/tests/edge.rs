@@ -2,12 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "edge/dash.rs"]
+mod dash;
 #[path = "support/flv.rs"]
 mod flv;
 #[path = "support/node.rs"]
 mod node;
 #[path = "support/playlist.rs"]
 mod playlist;
+#[path = "edge/recordings.rs"]
+mod recordings;
+#[path = "edge/tls.rs"]
+mod tls;
 
 use std::time::Duration;
 
@@ -20,13 +26,11 @@ use bytes::Bytes;
 use domain::{channels::Visibility, ids::SessionId};
 use futures::future::join_all;
 use ingest::{
-    edge::{Edge, EdgeConfig},
     rights::{Bearer, Pass, PlaybackKeys},
 };
 use node::{LONG, Origin, get, now_s, request, token};
 use playlist::MediaPlaylist;
 use tokio::{net::TcpListener, time::timeout};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// As [`get`], once the relay has learned who may watch what.
@@ -333,23 +337,6 @@ async fn what_is_kept_is_bounded() {
         assert!(edge.kept_bytes() <= 100_000, "{}", edge.kept_bytes());
     }
     assert!(edge.kept_bytes() > 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn recordings_are_passed_on_as_they_come() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let said = Router::new().fallback(|request: Request<Body>| async move {
-        let range = request.headers().get(header::RANGE).map(|range| range.to_str().unwrap().to_owned());
-        ([(header::CONTENT_TYPE, "video/mp4")], format!("{} {range:?}", request.uri()))
-    });
-    tokio::spawn(async move { axum::serve(listener, said).await.unwrap() });
-    let config = EdgeConfig::new(vec![format!("http://{address}")], node::keys());
-    let router = Edge::start(config, CancellationToken::new()).recordings();
-    let ask = Request::get("/t/a-token/x/download.mp4?y=1").header(header::RANGE, "bytes=0-9").body(Body::empty());
-    let (status, headers, body) = request(&router, ask.unwrap()).await;
-    assert_eq!((status, &headers[header::CONTENT_TYPE]), (StatusCode::OK, &"video/mp4".parse().unwrap()));
-    assert_eq!(body, "/vod/t/a-token/x/download.mp4?y=1 Some(\"bytes=0-9\")");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

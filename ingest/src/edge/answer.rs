@@ -10,7 +10,7 @@ use axum::{
 use bytes::Bytes;
 use flate2::read::GzDecoder;
 
-use crate::origin::{reply, rights::RESTRICTED};
+use crate::origin::{recordings, reply, rights::RESTRICTED};
 
 /// The headers that viewers get of what the origin sent.
 const PASSED_ON: [HeaderName; 7] = [
@@ -37,13 +37,7 @@ pub(super) struct Answer {
 impl Answer {
     pub(super) fn new(status: StatusCode, sent: HeaderMap, body: Bytes) -> Self {
         let is_gzip = sent.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
-        let mut headers = HeaderMap::new();
-        for name in PASSED_ON {
-            if let Some(value) = sent.get(&name) {
-                headers.insert(name, value.clone());
-            }
-        }
-        Self { status, headers, body, is_gzip, plain: OnceLock::new() }
+        Self { status, headers: passed_on(&sent), body, is_gzip, plain: OnceLock::new() }
     }
 
     /// Without compression.
@@ -117,6 +111,27 @@ impl Answer {
         response
     }
 
+    /// As [`Answer::respond_with`], or the part of it that is asked for: of something that is never compressed.
+    pub(super) fn respond_part(&self, request: &HeaderMap, cache: &'static str) -> Response {
+        let cache = HeaderValue::from_static(cache);
+        let size_bytes = self.body.len() as u64;
+        let part = match recordings::asked_for(request, self.tag(), size_bytes) {
+            Ok(part) => part,
+            Err(problem) => return problem.into_response(),
+        };
+        let mut whole = self.respond_with(request, Some(&cache));
+        if !self.is_gzip {
+            whole.headers_mut().insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        }
+        let Some(part) = part.filter(|_| !self.is_gzip && whole.status() == StatusCode::OK) else { return whole };
+        let (start, length) = recordings::place(Some(&part), size_bytes);
+        let (Ok(start), Ok(length)) = (usize::try_from(start), usize::try_from(length)) else { return whole };
+        let mut response =
+            recordings::partial(Body::from(self.body.slice(start..start + length)), Some(part), size_bytes);
+        response.headers_mut().extend(whole.headers().clone());
+        response
+    }
+
     /// A refusal, or a redirection.
     pub(super) fn as_it_came(&self) -> Response {
         let mut response = Response::new(Body::from(self.body().clone()));
@@ -126,6 +141,17 @@ impl Answer {
         reply::allow_every_origin(response.headers_mut());
         response
     }
+}
+
+/// What viewers get of the headers that the origin sent.
+pub(super) fn passed_on(sent: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in PASSED_ON {
+        if let Some(value) = sent.get(&name) {
+            headers.insert(name, value.clone());
+        }
+    }
+    headers
 }
 
 fn is_known(request: &HeaderMap, tag: &HeaderValue) -> bool {

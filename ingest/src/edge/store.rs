@@ -9,13 +9,25 @@ use std::{
 use axum::http::StatusCode;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Refused, answer::Answer, upstream::Upstream};
+use super::{
+    Refused,
+    answer::Answer,
+    growing::Growing,
+    upstream::{LARGEST, Opened, Upstream, WHOLE},
+};
 use crate::origin::problem::Problem;
 
 /// How long it is remembered that there is nothing at an address.
 const NOTHING: Duration = Duration::from_secs(1);
 /// How long a redirection, or what says nothing of its age, is given to those who ask at the same time.
 const AT_ONCE: Duration = Duration::from_millis(250);
+
+/// What was found at an address.
+pub(super) enum Found {
+    Whole(Arc<Answer>),
+    /// The origin is still sending it.
+    Growing(Arc<Growing>),
+}
 
 /// What is kept, by its path.
 pub(super) struct Store {
@@ -27,7 +39,8 @@ pub(super) struct Store {
 #[derive(Default)]
 struct Kept {
     entries: HashMap<String, Entry>,
-    /// In the order in which they came, the oldest first; with the number of the entry, since a path may come again.
+    /// In the order in which they came or were last spared, the oldest first; with the number of the entry, since a path may
+    /// come again.
     order: VecDeque<(String, u64)>,
     bytes: usize,
     next: u64,
@@ -39,12 +52,15 @@ struct Entry {
     /// Once it is there.
     weight: usize,
     stale: Option<Instant>,
+    /// Whether somebody asked for it since it was there, or was last spared.
+    is_wanted: bool,
 }
 
 #[derive(Clone, Default)]
 enum State {
     #[default]
     Asked,
+    Growing(Arc<Growing>),
     Here(Arc<Answer>),
     Lost,
 }
@@ -66,25 +82,47 @@ impl Store {
     pub(super) async fn get(self: &Arc<Self>, path: &str) -> Result<Arc<Answer>, Refused> {
         let mut state = self.join(path);
         // The sender is gone only when the task has panicked.
-        let here = state.wait_for(|state| !matches!(state, State::Asked)).await.map(|state| state.clone());
-        match here {
-            Ok(State::Here(answer)) if answer.status.is_success() || answer.status.is_redirection() => Ok(answer),
-            Ok(State::Here(answer)) => Err(Refused::Said(answer)),
-            Ok(State::Asked | State::Lost) | Err(_) => Err(Refused::Ours(Problem::ORIGIN_LOST)),
+        let is_there = |state: &State| matches!(state, State::Here(_) | State::Lost);
+        match told(state.wait_for(is_there).await.map(|state| state.clone()))? {
+            Found::Whole(answer) => Ok(answer),
+            Found::Growing(_) => Err(Refused::Ours(Problem::ORIGIN_LOST)),
         }
+    }
+
+    /// As [`Store::get`], also while it is still being sent.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub(super) async fn find(self: &Arc<Self>, path: &str) -> Result<Found, Refused> {
+        let mut state = self.join(path);
+        told(state.wait_for(|state| !matches!(state, State::Asked)).await.map(|state| state.clone()))
+    }
+
+    /// Forgets all below a path.
+    pub(super) fn forget(&self, folder: &str) {
+        let mut kept = self.kept();
+        let Kept { entries, bytes, .. } = &mut *kept;
+        entries.retain(|path, entry| {
+            let is_below = path.starts_with(folder);
+            if is_below {
+                *bytes -= entry.weight;
+            }
+            !is_below
+        });
     }
 
     fn join(self: &Arc<Self>, path: &str) -> watch::Receiver<State> {
         let mut kept = self.kept();
-        if let Some(entry) = kept.entries.get(path)
+        if let Some(entry) = kept.entries.get_mut(path)
             && entry.stale.is_none_or(|stale| stale > Instant::now())
         {
+            entry.is_wanted = true;
             return entry.state.clone();
         }
         let (sender, state) = watch::channel(State::Asked);
         let number = kept.next;
         kept.next += 1;
-        let entry = Entry { number, state: state.clone(), weight: 0, stale: None };
+        let entry = Entry { number, state: state.clone(), weight: 0, stale: None, is_wanted: false };
         if let Some(old) = kept.entries.insert(path.to_owned(), entry) {
             kept.bytes -= old.weight;
         }
@@ -97,7 +135,16 @@ impl Store {
     }
 
     async fn fetch(&self, path: String, number: u64, sender: watch::Sender<State>) {
-        let answer = self.upstream.get(&path).await.ok().map(Arc::new);
+        let answer = match self.upstream.open(&path).await {
+            Ok(Opened::Whole(answer)) => Some(answer),
+            Ok(Opened::Growing(status, headers, body)) => {
+                let growing = Arc::new(Growing::new(status, headers));
+                sender.send_replace(State::Growing(Arc::clone(&growing)));
+                growing.fill(body, LARGEST, WHOLE).await
+            }
+            Err(_) => None,
+        };
+        let answer = answer.map(Arc::new);
         {
             let mut kept = self.kept();
             let Kept { entries, bytes, .. } = &mut *kept;
@@ -128,16 +175,31 @@ impl Store {
     }
 }
 
+fn told(state: Result<State, watch::error::RecvError>) -> Result<Found, Refused> {
+    match state {
+        Ok(State::Growing(growing)) => Ok(Found::Growing(growing)),
+        Ok(State::Here(answer)) if answer.status.is_success() || answer.status.is_redirection() => {
+            Ok(Found::Whole(answer))
+        }
+        Ok(State::Here(answer)) => Err(Refused::Said(answer)),
+        Ok(State::Asked | State::Lost) | Err(_) => Err(Refused::Ours(Problem::ORIGIN_LOST)),
+    }
+}
+
 impl Kept {
-    /// Drops the oldest; of something live that is what is wanted least. What is on its way stays.
+    /// Drops the oldest, but spares once what was asked for again meanwhile. What is on its way stays.
     fn make_room(&mut self, limit: usize) {
         const AT_MOST: usize = 100_000;
         let mut on_their_way = Vec::new();
         while self.bytes > limit || self.entries.len() > AT_MOST {
             let Some((path, number)) = self.order.pop_front() else { break };
-            match self.entries.get(&path) {
+            match self.entries.get_mut(&path) {
                 Some(entry) if entry.number == number && entry.weight == 0 && entry.stale.is_none() => {
                     on_their_way.push((path, number));
+                }
+                Some(entry) if entry.number == number && entry.is_wanted => {
+                    entry.is_wanted = false;
+                    self.order.push_back((path, number));
                 }
                 Some(entry) if entry.number == number => {
                     self.bytes -= entry.weight;

@@ -9,10 +9,11 @@ use std::{
 };
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, HttpBody, to_bytes},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header},
     response::Response,
 };
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -20,19 +21,19 @@ use hyper_util::{
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::{accepted, answer::Answer};
+use super::{accepted, answer::Answer, tls::OriginTls};
 use crate::rights::{Bearer, LONGEST_S, Pass, PlaybackKeys, now_s};
 
 /// How long an origin may take to be connected to.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer may take as a whole: a blocked reload is answered within three target durations.
-const WHOLE: Duration = Duration::from_secs(40);
+pub(super) const WHOLE: Duration = Duration::from_secs(40);
 /// How long an unused connection is kept. A node closes its end after 75 s.
 const KEPT: Duration = Duration::from_secs(30);
 /// How soon an origin that has vanished in the middle of an answer is noticed.
 const PROBE: Duration = Duration::from_secs(2);
 /// What an answer may have: a segment of ten seconds at 100 Mbit/s.
-const LARGEST: usize = 128 << 20;
+pub(super) const LARGEST: usize = 128 << 20;
 
 /// No origin has answered.
 #[derive(Debug, Error)]
@@ -49,30 +50,58 @@ pub(super) enum Lost {
     Keyless,
 }
 
+/// How much of one answer, and of all of a connection, HTTP/2 lets the origin send before it hears of what was read.
+const HTTP2_WINDOW: u32 = 4 << 20;
+const HTTP2_CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// What an origin has begun to answer.
+pub(super) enum Opened {
+    Whole(Answer),
+    /// Its length is not known yet: it is sent as it comes to be.
+    Growing(StatusCode, HeaderMap, Body),
+}
+
+type Connections = Client<HttpsConnector<HttpConnector>, Body>;
+
 /// The connections to the origins.
 pub(super) struct Upstream {
-    client: Client<HttpConnector, Body>,
+    /// HTTP/2 over TLS where the origin speaks it, so that many requests share a connection.
+    client: Connections,
+    /// Always HTTP/1.1: for what the origin holds until there is something. An HTTP/2 connection has room for so many requests
+    /// at once, and those that are held would stand in the way of the others.
+    waiting: Connections,
     origins: Vec<String>,
     /// Which of them answered last.
     current: AtomicUsize,
     keys: PlaybackKeys,
-    token: Mutex<Option<(u64, HeaderValue)>>,
+    token: Mutex<Option<(u64, String)>>,
     count: AtomicU64,
 }
 
 impl Upstream {
-    pub(super) fn new(origins: Vec<String>, keys: PlaybackKeys) -> Self {
+    pub(super) fn new(origins: Vec<String>, keys: PlaybackKeys, tls: &OriginTls) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
         connector.set_keepalive(Some(PROBE));
         connector.set_keepalive_interval(Some(PROBE));
         connector.set_keepalive_retries(Some(2));
-        let client = Client::builder(TokioExecutor::new())
+        // What is after the scheme is for TLS to see to.
+        connector.enforce_http(false);
+        let secure = || HttpsConnectorBuilder::new().with_tls_config(tls.config()).https_or_http();
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(KEPT)
-            .build(connector);
-        Self { client, origins, current: AtomicUsize::new(0), keys, token: Mutex::default(), count: AtomicU64::new(0) }
+            .http2_initial_stream_window_size(HTTP2_WINDOW)
+            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .http2_keep_alive_interval(PROBE)
+            .http2_keep_alive_timeout(2 * PROBE);
+        let client = builder.build(secure().enable_all_versions().wrap_connector(connector.clone()));
+        let waiting = builder.build(secure().enable_http1().wrap_connector(connector));
+        let (current, token, count) = (AtomicUsize::new(0), Mutex::default(), AtomicU64::new(0));
+        Self { client, waiting, origins, current, keys, token, count }
     }
 
     /// How often something of a stream was asked for.
@@ -89,18 +118,36 @@ impl Upstream {
         self.ask(path).await
     }
 
+    /// As [`Upstream::get`], of what may still grow.
+    ///
+    /// # Errors
+    /// When no origin answers.
+    pub(super) async fn open(&self, path: &str) -> Result<Opened, Lost> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.ask_for(path, true).await
+    }
+
     /// Asks the origin that answered last, and then the others, for a path with its query.
     ///
     /// # Errors
     /// When none answers.
     pub(super) async fn ask(&self, path: &str) -> Result<Answer, Lost> {
+        match self.ask_for(path, false).await? {
+            Opened::Whole(answer) => Ok(answer),
+            // It was not asked for.
+            Opened::Growing(..) => Err(Lost::Slow),
+        }
+    }
+
+    async fn ask_for(&self, path: &str, may_grow: bool) -> Result<Opened, Lost> {
         let first = self.current.load(Ordering::Relaxed);
         let mut lost = Lost::Slow;
         for attempt in 0..self.origins.len() {
             let number = (first + attempt) % self.origins.len();
-            match self.ask_one(&self.origins[number], path).await {
+            match self.ask_one(&self.origins[number], path, may_grow).await {
                 // It is stopping, or stands before one that is away; another may not.
-                Ok(answer) if answer.status == StatusCode::BAD_GATEWAY && attempt + 1 < self.origins.len() => {}
+                Ok(Opened::Whole(answer))
+                    if answer.status == StatusCode::BAD_GATEWAY && attempt + 1 < self.origins.len() => {}
                 Ok(answer) => {
                     self.current.store(number, Ordering::Relaxed);
                     return Ok(answer);
@@ -143,22 +190,36 @@ impl Upstream {
         Ok(answer)
     }
 
-    async fn ask_one(&self, origin: &str, path: &str) -> Result<Answer, Lost> {
-        let uri = Uri::try_from(format!("{origin}{path}")).map_err(axum::http::Error::from)?;
-        let mut request = Request::get(uri).body(Body::empty())?;
+    async fn ask_one(&self, origin: &str, path: &str, may_grow: bool) -> Result<Opened, Lost> {
+        let token = self.authority()?;
+        let uri = match path.strip_prefix("/vod/").filter(|rest| !rest.ends_with("/rights")) {
+            // Of recordings a header gives no right, so that no cache that sends one keeps what is not public.
+            Some(rest) => Uri::try_from(format!("{origin}/vod/t/{token}/{rest}")),
+            None => Uri::try_from(format!("{origin}{path}")),
+        };
+        let mut request = Request::get(uri.map_err(axum::http::Error::from)?).body(Body::empty())?;
         let (name, value) = accepted();
         request.headers_mut().insert(name, value);
-        request.headers_mut().insert(header::AUTHORIZATION, self.authority()?);
+        let mut authority = HeaderValue::try_from(format!("Bearer {token}")).map_err(axum::http::Error::from)?;
+        authority.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, authority);
+        let client = if is_held(path) { &self.waiting } else { &self.client };
         let asked = async {
-            let (head, body) = self.client.request(request).await.map_err(Lost::Answer)?.into_parts();
+            let (head, body) = client.request(request).await.map_err(Lost::Answer)?.into_parts();
+            let is_growing = head.status == StatusCode::OK
+                && body.size_hint().exact().is_none()
+                && !head.headers.contains_key(header::CONTENT_ENCODING);
+            if may_grow && is_growing {
+                return Ok(Opened::Growing(head.status, head.headers, Body::new(body)));
+            }
             let body = to_bytes(Body::new(body), LARGEST).await.map_err(Lost::Body)?;
-            Ok(Answer::new(head.status, head.headers, body))
+            Ok(Opened::Whole(Answer::new(head.status, head.headers, body)))
         };
         timeout(WHOLE, asked).await.unwrap_or(Err(Lost::Slow))
     }
 
     /// What gives us the right to everything; another one every hour.
-    fn authority(&self) -> Result<HeaderValue, Lost> {
+    fn authority(&self) -> Result<String, Lost> {
         const RENEWED_S: u64 = 60 * 60;
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         let now = now_s();
@@ -169,9 +230,15 @@ impl Upstream {
         }
         let pass = Pass { bearer: Bearer::Edge, version: 0, expires_at_s: now + LONGEST_S };
         let text = self.keys.mint(&pass).ok_or(Lost::Keyless)?;
-        let mut value = HeaderValue::try_from(format!("Bearer {text}")).map_err(axum::http::Error::from)?;
-        value.set_sensitive(true);
-        *token = Some((now, value.clone()));
-        Ok(value)
+        *token = Some((now, text.clone()));
+        Ok(text)
     }
+}
+
+/// Whether the origin answers only once there is something: a playlist with a position, news of rights, and segments for DASH,
+/// which are sent as they grow.
+fn is_held(path: &str) -> bool {
+    path.contains("_HLS_msn=")
+        || path.starts_with("/live/revocations")
+        || (path.ends_with(".m4s") && (path.contains("/v/s") || path.contains("/a/s")))
 }

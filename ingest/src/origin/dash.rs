@@ -24,7 +24,7 @@ use crate::{
 const NOTHING: Bytes = Bytes::from_static(b"\0\0\0\x08free");
 
 /// What time it is.
-pub(super) fn time() -> Response {
+pub(crate) fn time() -> Response {
     reply::time(&DateTime(OffsetDateTime::now_utc()).to_string())
 }
 

@@ -70,7 +70,7 @@ impl Problem {
     pub(crate) const RECORDING_NOT_ONE_FILE: Self = Self::new(
         StatusCode::CONFLICT,
         "recording_not_one_file",
-        "The stream changed its picture or sound in between: its recording cannot be had as one file. It can be watched.",
+        "The stream changed its picture or sound in between: its recording is several files, which downloads.json names.",
     );
     pub(crate) const RANGE_NOT_SATISFIABLE: Self =
         Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "This file is shorter than that.");

@@ -5,13 +5,17 @@
 //! | `/<recording>/index.m3u8` | the multivariant playlist |
 //! | `/<recording>/source/index.m3u8` | the media playlist |
 //! | `/<recording>/source/init<N>.mp4`, `s<N>.m4s` | initialisation segment, segment |
-//! | `/<recording>/download.mp4` | all of it in one file |
+//! | `/<recording>/download.mp4` | all of it in one file, where it can be one |
+//! | `/<recording>/download-<N>.mp4` | its file number N, counted from 1: picture or sound changed after each |
+//! | `/<recording>/downloads.json` | which files there are |
 //! | `/<recording>/thumbnail.jpg` | a still picture |
 //! | `/<recording>/sheets/index.vtt`, `<N>.jpg` | small pictures for seeking |
 //! | `/t/<token>/<any of these>` | the same for whoever may not have it without a token |
+//! | `/<recording>/rights` | under which terms it may be had: for relays, with `Authorization: Bearer <a relay's token>` |
 //!
 //! Who may is asked of [`RecordingRights`] for each request, whatever it is for; nothing else here decides.
 
+mod copies;
 mod file;
 mod playlist;
 
@@ -33,12 +37,18 @@ use axum::{
 use bytes::Bytes;
 use domain::ids::RecordingId;
 use flate2::{Compression, write::GzEncoder};
+use futures::StreamExt;
+use serde::Serialize;
 use storage::{Key, Storage, StorageError};
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
-use self::file::File;
-use super::{problem::Problem, reply};
+use self::{copies::Copies, file::File};
+use super::{
+    problem::Problem,
+    reply,
+    rights::{bearer, json},
+};
 use crate::{
     ports::{RecordingAccess, RecordingRights, RecordingUse},
     recorder::{self, index::Index},
@@ -52,7 +62,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 ///
 /// Answers carry their own CORS headers: no layer needs to add them.
 pub fn router(storage: Storage, rights: Arc<dyn RecordingRights>) -> Router {
-    let origin = Arc::new(Origin { storage, rights, known: Mutex::default() });
+    let copies = Copies::new(storage.clone(), Arc::clone(&rights));
+    let origin = Arc::new(Origin { storage, rights, known: Mutex::default(), copies });
     Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origin)
 }
 
@@ -60,6 +71,7 @@ struct Origin {
     storage: Storage,
     rights: Arc<dyn RecordingRights>,
     known: Mutex<HashMap<RecordingId, Arc<Known>>>,
+    copies: Copies,
 }
 
 /// A complete recording, which does not change any more.
@@ -69,33 +81,58 @@ struct Known {
     media: Bytes,
     /// The same, compressed: a playlist of ten hours is 300 kB otherwise.
     media_gzip: Bytes,
-    /// As one file; `None` where it cannot be one.
-    file: OnceLock<Option<Arc<File>>>,
+    /// As files: one, unless picture or sound changed in between.
+    files: OnceLock<Vec<Arc<File>>>,
 }
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Address<'a> {
-    token: Option<&'a str>,
-    recording_id: RecordingId,
-    wanted: Wanted,
+pub(crate) struct Address<'a> {
+    pub(crate) token: Option<&'a str>,
+    /// Without the token.
+    pub(crate) path: &'a str,
+    pub(crate) recording_id: RecordingId,
+    pub(crate) wanted: Wanted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+pub(crate) enum Wanted {
     Master,
     Media,
     Init(u64),
     Segment(u64),
-    File,
+    /// One of several by its number, or the only one.
+    File(Option<u64>),
+    Files,
     Picture,
     Times,
     Sheet(u64),
+    Rights,
+}
+
+impl Wanted {
+    /// What it is to be had for.
+    pub(crate) fn is_for(self) -> RecordingUse {
+        match self {
+            Self::File(_) | Self::Files => RecordingUse::Download,
+            _ => RecordingUse::Play,
+        }
+    }
+}
+
+/// A file that can be downloaded.
+#[derive(Debug, Serialize)]
+struct FileToHave {
+    /// Beside this list.
+    name: String,
+    starts_at_ms: u64,
+    duration_ms: u64,
+    size_bytes: u64,
 }
 
 impl<'a> Address<'a> {
     /// Reads the path below the router's root. Each thing has exactly one, so that a cache holds it once.
-    fn read(path: &'a str) -> Option<Self> {
+    pub(crate) fn read(path: &'a str) -> Option<Self> {
         let path = path.strip_prefix('/')?;
         let (token, path) = match path.strip_prefix("t/") {
             Some(rest) => {
@@ -110,8 +147,14 @@ impl<'a> Address<'a> {
         let recording_id = Uuid::parse_str(id).ok().filter(|_| is_plain)?.into();
         let wanted = match (second, third, rest) {
             ("index.m3u8", None, None) => Wanted::Master,
-            ("download.mp4", None, None) => Wanted::File,
+            ("download.mp4", None, None) => Wanted::File(None),
+            ("downloads.json", None, None) => Wanted::Files,
+            (name, None, None) if name.starts_with("download-") => {
+                let digits = name.strip_prefix("download-")?.strip_suffix(".mp4")?;
+                Wanted::File(Some(number(digits).filter(|number| *number > 0)?))
+            }
             ("thumbnail.jpg", None, None) => Wanted::Picture,
+            ("rights", None, None) if token.is_none() => Wanted::Rights,
             ("source", Some("index.m3u8"), None) => Wanted::Media,
             ("sheets", Some("index.vtt"), None) => Wanted::Times,
             ("sheets", Some(name), None) => Wanted::Sheet(number(name.strip_suffix(".jpg")?)?),
@@ -122,7 +165,7 @@ impl<'a> Address<'a> {
             },
             _ => return None,
         };
-        Some(Self { token, recording_id, wanted })
+        Some(Self { token, path, recording_id, wanted })
     }
 }
 
@@ -158,8 +201,13 @@ enum Keep {
 
 impl Origin {
     async fn find(&self, address: Address<'_>, request: &HeaderMap) -> Result<Response, Problem> {
-        let Address { token, recording_id, wanted } = address;
-        let wish = if wanted == Wanted::File { RecordingUse::Download } else { RecordingUse::Play };
+        let Address { token, recording_id, wanted, .. } = address;
+        if wanted == Wanted::Rights {
+            let known = self.rights.known(recording_id, bearer(request).ok_or(Problem::PLAYBACK_REFUSED)?).await;
+            let known = known.map_err(|_| Problem::RECORDING_UNAVAILABLE)?.ok_or(Problem::RECORDING_NOT_FOUND)?;
+            return Ok(json(&known));
+        }
+        let wish = wanted.is_for();
         let (is_public, file_name) = match self.rights.allows(recording_id, wish, token).await {
             Ok(RecordingAccess::Granted { is_public, file_name }) => (is_public && token.is_none(), file_name),
             Ok(RecordingAccess::Unknown) => return Err(Problem::RECORDING_NOT_FOUND),
@@ -192,7 +240,14 @@ impl Origin {
             Wanted::Picture => stored("thumbnail.jpg".to_owned(), "image/jpeg", Keep::Briefly).await,
             Wanted::Times => stored("sheets/index.vtt".to_owned(), "text/vtt; charset=utf-8", Keep::Briefly).await,
             Wanted::Sheet(number) => stored(format!("sheets/{number}.jpg"), "image/jpeg", Keep::ForEver).await,
-            Wanted::File => self.file(recording_id, &file_name, request).await,
+            Wanted::Files => self.files(recording_id).await,
+            Wanted::File(which) => {
+                let lost = self.rights.lost(recording_id, wish, token.map(str::to_owned));
+                let file = self.file(recording_id, which, &file_name, token, request).await?;
+                // It takes minutes: who loses the right meanwhile gets no more of it.
+                Ok(file.map(|body| Body::from_stream(body.into_data_stream().take_until(lost))))
+            }
+            Wanted::Rights => Err(Problem::NOT_FOUND),
         }
     }
 
@@ -214,7 +269,7 @@ impl Origin {
         }
         let (master, media) = (playlist::master(&index).into(), playlist::media(&index));
         let media_gzip = compressed(&media);
-        let new = Arc::new(Known { index, master, media: media.into(), media_gzip, file: OnceLock::new() });
+        let new = Arc::new(Known { index, master, media: media.into(), media_gzip, files: OnceLock::new() });
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let segments: usize = all.values().map(|known| known.index.segments.len()).sum();
         if segments + new.index.segments.len() > KNOWN_SEGMENTS {
@@ -259,30 +314,69 @@ impl Origin {
         Ok(response)
     }
 
-    /// All of it in one file, or a part of that.
-    async fn file(&self, recording_id: RecordingId, file_name: &str, request: &HeaderMap) -> Result<Response, Problem> {
+    /// Its files, which are put together when they are asked for the first time.
+    async fn all_files(&self, recording_id: RecordingId) -> Result<Vec<Arc<File>>, Problem> {
         let known = self.known(recording_id).await?;
-        let file = match known.file.get() {
-            Some(file) => file.clone(),
-            None => {
-                let file = File::of(recording_id, &known.index, &self.storage).await.map_err(|error| {
-                    tracing::error!(recording.id = %recording_id, error = &*error, "recording not read");
-                    Problem::RECORDING_UNAVAILABLE
-                })?;
-                known.file.get_or_init(|| file.map(Arc::new)).clone()
-            }
+        if let Some(files) = known.files.get() {
+            return Ok(files.clone());
+        }
+        let files = File::all_of(recording_id, &known.index, &self.storage).await.map_err(|error| {
+            tracing::error!(recording.id = %recording_id, error = &*error, "recording not read");
+            Problem::RECORDING_UNAVAILABLE
+        })?;
+        Ok(known.files.get_or_init(|| files).clone())
+    }
+
+    /// Which files there are.
+    async fn files(&self, recording_id: RecordingId) -> Result<Response, Problem> {
+        let files = self.all_files(recording_id).await?;
+        let is_one = files.len() == 1;
+        let items = files.iter().enumerate().map(|(place, file)| FileToHave {
+            name: if is_one { "download.mp4".to_owned() } else { format!("download-{}.mp4", place + 1) },
+            starts_at_ms: file.starts_at_ms,
+            duration_ms: file.duration_ms,
+            size_bytes: file.size_bytes(),
+        });
+        let mut response = json(&serde_json::json!({ "items": items.collect::<Vec<_>>() }));
+        reply::allow_every_origin(response.headers_mut());
+        Ok(response)
+    }
+
+    /// One of its files, or a part of that.
+    async fn file(
+        &self,
+        recording_id: RecordingId,
+        which: Option<u64>,
+        file_name: &str,
+        token: Option<&str>,
+        request: &HeaderMap,
+    ) -> Result<Response, Problem> {
+        let files = self.all_files(recording_id).await?;
+        let number = match which {
+            None if files.len() > 1 => return Err(Problem::RECORDING_NOT_ONE_FILE),
+            None => 1,
+            Some(number) => number,
         };
-        let file = file.ok_or(Problem::RECORDING_NOT_ONE_FILE)?;
-        let tag = format!("\"{recording_id}\"");
+        let place = usize::try_from(number - 1).unwrap_or(usize::MAX);
+        let file = files.get(place).map(Arc::clone).ok_or(Problem::MEDIA_NOT_FOUND)?;
+        let file_name = match which {
+            None => format!("{file_name}.mp4"),
+            Some(number) => format!("{file_name}-{number}.mp4"),
+        };
+        if !request.contains_key(header::RANGE)
+            && let Some(address) = self.copies.address(recording_id, number, &file, &file_name, token).await
+        {
+            return Ok(reply::redirect(&address));
+        }
+        let tag = format!("\"{recording_id}-{number}\"");
         let part = asked_for(request, &tag, file.size_bytes())?;
-        let (start, length) = place(part.as_ref(), file.size_bytes());
+        let (start, length) = self::place(part.as_ref(), file.size_bytes());
         let size_bytes = file.size_bytes();
         let body = Body::from_stream(file.read(self.storage.clone(), start, length));
         let mut response = partial(body, part, size_bytes);
         let headers = response.headers_mut();
         describe(headers, "video/mp4", "private, no-store, no-transform", &tag);
-        let disposition = format!("attachment; filename=\"{file_name}.mp4\"");
-        if let Ok(disposition) = HeaderValue::try_from(disposition) {
+        if let Ok(disposition) = HeaderValue::try_from(format!("attachment; filename=\"{file_name}\"")) {
             headers.insert(header::CONTENT_DISPOSITION, disposition);
         }
         Ok(response)
@@ -330,7 +424,7 @@ fn describe(headers: &mut HeaderMap, kind: &'static str, cache: &'static str, ta
     }
 }
 
-fn partial(body: Body, part: Option<RangeInclusive<u64>>, size_bytes: u64) -> Response {
+pub(crate) fn partial(body: Body, part: Option<RangeInclusive<u64>>, size_bytes: u64) -> Response {
     let mut response = Response::new(body);
     let (_, length) = place(part.as_ref(), size_bytes);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -343,7 +437,7 @@ fn partial(body: Body, part: Option<RangeInclusive<u64>>, size_bytes: u64) -> Re
     response
 }
 
-fn place(part: Option<&RangeInclusive<u64>>, size_bytes: u64) -> (u64, u64) {
+pub(crate) fn place(part: Option<&RangeInclusive<u64>>, size_bytes: u64) -> (u64, u64) {
     part.map_or((0, size_bytes), |range| (*range.start(), range.end() - range.start() + 1))
 }
 
@@ -357,7 +451,11 @@ fn has(request: &HeaderMap, tag: &str) -> bool {
 }
 
 /// The part of `size_bytes` that is asked for; `None` for all of it, and for what is not understood (RFC 9110, section 14.2).
-fn asked_for(request: &HeaderMap, tag: &str, size_bytes: u64) -> Result<Option<RangeInclusive<u64>>, Problem> {
+pub(crate) fn asked_for(
+    request: &HeaderMap,
+    tag: &str,
+    size_bytes: u64,
+) -> Result<Option<RangeInclusive<u64>>, Problem> {
     if request.get(header::IF_RANGE).is_some_and(|condition| condition != tag) {
         return Ok(None);
     }
@@ -395,17 +493,22 @@ mod tests {
             ("/ID/source/index.m3u8", Wanted::Media),
             ("/ID/source/init0.mp4", Wanted::Init(0)),
             ("/ID/source/s12.m4s", Wanted::Segment(12)),
-            ("/ID/download.mp4", Wanted::File),
+            ("/ID/download.mp4", Wanted::File(None)),
+            ("/ID/download-2.mp4", Wanted::File(Some(2))),
+            ("/ID/downloads.json", Wanted::Files),
             ("/ID/thumbnail.jpg", Wanted::Picture),
             ("/ID/sheets/index.vtt", Wanted::Times),
             ("/ID/sheets/3.jpg", Wanted::Sheet(3)),
         ] {
             let path = path.replace("ID", ID);
-            assert_eq!(Address::read(&path), Some(Address { token: None, recording_id, wanted }), "{path}");
+            let inner = &path[1..];
+            let address = Address { token: None, path: inner, recording_id, wanted };
+            assert_eq!(Address::read(&path), Some(address), "{path}");
+            let inner = inner.to_owned();
             let path = format!("/t/a-Token_1{path}");
             assert_eq!(
                 Address::read(&path),
-                Some(Address { token: Some("a-Token_1"), recording_id, wanted }),
+                Some(Address { token: Some("a-Token_1"), path: &inner, recording_id, wanted }),
                 "{path}"
             );
         }
@@ -421,6 +524,9 @@ mod tests {
             "/ID/source/p1.m4s",
             "/ID/source/s1.mp4",
             "/ID/source/init1.m4s",
+            "/ID/download-0.mp4",
+            "/ID/download-x.mp4",
+            "/ID/download-1",
             "/ID/sheets/x.jpg",
             "/ID/sheets/1.jpg/",
             "/ID/source/index/000000.jsonl",

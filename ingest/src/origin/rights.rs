@@ -8,7 +8,7 @@
 //! | `/<id>/rights`, `/channels/<id>/rights` | who may watch a stream or recording, or a channel: for relays |
 //! | `/revocations?epoch=<…>&after=<…>` | what has happened to rights, held until something has: for relays |
 //!
-//! The last two want `Authorization: Bearer <a relay's token>`.
+//! The last two want `Authorization: Bearer <a relay's token>`. Of a channel that was closed everything is 404.
 
 use std::{sync::Arc, time::Duration};
 
@@ -126,6 +126,10 @@ impl Guard {
             // It may be something that only some may see.
             (None, None) => return Err(Problem::NOT_READY),
         };
+        if self.rights.of_channel(channel_id).is_closed {
+            // For everybody, whatever they bring: there is nothing to have a right to.
+            return Err(Problem::STREAM_NOT_FOUND);
+        }
         match self.rights.decide(channel_id, asked.token) {
             Ok(Some(_)) if self.lookup.as_ref().is_some_and(|lookup| !lookup.is_up_to_date()) => {
                 Err(Problem::NOT_READY)
@@ -209,7 +213,11 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
     let mut response = tokio::select! {
         biased;
         response = next.run(request) => response,
-        () = guard.rights.lost(channel_id, pass) => return Problem::PLAYBACK_REFUSED.into_response(),
+        () = guard.rights.lost(channel_id, pass) => {
+            let is_closed = guard.rights.of_channel(channel_id).is_closed;
+            let problem = if is_closed { Problem::STREAM_NOT_FOUND } else { Problem::PLAYBACK_REFUSED };
+            return problem.into_response();
+        }
     };
     let Some(pass) = pass else { return response };
     if pass.bearer == Bearer::Edge {
@@ -227,7 +235,7 @@ async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> 
 }
 
 /// The token of a relay or of a verifying cache, which comes in a header, so that it needs no address of its own.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
@@ -277,7 +285,7 @@ impl Since {
     }
 }
 
-fn json(body: &impl Serialize) -> Response {
+pub(super) fn json(body: &impl Serialize) -> Response {
     let Ok(body) = serde_json::to_vec(body) else { return Problem::INTERNAL.into_response() };
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();

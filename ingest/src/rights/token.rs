@@ -1,13 +1,13 @@
-//! The token that stands in the address of a stream which not everybody may watch: who may watch which channel until when,
-//! and an HMAC-SHA256 over it. Whoever has the playback key can check one; nobody else can make one.
+//! The token that stands in the address of a stream or a recording which not everybody may watch: who may watch which until
+//! when, and an HMAC-SHA256 over it. Whoever has the playback key can check one; nobody else can make one.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 1 | the version of this form: 1 |
-//! | 1 | what the bearer is: 0 anybody who knows the address, 1 a session, 2 an edge |
-//! | 16 | the channel; zeros for an edge |
-//! | 16 | the session; zeros for the others |
-//! | 8 | the channel's version when the right was looked at, big-endian |
+//! | 1 | what the bearer is: 0 anybody who knows the address, 1 a session, 2 an edge, 3 who has an invite; 4 to watch a recording, 5 to download it |
+//! | 16 | the channel, or the recording; zeros for an edge |
+//! | 16 | the session, or the invite; zeros where there is none |
+//! | 8 | the channel's version when the right was looked at, or a digest of a recording's terms, big-endian |
 //! | 8 | when it expires, in seconds since 1970, big-endian |
 //! | 32 | the MAC over all that |
 //!
@@ -16,10 +16,12 @@
 use std::{fmt, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::ids::{ChannelId, SessionId};
+use domain::ids::{ChannelId, InviteId, RecordingId, SessionId};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use uuid::Uuid;
+
+use crate::ports::RecordingUse;
 
 /// How long a token is good at most, in seconds: what was taken away must be remembered for as long.
 pub const LONGEST_S: u64 = 12 * 60 * 60;
@@ -38,7 +40,7 @@ pub struct PlaybackKeys {
 pub struct Pass {
     /// Who bears it.
     pub bearer: Bearer,
-    /// The channel's version when the right was looked at.
+    /// The channel's version when the right was looked at; of a recording [`RecordingTerms::digest`](super::RecordingTerms::digest).
     pub version: i64,
     /// In seconds since 1970.
     pub expires_at_s: u64,
@@ -53,6 +55,17 @@ pub enum Bearer {
     Session(ChannelId, SessionId),
     /// A relay of ours, which has all streams and checks the rights of its viewers itself.
     Edge,
+    /// Whoever has a link that was given out for this channel.
+    Invited(ChannelId, InviteId),
+    /// Somebody who was given the address of one recording.
+    Recording {
+        /// Which.
+        recording_id: RecordingId,
+        /// Whose session it ends with; `None` for whoever knows the address.
+        session_id: Option<SessionId>,
+        /// What it may be had for.
+        wanted: RecordingUse,
+    },
 }
 
 impl PlaybackKeys {
@@ -100,6 +113,14 @@ impl Pass {
             Bearer::Anybody(channel_id) => (0, channel_id.uuid(), nil),
             Bearer::Session(channel_id, session_id) => (1, channel_id.uuid(), session_id.uuid()),
             Bearer::Edge => (2, nil, nil),
+            Bearer::Invited(channel_id, invite_id) => (3, channel_id.uuid(), invite_id.uuid()),
+            Bearer::Recording { recording_id, session_id, wanted } => {
+                let kind = match wanted {
+                    RecordingUse::Play => 4,
+                    RecordingUse::Download => 5,
+                };
+                (kind, recording_id.uuid(), session_id.map_or(nil, SessionId::uuid))
+            }
         };
         let mut payload = [0; PAYLOAD];
         payload[0] = 1;
@@ -117,10 +138,19 @@ impl Pass {
         let (session, rest) = rest.split_first_chunk::<16>()?;
         let (channel_version, rest) = rest.split_first_chunk::<8>()?;
         let channel_id = ChannelId::from(Uuid::from_bytes(*channel));
+        let session = Uuid::from_bytes(*session);
+        let recording = |wanted| Bearer::Recording {
+            recording_id: channel_id.uuid().into(),
+            session_id: (!session.is_nil()).then(|| session.into()),
+            wanted,
+        };
         let bearer = match (version, kind) {
             (1, 0) => Bearer::Anybody(channel_id),
-            (1, 1) => Bearer::Session(channel_id, Uuid::from_bytes(*session).into()),
+            (1, 1) => Bearer::Session(channel_id, session.into()),
             (1, 2) => Bearer::Edge,
+            (1, 3) => Bearer::Invited(channel_id, session.into()),
+            (1, 4) => recording(RecordingUse::Play),
+            (1, 5) => recording(RecordingUse::Download),
             _ => return None,
         };
         Some(Self {
@@ -154,7 +184,16 @@ mod tests {
     fn what_is_minted_is_read_and_nothing_else() {
         let keys = PlaybackKeys::new([1; 32], []);
         let (channel, session) = (ChannelId::from(Uuid::from_u128(3)), SessionId::from(Uuid::from_u128(4)));
-        for bearer in [Bearer::Anybody(channel), Bearer::Session(channel, session), Bearer::Edge] {
+        let recording =
+            |session_id, wanted| Bearer::Recording { recording_id: channel.uuid().into(), session_id, wanted };
+        for bearer in [
+            Bearer::Anybody(channel),
+            Bearer::Session(channel, session),
+            Bearer::Edge,
+            Bearer::Invited(channel, Uuid::from_u128(5).into()),
+            recording(Some(session), RecordingUse::Play),
+            recording(None, RecordingUse::Download),
+        ] {
             let token = keys.mint(&pass(bearer)).unwrap();
             assert_eq!(token.len(), 110);
             assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')), "{token}");

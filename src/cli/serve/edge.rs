@@ -1,6 +1,6 @@
 //! `weir serve --role edge`: a relay in front of an origin, without Postgres.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use api::{BoxFuture, Check, Readiness};
@@ -8,7 +8,7 @@ use axum::{Router, routing::get};
 use clap::Args;
 use futures::FutureExt;
 use ingest::{
-    edge::{Edge, EdgeConfig},
+    edge::{Edge, EdgeConfig, OriginTls},
     rights::PlaybackKeys,
 };
 use tokio::time::{interval, timeout};
@@ -24,18 +24,28 @@ const MEASURED_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct EdgeArgs {
-    /// Nodes that an edge asks, as in http://10.0.0.5:8080, separated by commas, the preferred first
+    /// Nodes that an edge asks, as in http://10.0.0.5:8080 or https://weir.example.org, separated by commas, the preferred first
     #[arg(long = "origin", env = "WEIR_ORIGINS", value_delimiter = ',', value_name = "URLS")]
     origins: Vec<String>,
     /// How much of parts and segments an edge keeps, in MiB, 16 to 65536
     #[arg(long, env = "WEIR_EDGE_CACHE_MB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=65_536), value_name = "MIB")]
     edge_cache_mb: u32,
+    /// How much of recordings an edge keeps beside that, in MiB, 16 to 65536
+    #[arg(long, env = "WEIR_EDGE_RECORDINGS_CACHE_MB", default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=65_536), value_name = "MIB")]
+    edge_recordings_cache_mb: u32,
+    /// PEM file with the authorities that may vouch for https origins, instead of those of the system
+    #[arg(long, env = "WEIR_ORIGIN_CA", value_name = "FILE")]
+    origin_ca: Option<PathBuf>,
 }
 
 impl EdgeArgs {
     /// Runs a relay until it is told to stop.
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
         let origins = self.origins()?;
+        let tls_to_origin = match origins.iter().any(|origin| origin.starts_with("https://")) {
+            true => OriginTls::load(self.origin_ca.as_deref()).context("no origin could be believed")?,
+            false => OriginTls::none(),
+        };
         http::raise_descriptor_limit();
         let recorded = metrics::record()?;
         let secrets = EdgeSecrets::load(&config.secrets_file)?;
@@ -53,6 +63,8 @@ impl EdgeArgs {
         let (background, stopping) = (CancellationToken::new(), CancellationToken::new());
         let mut settings = EdgeConfig::new(origins.clone(), keys);
         settings.cache_bytes = self.edge_cache_mb as usize * (1 << 20);
+        settings.recordings_bytes = self.edge_recordings_cache_mb as usize * (1 << 20);
+        settings.tls = tls_to_origin;
         let edge = Edge::start(settings, background.clone());
         tokio::spawn(background.clone().run_until_cancelled_owned(measure(edge.clone())));
         tokio::spawn(background.clone().run_until_cancelled_owned(metrics::drain(recorded.clone())));
@@ -90,9 +102,9 @@ impl EdgeArgs {
         }
         let read = |origin: &String| {
             let origin = origin.trim_end_matches('/');
-            match origin.strip_prefix("http://") {
+            match origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) {
                 Some(rest) if !rest.is_empty() && !rest.contains('/') => Ok(origin.to_owned()),
-                _ => bail!("{origin} cannot be an origin: give http:// with a host and a port, and no path"),
+                _ => bail!("{origin} cannot be an origin: give http:// or https:// with a host and a port, and no path"),
             }
         };
         self.origins.iter().map(read).collect()
@@ -112,6 +124,7 @@ fn metrics_of(edge: &Edge) {
     ::metrics::counter!("weir_edge_upstream_requests_total").absolute(edge.upstream_requests());
     ::metrics::gauge!("weir_edge_followed_playlists").set(edge.followed() as f64);
     ::metrics::gauge!("weir_edge_cache_bytes").set(edge.kept_bytes() as f64);
+    ::metrics::gauge!("weir_edge_recordings_cache_bytes").set(edge.kept_recordings_bytes() as f64);
     ::metrics::gauge!("weir_edge_is_connected").set(if edge.is_connected() { 1.0 } else { 0.0 });
 }
 

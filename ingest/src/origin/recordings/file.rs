@@ -1,19 +1,25 @@
 //! A recording as one MP4 file: the initialisation segment, an index, the segments one after the other, and another index.
 //! Nothing is written for it, its length is known before the first byte, and any part of it can be asked for.
+//!
+//! Where picture or sound changed in between, what comes after needs another initialisation segment: then there is a file for
+//! each stretch.
 
-use std::{error::Error, io, sync::Arc};
+use std::{collections::HashMap, error::Error, io, sync::Arc};
 
 use bytes::Bytes;
 use domain::ids::RecordingId;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use storage::{Key, Storage};
+use storage::{InvalidKey, Key, Storage};
 
 use crate::{
-    media::fragment::VIDEO_TIMESCALE,
+    media::{
+        fragment::{AUDIO_TRACK, VIDEO_TIMESCALE, VIDEO_TRACK},
+        times,
+    },
     recorder::{
         self,
         boxes::{self, Placed},
-        index::Index,
+        index::{Index, KeptSegment},
     },
 };
 
@@ -21,6 +27,9 @@ use crate::{
 pub(super) struct File {
     pieces: Vec<Piece>,
     size_bytes: u64,
+    /// Where in the recording it begins, in milliseconds.
+    pub(super) starts_at_ms: u64,
+    pub(super) duration_ms: u64,
 }
 
 struct Piece {
@@ -41,7 +50,7 @@ enum Content {
 }
 
 /// Where each segment is in the file, one after the other, and by how much its times are to be moved for that.
-fn place(index: &Index) -> (Vec<Placed>, Vec<i64>) {
+fn place(segments: &[KeptSegment]) -> (Vec<Placed>, Vec<i64>) {
     const TICKS_PER_MS: u64 = VIDEO_TIMESCALE as u64 / 1_000;
     /// What durations in whole milliseconds may be off.
     const SLACK: u64 = 5 * TICKS_PER_MS;
@@ -49,7 +58,7 @@ fn place(index: &Index) -> (Vec<Placed>, Vec<i64>) {
     let mut expected = None;
     let mut shift = 0;
     let mut at = 0_u64;
-    for segment in &index.segments {
+    for segment in segments {
         if expected.is_none_or(|expected: u64| expected.abs_diff(segment.decode_time) > SLACK) {
             shift = i64::try_from(at).unwrap_or(i64::MAX) - i64::try_from(segment.decode_time).unwrap_or(i64::MAX);
         }
@@ -69,36 +78,59 @@ fn place(index: &Index) -> (Vec<Placed>, Vec<i64>) {
 }
 
 impl File {
-    /// The file of a recording; `None` when its segments cannot follow each other in one file: they need different
-    /// initialisation segments.
-    pub(super) async fn of(
+    /// The files of a recording, in order: one, unless picture or sound changed in between. Never none for an index with
+    /// segments.
+    pub(super) async fn all_of(
         recording_id: RecordingId,
         index: &Index,
         storage: &Storage,
-    ) -> Result<Option<Self>, Box<dyn Error + Send + Sync>> {
-        let mut inits = Vec::new();
+    ) -> Result<Vec<Arc<Self>>, Box<dyn Error + Send + Sync>> {
+        let mut inits = HashMap::new();
         for init in &index.inits {
             let key = recorder::key(recording_id, &format!("source/init{}.mp4", init.number))?;
-            inits.push(storage.get(&key).await?.ok_or("an initialisation segment is missing")?.bytes);
+            let bytes = storage.get(&key).await?.ok_or("an initialisation segment is missing")?.bytes;
+            inits.insert(init.number, bytes);
         }
-        let Some(init) = inits.first().cloned() else { return Ok(None) };
-        if inits.iter().any(|other| *other != init) {
-            return Ok(None);
+        let (mut files, mut starts_at_ms) = (Vec::new(), 0);
+        // After a reconnect there is a new initialisation segment, which mostly is the same.
+        for stretch in index.segments.chunk_by(|one, next| inits.get(&one.init) == inits.get(&next.init)) {
+            let init = stretch.first().and_then(|segment| inits.get(&segment.init));
+            let init = init.ok_or("a segment needs an initialisation segment that is not there")?;
+            let file = Self::of(recording_id, init.clone(), stretch, starts_at_ms)?;
+            starts_at_ms += file.duration_ms;
+            files.push(Arc::new(file));
         }
+        Ok(files)
+    }
+
+    /// Of segments that need the same initialisation segment.
+    fn of(
+        recording_id: RecordingId,
+        init: Bytes,
+        segments: &[KeptSegment],
+        starts_at_ms: u64,
+    ) -> Result<Self, InvalidKey> {
         let sound_timescale = boxes::sound_timescale(&init);
-        let (placed, shifts) = place(index);
-        let front = boxes::sidx(&placed);
+        let (placed, shifts) = place(segments);
+        // The index is of the picture, or of the sound where that is alone.
+        let (track, timescale) = match (times::timescale(&init, VIDEO_TRACK), sound_timescale) {
+            (None, Some(timescale)) => (AUDIO_TRACK, timescale),
+            _ => (VIDEO_TRACK, VIDEO_TIMESCALE),
+        };
+        let front = boxes::sidx(&placed, track);
         let first_offset = init.len() as u64 + front.len() as u64;
-        let back = boxes::mfra(&placed, first_offset);
-        let mut file = Self { pieces: Vec::with_capacity(placed.len() + 3), size_bytes: 0 };
+        let back = boxes::mfra(&placed, first_offset, (track, timescale));
+        let duration_ms = segments.iter().map(|segment| u64::from(segment.duration_ms)).sum();
+        let pieces = Vec::with_capacity(placed.len() + 3);
+        let mut file = Self { pieces, size_bytes: 0, starts_at_ms, duration_ms };
         file.push(init.len() as u64, Content::Here(init));
         file.push(front.len() as u64, Content::Here(front.into()));
-        for (segment, shift) in index.segments.iter().zip(shifts) {
+        for (segment, shift) in segments.iter().zip(shifts) {
             let key = recorder::key(recording_id, &format!("source/s{}.m4s", segment.number))?;
             file.push(segment.size_bytes, Content::Stored { key, shift, sound_timescale });
         }
         file.push(back.len() as u64, Content::Here(back.into()));
-        Ok(Some(file))
+        Ok(file)
     }
 
     fn push(&mut self, length: u64, content: Content) {

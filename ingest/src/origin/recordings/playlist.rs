@@ -29,7 +29,10 @@ pub(super) fn master(index: &Index) -> String {
     // Writing to a text cannot fail, here and below.
     let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average}");
     if let Some(init) = index.inits.last() {
-        let _ = write!(text, ",CODECS=\"{}\",RESOLUTION={}x{}", init.codecs, init.width, init.height);
+        let _ = write!(text, ",CODECS=\"{}\"", init.codecs);
+        if init.has_picture() {
+            let _ = write!(text, ",RESOLUTION={}x{}", init.width, init.height);
+        }
         if init.frame_rate > 0.0 {
             let _ = write!(text, ",FRAME-RATE={:.3}", init.frame_rate);
         }
