@@ -85,9 +85,9 @@ export function Measured({ status }: { status: IngestStatus }) {
           return (
             <div
               key={name}
-              className="flex flex-col bg-ground px-3.5 py-3 last:odd:col-span-2 sm:last:odd:col-span-1"
+              className="flex flex-col bg-ground px-2.5 py-3 last:odd:col-span-2 sm:px-3.5 sm:last:odd:col-span-1"
             >
-              <dt className="flex items-start gap-1.5 text-xs text-faint">
+              <dt className="flex items-start gap-1 text-xs text-faint sm:gap-1.5">
                 {isJudged && <Judgement isAttention={isAttention} />}
                 <span className="min-w-0 break-words">{name}</span>
               </dt>

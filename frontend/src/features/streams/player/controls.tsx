@@ -44,7 +44,7 @@ export function Controls({
           aria-label={t`Back 10 seconds`}
           title={t`Back 10 seconds (J)`}
           onClick={() => source.seekBy(-10)}
-          className="player-button max-[22rem]:!hidden"
+          className="player-button max-[26rem]:!hidden"
         >
           <RotateCcw aria-hidden />
         </button>
