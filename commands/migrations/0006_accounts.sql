@@ -17,24 +17,6 @@ create table log.personal_tokens (
 create index personal_tokens_account on log.personal_tokens (account_id);
 create index personal_tokens_expiring on log.personal_tokens (expires_at);
 
--- Codes that were sent by mail and not used yet. The code itself is in the vault under the same id, until it was sent and
--- its time is over.
-create table log.codes (
-    code_id uuid primary key,
-    account_id uuid not null,
-    purpose text not null,
-    -- How often somebody may still try.
-    attempts_left integer not null,
-    expires_at timestamptz not null,
-    -- What it confirms, where it does: the address sealed, and its keyed digest.
-    email jsonb,
-    email_digest text,
-    created_at timestamptz not null default now()
-);
-
-create index codes_account on log.codes (account_id, purpose);
-create index codes_expiring on log.codes (expires_at);
-
 -- What keeps a code of an authenticator from being used twice, and guesses few.
 create table log.second_factors (
     account_id uuid primary key,

@@ -3,11 +3,12 @@
 mod erasure;
 mod passwords;
 pub mod personal_tokens;
+pub mod second_factor;
 pub mod sessions;
 
 use domain::{
     Claimed, Invalid,
-    accounts::{Account, AccountCommand, AccountRefusal, Email, Password, Username},
+    accounts::{Account, AccountCommand, AccountRefusal, Email, Password, PasswordChangedReason, Username},
     ids::{AccountId, SessionId},
     sealed::KeyringError,
 };
@@ -113,6 +114,33 @@ pub async fn register(commands: &Commands, register: Register) -> Result<Registe
         Err(CommandError::Refused(AccountRefusal::SetupTokenUsed)) => Err(AccountsError::SetupTokenWrong),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives an account another password. Answers a position at which the log shows it.
+///
+/// # Errors
+/// [`AccountsError::Invalid`] when it is too short, too long or too common.
+pub async fn change_password(
+    commands: &Commands,
+    account_id: AccountId,
+    password: &str,
+    metadata: Metadata,
+) -> Result<i64, AccountsError> {
+    let password = Password::parse(password).map_err(|invalid| AccountsError::Invalid(vec![invalid]))?;
+    let account = account_id.to_string();
+    let former = commands.load::<Account>(&account).await.map_err(CommandError::from)?;
+    let former = former.and_then(|(account, _)| account.password());
+    let hash = commands.passwords().hash(Zeroizing::new(password.expose().to_owned())).await?;
+    let password = vault::put(commands.pool(), commands.keys(), Kind::Password, &account, hash.as_bytes(), None)
+        .await
+        .map_err(CommandError::from)?;
+    let command = AccountCommand::ChangePassword { password, reason: PasswordChangedReason::Changed };
+    let committed = commands.execute::<Account>(&account, command, metadata).await?;
+    if let Some(former) = former {
+        // Where this fails, the sweep does it.
+        vault::destroy(commands.pool(), former).await.map_err(CommandError::from)?;
+    }
+    Ok(committed.position)
 }
 
 /// Whose username and password these are. Takes the same work for a username that nobody has.

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Password,
     /// A channel's stream key.
     StreamKey,
+    /// What codes of an authenticator are made from.
+    TotpSeed,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
         match self {
             Self::Password => "password",
             Self::StreamKey => "stream_key",
+            Self::TotpSeed => "totp_seed",
         }
     }
 }
@@ -134,6 +137,16 @@ pub(crate) async fn find(
     Ok(found.map(|(id, aggregate_id)| (SecretId::from(id), aggregate_id)))
 }
 
+/// Whether there is such a secret, and it was kept for this aggregate.
+pub(crate) async fn belongs(pool: &PgPool, kind: Kind, id: SecretId, aggregate_id: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from log.vault where id = $1 and kind = $2 and aggregate_id = $3)")
+        .bind(id.uuid())
+        .bind(kind.as_str())
+        .bind(aggregate_id)
+        .fetch_one(pool)
+        .await
+}
+
 /// Destroys a secret that was replaced.
 pub(crate) async fn destroy(pool: &PgPool, id: SecretId) -> Result<(), sqlx::Error> {
     sqlx::query("delete from log.vault where id = $1").bind(id.uuid()).execute(pool).await?;
@@ -209,6 +222,8 @@ async fn is_wanted(commands: &Commands, id: SecretId, kind: &str, aggregate_id: 
         commands.load::<Account>(aggregate_id).await?.is_some_and(|(account, _)| account.password() == Some(id))
     } else if kind == Kind::StreamKey.as_str() {
         commands.load::<Channel>(aggregate_id).await?.is_some_and(|(channel, _)| channel.is_published_with(id))
+    } else if kind == Kind::TotpSeed.as_str() {
+        commands.load::<Account>(aggregate_id).await?.is_some_and(|(account, _)| account.second_factor() == Some(id))
     } else {
         // A newer Weir keeps secrets that this one does not know.
         true

@@ -41,6 +41,27 @@ pub enum AccountCommand {
         /// The digest of the set-up token that makes it an administrator, if it came with one.
         setup_token_digest: Option<String>,
     },
+    /// Have another password.
+    ChangePassword {
+        /// Its hash, in the vault.
+        password: SecretId,
+        /// How it came to that.
+        reason: PasswordChangedReason,
+    },
+    /// Ask for a code of an authenticator from now on.
+    EnableSecondFactor {
+        /// What the codes are made from, in the vault.
+        seed: SecretId,
+    },
+    /// Ask for the password alone from now on; again is fine.
+    DisableSecondFactor,
+    /// A recovery code stood in for the authenticator.
+    UseRecoveryCode {
+        /// How many are left.
+        left: u32,
+    },
+    /// The recovery codes of before are worth nothing any more.
+    ReplaceRecoveryCodes,
     /// Forget the person; again is fine.
     Erase {
         /// Who asks: the person, or `None` for the operator.
@@ -74,6 +95,59 @@ pub enum AccountEvent {
         #[schemars(schema_with = "timestamp::schema")]
         registered_at: OffsetDateTime,
     },
+    /// An account has another password.
+    PasswordChanged {
+        /// The account.
+        account_id: AccountId,
+        /// The hash of the password, in the vault.
+        password: SecretId,
+        /// How it came to that.
+        reason: PasswordChangedReason,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        changed_at: OffsetDateTime,
+    },
+    /// Signing in takes a code of an authenticator, too.
+    SecondFactorEnabled {
+        /// The account.
+        account_id: AccountId,
+        /// What the codes are made from, in the vault.
+        seed: SecretId,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        enabled_at: OffsetDateTime,
+    },
+    /// Signing in takes the password alone.
+    SecondFactorDisabled {
+        /// The account.
+        account_id: AccountId,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        disabled_at: OffsetDateTime,
+    },
+    /// A recovery code stood in for the authenticator.
+    RecoveryCodeUsed {
+        /// The account.
+        account_id: AccountId,
+        /// How many are left.
+        left: u32,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        used_at: OffsetDateTime,
+    },
+    /// The recovery codes of before are worth nothing any more.
+    RecoveryCodesReplaced {
+        /// The account.
+        account_id: AccountId,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        replaced_at: OffsetDateTime,
+    },
     /// A person was forgotten: the key of the account is destroyed, and its username is free.
     Erased {
         /// The account.
@@ -91,9 +165,39 @@ pub enum AccountEvent {
     },
 }
 
+/// How an account came to another password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PasswordChangedReason {
+    /// Its owner knew the one of before.
+    Changed,
+}
+
 impl AccountEvent {
     /// The stored names of all events of an account.
-    pub const TYPES: &[&'static str] = &["account.registered", "account.erased"];
+    pub const TYPES: &[&'static str] = &[
+        "account.registered",
+        "account.erased",
+        "account.password_changed",
+        "account.second_factor_enabled",
+        "account.second_factor_disabled",
+        "account.recovery_code_used",
+        "account.recovery_codes_replaced",
+    ];
+
+    /// Whose it is.
+    #[must_use]
+    pub fn account_id(&self) -> AccountId {
+        match self {
+            Self::Registered { account_id, .. }
+            | Self::PasswordChanged { account_id, .. }
+            | Self::SecondFactorEnabled { account_id, .. }
+            | Self::SecondFactorDisabled { account_id, .. }
+            | Self::RecoveryCodeUsed { account_id, .. }
+            | Self::RecoveryCodesReplaced { account_id, .. }
+            | Self::Erased { account_id, .. } => *account_id,
+        }
+    }
 }
 
 impl Event for AccountEvent {
@@ -101,6 +205,11 @@ impl Event for AccountEvent {
         match self {
             Self::Registered { .. } => "account.registered",
             Self::Erased { .. } => "account.erased",
+            Self::PasswordChanged { .. } => "account.password_changed",
+            Self::SecondFactorEnabled { .. } => "account.second_factor_enabled",
+            Self::SecondFactorDisabled { .. } => "account.second_factor_disabled",
+            Self::RecoveryCodeUsed { .. } => "account.recovery_code_used",
+            Self::RecoveryCodesReplaced { .. } => "account.recovery_codes_replaced",
         }
     }
 
@@ -118,6 +227,11 @@ impl Event for AccountEvent {
                     setup_token_digest.clone().map(|digest| Claim::Release { kind: Claimed::SetupToken, name: digest });
                 std::iter::once(username).chain(setup_token).collect()
             }
+            Self::PasswordChanged { .. }
+            | Self::SecondFactorEnabled { .. }
+            | Self::SecondFactorDisabled { .. }
+            | Self::RecoveryCodeUsed { .. }
+            | Self::RecoveryCodesReplaced { .. } => Vec::new(),
         }
     }
 }
@@ -137,6 +251,12 @@ pub enum AccountRefusal {
     /// There is no such account, or not any more.
     #[error("there is no such account")]
     Unknown,
+    /// The account asks for a second factor already.
+    #[error("the account has a second factor already")]
+    SecondFactorThere,
+    /// The account asks for no second factor.
+    #[error("the account has no second factor")]
+    NoSecondFactor,
     /// Nobody could administer the platform any more.
     #[error("this account is the only administrator's; the operator can erase it on the command line")]
     OnlyAdministrator,
@@ -147,6 +267,7 @@ pub enum AccountRefusal {
 pub struct Account {
     registered: Option<Registered>,
     is_erased: bool,
+    second_factor: Option<SecretId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +284,12 @@ impl Account {
     #[must_use]
     pub fn password(&self) -> Option<SecretId> {
         self.active().map(|registered| registered.password)
+    }
+
+    /// What the codes of its authenticator are made from, in the vault; `None` when it asks for none.
+    #[must_use]
+    pub fn second_factor(&self) -> Option<SecretId> {
+        self.active().and(self.second_factor)
     }
 
     /// Whether somebody can sign in to it: it was registered and not erased.
@@ -192,6 +319,63 @@ impl Account {
     fn active(&self) -> Option<&Registered> {
         self.registered.as_ref().filter(|_| !self.is_erased)
     }
+
+    fn erase(
+        &self,
+        by: Option<AccountId>,
+        even_administrator: bool,
+        now: OffsetDateTime,
+    ) -> Result<Vec<AccountEvent>, AccountRefusal> {
+        let registered = self.registered.as_ref().ok_or(AccountRefusal::Unknown)?;
+        if registered.is_administrator && !even_administrator {
+            return Err(AccountRefusal::OnlyAdministrator);
+        }
+        Ok(vec![AccountEvent::Erased {
+            account_id: registered.account_id,
+            username_digest: registered.username_digest.clone(),
+            setup_token_digest: registered.setup_token_digest.clone(),
+            by,
+            erased_at: now,
+        }])
+    }
+
+    /// What a command does to an account that is there.
+    fn change(
+        &self,
+        account_id: AccountId,
+        command: AccountCommand,
+        now: OffsetDateTime,
+    ) -> Result<Vec<AccountEvent>, AccountRefusal> {
+        let event = match command {
+            AccountCommand::ChangePassword { password, reason } => {
+                AccountEvent::PasswordChanged { account_id, password, reason, changed_at: now }
+            }
+            AccountCommand::EnableSecondFactor { .. } if self.second_factor.is_some() => {
+                return Err(AccountRefusal::SecondFactorThere);
+            }
+            AccountCommand::EnableSecondFactor { seed } => {
+                AccountEvent::SecondFactorEnabled { account_id, seed, enabled_at: now }
+            }
+            AccountCommand::DisableSecondFactor if self.second_factor.is_none() => return Ok(Vec::new()),
+            AccountCommand::DisableSecondFactor => AccountEvent::SecondFactorDisabled { account_id, disabled_at: now },
+            AccountCommand::UseRecoveryCode { .. } | AccountCommand::ReplaceRecoveryCodes
+                if self.second_factor.is_none() =>
+            {
+                return Err(AccountRefusal::NoSecondFactor);
+            }
+            AccountCommand::UseRecoveryCode { left } => {
+                AccountEvent::RecoveryCodeUsed { account_id, left, used_at: now }
+            }
+            AccountCommand::ReplaceRecoveryCodes => {
+                AccountEvent::RecoveryCodesReplaced { account_id, replaced_at: now }
+            }
+            // Decided before.
+            AccountCommand::Register { .. } | AccountCommand::Erase { .. } => {
+                return Err(AccountRefusal::AlreadyExists);
+            }
+        };
+        Ok(vec![event])
+    }
 }
 
 impl Aggregate for Account {
@@ -216,18 +400,10 @@ impl Aggregate for Account {
                 }])
             }
             AccountCommand::Erase { .. } if self.is_erased => Ok(Vec::new()),
-            AccountCommand::Erase { by, even_administrator } => {
-                let registered = self.registered.as_ref().ok_or(AccountRefusal::Unknown)?;
-                if registered.is_administrator && !even_administrator {
-                    return Err(AccountRefusal::OnlyAdministrator);
-                }
-                Ok(vec![AccountEvent::Erased {
-                    account_id: registered.account_id,
-                    username_digest: registered.username_digest.clone(),
-                    setup_token_digest: registered.setup_token_digest.clone(),
-                    by,
-                    erased_at: now,
-                }])
+            AccountCommand::Erase { by, even_administrator } => self.erase(by, even_administrator, now),
+            change => {
+                let registered = self.active().ok_or(AccountRefusal::Unknown)?;
+                self.change(registered.account_id, change, now)
             }
         }
     }
@@ -250,6 +426,14 @@ impl Aggregate for Account {
                     setup_token_digest: setup_token_digest.clone(),
                 });
             }
+            AccountEvent::PasswordChanged { password, .. } => {
+                if let Some(registered) = &mut self.registered {
+                    registered.password = *password;
+                }
+            }
+            AccountEvent::SecondFactorEnabled { seed, .. } => self.second_factor = Some(*seed),
+            AccountEvent::SecondFactorDisabled { .. } => self.second_factor = None,
+            AccountEvent::RecoveryCodeUsed { .. } | AccountEvent::RecoveryCodesReplaced { .. } => {}
             AccountEvent::Erased { .. } => self.is_erased = true,
         }
     }

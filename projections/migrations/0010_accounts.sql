@@ -25,6 +25,5 @@ create table personal_tokens_v1 (
 );
 create index personal_tokens_v1_good on personal_tokens_v1 (account_id, created_at desc) where revoked_at is null;
 
--- Nobody had either before these were events, so the rows are right without being made anew.
-alter table accounts_v1 add column is_email_confirmed boolean not null default false;
+-- Nobody had one before this was an event, so the rows are right without being made anew.
 alter table accounts_v1 add column has_second_factor boolean not null default false;

@@ -35,6 +35,8 @@ pub struct AccountRow {
     pub email: Option<String>,
     /// Whether it may administer the platform.
     pub is_administrator: bool,
+    /// Whether signing in takes a code of an authenticator, too.
+    pub has_second_factor: bool,
     /// When the person registered.
     pub created_at: OffsetDateTime,
     /// When the account last changed.
@@ -46,7 +48,8 @@ pub struct AccountRow {
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "select id, username, email, is_administrator, created_at, updated_at, version from read.accounts_v1 ",
+            "select id, username, email, is_administrator, has_second_factor, created_at, updated_at, version ",
+            "from read.accounts_v1 ",
             $tail
         )
     };
@@ -112,6 +115,7 @@ struct Stored {
     username: Option<String>,
     email: Option<String>,
     is_administrator: bool,
+    has_second_factor: bool,
     created_at: OffsetDateTime,
     updated_at: OffsetDateTime,
     version: i64,
@@ -124,6 +128,7 @@ impl From<Stored> for AccountRow {
             username: row.username.unwrap_or_else(|| ERASED_USERNAME.to_owned()),
             email: row.email,
             is_administrator: row.is_administrator,
+            has_second_factor: row.has_second_factor,
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -165,6 +170,8 @@ struct Change {
     is_new: bool,
     is_administrator: bool,
     is_erased: bool,
+    /// What the batch made of it, if anything.
+    has_second_factor: Option<bool>,
     username: Option<String>,
     email: Option<String>,
     created_at: Option<OffsetDateTime>,
@@ -197,7 +204,22 @@ async fn apply(
                 let change = changes.entry(account_id.uuid()).or_default();
                 change.is_erased = true;
                 change.is_administrator = false;
+                change.has_second_factor = Some(false);
                 change.updated_at = Some(*erased_at);
+                change
+            }
+            AccountEvent::SecondFactorEnabled { account_id, enabled_at: at, .. }
+            | AccountEvent::SecondFactorDisabled { account_id, disabled_at: at }
+            | AccountEvent::PasswordChanged { account_id, changed_at: at, .. }
+            | AccountEvent::RecoveryCodeUsed { account_id, used_at: at, .. }
+            | AccountEvent::RecoveryCodesReplaced { account_id, replaced_at: at } => {
+                let change = changes.entry(account_id.uuid()).or_default();
+                match event {
+                    AccountEvent::SecondFactorEnabled { .. } => change.has_second_factor = Some(true),
+                    AccountEvent::SecondFactorDisabled { .. } => change.has_second_factor = Some(false),
+                    _ => {}
+                }
+                change.updated_at = Some(*at);
                 change
             }
         };
@@ -215,8 +237,10 @@ async fn apply(
             (change.username, change.email) = (username, email);
         }
     }
-    let (new, erased): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.is_new);
+    let (new, known): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.is_new);
+    let (erased, changed): (Vec<_>, Vec<_>) = known.into_iter().partition(|(_, change)| change.is_erased);
     insert(new, connection).await?;
+    change(changed, connection).await?;
     erase(erased, connection).await
 }
 
@@ -225,12 +249,14 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
         return Ok(());
     }
     let (mut ids, mut usernames, mut emails, mut administrators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut second_factors = Vec::new();
     let (mut created, mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (id, row) in rows {
         ids.push(id);
         usernames.push(row.username);
         emails.push(row.email);
         administrators.push(row.is_administrator);
+        second_factors.push(row.has_second_factor.unwrap_or(false));
         created.push(row.created_at);
         updated.push(row.updated_at);
         versions.push(row.version);
@@ -239,12 +265,13 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     // A row that is there has this event in it already, and perhaps later ones.
     sqlx::query(
         "insert into accounts_v1
-             (id, username, email, is_administrator, created_at, updated_at, version, position)
+             (id, username, email, is_administrator, created_at, updated_at, version, position, has_second_factor)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::timestamptz[], $6::timestamptz[],
-             $7::bigint[], $8::bigint[])
+             $7::bigint[], $8::bigint[], $9::boolean[])
          on conflict (id) do update set
              username = excluded.username, email = excluded.email, is_administrator = excluded.is_administrator,
-             updated_at = excluded.updated_at, version = excluded.version, position = excluded.position
+             has_second_factor = excluded.has_second_factor, updated_at = excluded.updated_at,
+             version = excluded.version, position = excluded.position
          where accounts_v1.position < excluded.position",
     )
     .bind(ids)
@@ -255,9 +282,52 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     .bind(updated)
     .bind(versions)
     .bind(positions)
+    .bind(second_factors)
     .execute(connection)
     .await?;
     Ok(())
+}
+
+async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Result<(), ApplyError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+    require(&ids, "account.password_changed", connection).await?;
+    let (mut second_factors, mut updated, mut versions, mut positions) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (_, row) in rows {
+        second_factors.push(row.has_second_factor);
+        updated.push(row.updated_at);
+        versions.push(row.version);
+        positions.push(row.position);
+    }
+    sqlx::query(
+        "update accounts_v1 account
+         set has_second_factor = coalesce(new.has_second_factor, account.has_second_factor),
+             updated_at = new.updated_at, version = new.version, position = new.position
+         from unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::bigint[], $5::bigint[])
+             as new (id, has_second_factor, updated_at, version, position)
+         where account.id = new.id and account.position < new.position",
+    )
+    .bind(ids)
+    .bind(second_factors)
+    .bind(updated)
+    .bind(versions)
+    .bind(positions)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// That the log told of these accounts before.
+async fn require(ids: &[Uuid], event_type: &'static str, connection: &mut PgConnection) -> Result<(), ApplyError> {
+    let known: Vec<Uuid> =
+        sqlx::query_scalar("select id from accounts_v1 where id = any($1)").bind(ids).fetch_all(connection).await?;
+    match ids.iter().find(|id| !known.contains(id)) {
+        Some(id) => Err(ApplyError::Unknown { event_type, id: format!("account {id}") }),
+        None => Ok(()),
+    }
 }
 
 async fn erase(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Result<(), ApplyError> {
@@ -265,13 +335,7 @@ async fn erase(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Resu
         return Ok(());
     }
     let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
-    let known: Vec<Uuid> = sqlx::query_scalar("select id from accounts_v1 where id = any($1)")
-        .bind(&ids)
-        .fetch_all(&mut *connection)
-        .await?;
-    if let Some(id) = ids.iter().find(|id| !known.contains(id)) {
-        return Err(ApplyError::Unknown { event_type: "account.erased", id: format!("account {id}") });
-    }
+    require(&ids, "account.erased", connection).await?;
     let (mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new());
     for (_, row) in rows {
         updated.push(row.updated_at);
@@ -280,8 +344,8 @@ async fn erase(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Resu
     }
     sqlx::query(
         "update accounts_v1 account
-         set username = null, email = null, is_administrator = false, updated_at = new.updated_at,
-             version = new.version, position = new.position
+         set username = null, email = null, is_administrator = false, has_second_factor = false,
+             updated_at = new.updated_at, version = new.version, position = new.position
          from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[])
              as new (id, updated_at, version, position)
          where account.id = new.id and account.position < new.position",

@@ -14,7 +14,7 @@ use domain::{
 };
 use zeroize::Zeroizing;
 
-use super::{CredentialsWrong, find, personal_tokens, sessions, username_digest};
+use super::{CredentialsWrong, find, personal_tokens, second_factor, sessions, username_digest};
 use crate::{Actor, CommandError, Commands, LoadError, Metadata, setup, vault};
 
 /// Somebody who is to be forgotten.
@@ -69,6 +69,7 @@ pub async fn finish(commands: &Commands, account_id: AccountId) -> Result<(), Co
     personal_tokens::revoke_all(commands, account_id, PersonalTokenRevokedReason::AccountErased)
         .await
         .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
+    second_factor::forget(commands, account_id).await?;
     vault::destroy_all(commands.pool(), &account_id.to_string()).await?;
     commands.forget_requests(Actor::Account(account_id)).await?;
     Ok(())

@@ -15,14 +15,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Hashes passwords with argon2id (19 MiB, two passes), on as many threads at once as there are processors.
+/// Hashes passwords with argon2id (19 MiB, two passes), on half of the processors at once: a storm of sign-ins takes no more
+/// memory than that many times 19 MiB, and leaves the other half to everybody else. Who waits for longer than [`PATIENCE`]
+/// is told to come back.
 pub(crate) struct Passwords {
     threads: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { threads: Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))) }
+        let processors = available_parallelism().map_or(1, usize::from);
+        Self { threads: Arc::new(Semaphore::new((processors / 2).max(1))) }
     }
 }
 

@@ -273,7 +273,6 @@ fn reason_text(reason: PersonalTokenRevokedReason) -> &'static str {
     match reason {
         PersonalTokenRevokedReason::Owner => "owner",
         PersonalTokenRevokedReason::Expired => "expired",
-        PersonalTokenRevokedReason::PasswordReset => "password_reset",
         PersonalTokenRevokedReason::AccountErased => "account_erased",
     }
 }
@@ -281,7 +280,6 @@ fn reason_text(reason: PersonalTokenRevokedReason) -> &'static str {
 fn reason_from(text: &str) -> PersonalTokenRevokedReason {
     match text {
         "owner" => PersonalTokenRevokedReason::Owner,
-        "password_reset" => PersonalTokenRevokedReason::PasswordReset,
         "account_erased" => PersonalTokenRevokedReason::AccountErased,
         _ => PersonalTokenRevokedReason::Expired,
     }

@@ -179,9 +179,9 @@ pub async fn end_others(
     commands: &Commands,
     account_id: AccountId,
     kept: SessionId,
+    reason: SessionEndReason,
 ) -> Result<i64, CommandError<SessionRefusal>> {
-    let actor = Actor::Account(account_id);
-    end_all(commands, account_id, Some(kept), SessionEndReason::EndedByOwner, actor).await
+    end_all(commands, account_id, Some(kept), reason, Actor::Account(account_id)).await
 }
 
 /// Whether the session goes on.
@@ -301,7 +301,6 @@ fn reason_text(reason: SessionEndReason) -> &'static str {
         SessionEndReason::AccountErased => "account_erased",
         SessionEndReason::EndedByOwner => "ended_by_owner",
         SessionEndReason::PasswordChanged => "password_changed",
-        SessionEndReason::PasswordReset => "password_reset",
     }
 }
 
@@ -312,7 +311,6 @@ fn reason_from(text: &str) -> SessionEndReason {
         "account_erased" => SessionEndReason::AccountErased,
         "ended_by_owner" => SessionEndReason::EndedByOwner,
         "password_changed" => SessionEndReason::PasswordChanged,
-        "password_reset" => SessionEndReason::PasswordReset,
         _ => SessionEndReason::Expired,
     }
 }

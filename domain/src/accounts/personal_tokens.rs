@@ -104,8 +104,6 @@ pub enum PersonalTokenRevokedReason {
     Owner,
     /// Its time was over.
     Expired,
-    /// The password of its account was reset.
-    PasswordReset,
     /// Its account was erased.
     AccountErased,
 }

@@ -47,8 +47,6 @@ pub enum SessionEndReason {
     EndedByOwner,
     /// The password was changed, and the owner wanted all other devices signed out.
     PasswordChanged,
-    /// The password was reset.
-    PasswordReset,
 }
 
 /// What can have happened to a session.
