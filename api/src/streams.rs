@@ -138,7 +138,7 @@ fn stream(server: &Server, row: StreamRow, token: Option<&str>) -> Stream {
         ended_at: row.ended_at,
         end_reason: row.end_reason.map(end_reason),
         duration_ms: row.duration_ms,
-        video: video(row.video),
+        video: row.video.map(video),
         audio: row.audio.map(audio),
         encoder: row.encoder.map(|encoder| encoder.as_str().to_owned()),
         renditions: row.renditions.into_iter().map(rendition).collect(),

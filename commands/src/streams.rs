@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 use crate::{Actor, CommandError, Commands, LoadError, Metadata, events};
 
-/// A stream whose first key frame is in.
+/// A stream whose first key frame is in, or the first sound of one without a picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StartStream {
     /// The new stream, numbered by its node.
@@ -25,8 +25,8 @@ pub struct StartStream {
     pub node_id: NodeId,
     /// The channel's title at this moment.
     pub title: String,
-    /// The picture.
-    pub video: VideoTrack,
+    /// The picture, if there is any.
+    pub video: Option<VideoTrack>,
     /// The sound, if there is any.
     pub audio: Option<AudioTrack>,
     /// What the encoder calls itself, if it says.

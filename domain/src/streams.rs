@@ -150,7 +150,7 @@ impl RenditionsReason {
 /// What a stream can be told to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamCommand {
-    /// The first key frame is in.
+    /// The first key frame is in, or the first sound of a stream without a picture.
     Start {
         /// The new stream.
         stream_id: StreamId,
@@ -160,8 +160,8 @@ pub enum StreamCommand {
         node_id: NodeId,
         /// The channel's title at this moment.
         title: String,
-        /// The picture.
-        video: VideoTrack,
+        /// The picture, if there is any.
+        video: Option<VideoTrack>,
         /// The sound, if there is any.
         audio: Option<AudioTrack>,
         /// What the encoder calls itself, if it says.
@@ -198,13 +198,13 @@ pub enum StreamEvent {
         node_id: NodeId,
         /// The channel's title at the time.
         title: String,
-        /// The picture.
-        video: VideoTrack,
+        /// The picture, if there is any.
+        video: Option<VideoTrack>,
         /// The sound, if there is any.
         audio: Option<AudioTrack>,
         /// What the encoder calls itself, if it says.
         encoder: Option<EncoderName>,
-        /// When the first key frame was in.
+        /// When the first key frame was in, or the first sound of a stream without a picture.
         #[serde(with = "time::serde::rfc3339")]
         #[schemars(schema_with = "timestamp::schema")]
         started_at: OffsetDateTime,
@@ -257,8 +257,8 @@ impl Event for StreamEvent {
 
     fn event_version(&self) -> &'static str {
         match self {
-            // 2 has the encoder.
-            Self::Started { .. } => "2",
+            // 2 has the encoder, 3 may be without a picture.
+            Self::Started { .. } => "3",
             Self::RenditionsChanged { .. } | Self::Ended { .. } => "1",
         }
     }

@@ -23,13 +23,23 @@ pub(crate) struct Upcast {
 }
 
 /// All of them; of one event type in the order of its versions.
-pub(crate) const UPCASTS: &[Upcast] = &[Upcast {
-    event_type: "stream.started",
-    from: "1",
-    to: "2",
-    fields: |fields| _ = fields.insert("encoder".to_owned(), RawValue::NULL.to_owned()),
-    schema: |schema| without_field(schema, "encoder"),
-}];
+pub(crate) const UPCASTS: &[Upcast] = &[
+    Upcast {
+        event_type: "stream.started",
+        from: "1",
+        to: "2",
+        fields: |fields| _ = fields.insert("encoder".to_owned(), RawValue::NULL.to_owned()),
+        schema: |schema| without_field(schema, "encoder"),
+    },
+    Upcast {
+        event_type: "stream.started",
+        from: "2",
+        to: "3",
+        // A picture that was always there is one that may be missing.
+        fields: |_| {},
+        schema: |schema| without_null(schema, "video", "The picture."),
+    },
+];
 
 /// The version in which events of this type are written today; `1` for those that never changed.
 pub(crate) fn current_version(event_type: &str) -> &'static str {
@@ -62,6 +72,21 @@ pub fn upcast<'a>(event_type: &str, event_version: &str, payload: &'a str) -> Re
         Some(event) => serde_json::to_string(&event).map(Cow::Owned).map_err(unfit),
         None => Err(DecodeError::unknown(event_type, event_version)),
     }
+}
+
+/// The field may not be null, and is described so.
+fn without_null(schema: &mut Value, field: &str, description: &str) {
+    let Some(field) = schema.get_mut("properties").and_then(|properties| properties.get_mut(field)) else { return };
+    if let Some(kinds) = field.get_mut("anyOf").and_then(Value::as_array_mut)
+        && let Some(kind) = kinds.iter().find(|kind| kind["type"] != "null").cloned()
+    {
+        *field = kind;
+    } else if let Some(kinds) = field.get_mut("type").and_then(Value::as_array_mut)
+        && let Some(kind) = kinds.iter().find(|kind| **kind != "null").cloned()
+    {
+        field["type"] = kind;
+    }
+    field["description"] = description.into();
 }
 
 fn without_field(schema: &mut Value, field: &str) {

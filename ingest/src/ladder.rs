@@ -191,6 +191,8 @@ pub enum LadderReason {
     Disabled,
     /// The picture is no larger than the smallest of them.
     SourceSmall,
+    /// There is sound alone.
+    NoPicture,
     /// They are about to come.
     Starting,
     /// Making more of them fell behind.
@@ -210,6 +212,7 @@ impl LadderReason {
         match self {
             Self::Disabled => "disabled",
             Self::SourceSmall => "source_small",
+            Self::NoPicture => "no_picture",
             Self::Starting => "starting",
             Self::TooSlow => "too_slow",
             Self::NoBudget => "no_budget",
@@ -223,6 +226,7 @@ impl LadderReason {
     pub fn message(self) -> &'static str {
         match self {
             Self::Disabled => "This server does not make smaller sizes of streams.",
+            Self::NoPicture => "Your stream is sound alone: there is no picture to make other sizes of.",
             Self::SourceSmall => "Your picture is as small as the smallest size that this server makes.",
             Self::Starting => "Smaller sizes are about to come.",
             Self::TooSlow => {
@@ -246,7 +250,7 @@ impl LadderReason {
     /// As the log of events calls it, where it says something at all.
     fn reported(self) -> Option<RenditionsReason> {
         match self {
-            Self::Disabled | Self::SourceSmall | Self::Starting => None,
+            Self::Disabled | Self::SourceSmall | Self::NoPicture | Self::Starting => None,
             Self::TooSlow => Some(RenditionsReason::TooSlow),
             Self::NoBudget => Some(RenditionsReason::NoBudget),
             Self::FfmpegFailed => Some(RenditionsReason::FfmpegFailed),

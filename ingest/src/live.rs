@@ -173,6 +173,9 @@ impl Live {
         if stream_key.is_empty() {
             return Err(Refused::no_key());
         }
+        if !self.0.publishing.admits(peer.ip()) {
+            return Err(PublishError::AddressRefused.into());
+        }
         self.wait_for_recovery().await?;
         loop {
             let asked_at = Instant::now();
@@ -264,12 +267,12 @@ impl Live {
     pub(crate) fn status(&self, id: ChannelId) -> IngestStatus {
         let now_ms = self.0.now_ms();
         let channels = self.0.channels();
-        let mut status = channels.get(&id).map_or_else(IngestStatus::default, |channel| channel.status(now_ms));
+        let status = channels.get(&id).map_or_else(IngestStatus::default, |channel| channel.status(now_ms));
         drop(channels);
-        if let Some(stream_id) = status.stream_id {
-            status.ladder = self.0.ladders.status(stream_id);
+        match status.stream_id {
+            Some(stream_id) => status.with_ladder(self.0.ladders.status(stream_id)),
+            None => status,
         }
-        status
     }
 
     /// Sends all publishers away, for their streams to end, and ends the streams that wait for one.

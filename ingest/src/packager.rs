@@ -24,6 +24,7 @@ mod feed;
 mod follower;
 mod gops;
 mod health;
+mod holds;
 mod lane;
 mod lock;
 mod playlist;
@@ -52,6 +53,7 @@ use crate::media::{
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
 pub use feed::{Feed, FeedItem};
 pub use follower::{Follower, Lag};
+pub(crate) use holds::Need;
 pub(crate) use playlist::{AUDIO, DateTime, Entry, Listing, Report, SOURCE, media as media_playlist};
 pub use refusal::MediaRefusal;
 pub(crate) use rendition::Shown;
@@ -112,17 +114,19 @@ pub struct Tag {
 pub enum Progress {
     /// No key frame yet.
     Waiting,
-    /// This was the first key frame. Said once a connection.
-    FirstKeyFrame,
+    /// This was the first key frame, or the first frame of a stream of sound alone. Said once a connection.
+    Begun,
     /// Media flows.
     Continuing,
+    /// Media flows, and [`Packager::tracks`] are others than before.
+    TracksChanged,
 }
 
 /// What the encoder sends.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tracks {
-    /// The picture. The frame rate is what the encoder's configuration says, or 0.
-    pub video: VideoTrack,
+    /// The picture; `None` where sound comes alone. The frame rate is what the encoder's configuration says, or 0.
+    pub video: Option<VideoTrack>,
     /// The sound, when the encoder has announced one.
     pub audio: Option<AudioTrack>,
 }
@@ -145,7 +149,9 @@ pub struct Health {
     pub sound_ahead_ms: Option<i32>,
 }
 
-/// Sound alone is refused after this.
+/// Sound is broadcast alone when for so long no picture was announced, unless the encoder has said that there is none.
+const SOUND_ALONE_AFTER_MS: i64 = 2_000;
+/// A picture that was announced and does not come is refused after this, and sound that cannot be broadcast alone.
 const MAX_WITHOUT_VIDEO_MS: i64 = 10_000;
 /// Pictures without a key frame are refused after this; OBS's longest distance is 8.3 s.
 const MAX_WITHOUT_KEY_FRAME_MS: i64 = 20_000;
@@ -168,7 +174,10 @@ pub struct Packager {
     video: Option<Arc<VideoConfig>>,
     takes_hevc: bool,
     audio: Option<Arc<AacConfig>>,
+    alone: Alone,
     tracks: Option<Tracks>,
+    /// How often the tracks have changed.
+    described: u32,
     health: HealthMeter,
     waiting: Waiting,
     last_audio_ms: Option<i64>,
@@ -178,6 +187,18 @@ pub struct Packager {
     started_at: Option<Instant>,
     max_ahead_ms: i64,
     refusal: Option<MediaRefusal>,
+}
+
+/// Whether sound comes without a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Alone {
+    /// There is a picture, or one may still come.
+    #[default]
+    No,
+    /// The encoder has said that it sends none.
+    Announced,
+    /// It is broadcast without.
+    Yes,
 }
 
 /// How long no picture could be broadcast.
@@ -200,7 +221,9 @@ impl Packager {
             video: None,
             takes_hevc,
             audio: None,
+            alone: Alone::No,
             tracks: None,
+            described: 0,
             health: HealthMeter::default(),
             waiting: Waiting::default(),
             last_audio_ms: None,
@@ -223,16 +246,25 @@ impl Packager {
             return Err(refusal.clone());
         }
         let was_started = self.started_at.is_some();
+        let described = self.described;
         if let Err(refusal) = self.take(&tag) {
             self.finish();
             self.refusal = Some(refusal.clone());
             return Err(refusal);
         }
         Ok(match (was_started, self.started_at.is_some()) {
-            (false, true) => Progress::FirstKeyFrame,
+            (false, true) => Progress::Begun,
+            (true, _) if self.described != described => Progress::TracksChanged,
             (true, _) => Progress::Continuing,
             (false, false) => Progress::Waiting,
         })
+    }
+
+    /// The encoder has said that it sends sound and no picture. A picture that comes all the same is broadcast.
+    pub fn announce_sound_alone(&mut self) {
+        if self.alone == Alone::No && self.video.is_none() {
+            self.alone = Alone::Announced;
+        }
     }
 
     /// The connection has ended: what is held back is written out, and whatever the next packager of this broadcast
@@ -243,7 +275,7 @@ impl Packager {
         self.refusal.get_or_insert(MediaRefusal::Ended);
     }
 
-    /// What the encoder sends; `Some` from the first key frame on.
+    /// What the encoder sends; `Some` once something of it is broadcast.
     #[must_use]
     pub fn tracks(&self) -> Option<&Tracks> {
         self.tracks.as_ref()
@@ -313,6 +345,9 @@ impl Packager {
         let config = AacConfig::read(record)?;
         if self.audio.as_deref() != Some(&config) {
             self.audio = Some(Arc::new(config));
+            if self.alone == Alone::Yes {
+                self.describe_tracks();
+            }
         }
         Ok(())
     }
@@ -339,6 +374,9 @@ impl Packager {
             return Ok(());
         }
         let is_key = picture.is_key;
+        if is_key {
+            self.alone = Alone::No;
+        }
         self.health.count_picture(time_ms, is_key);
         let configs = Configs {
             video,
@@ -354,6 +392,11 @@ impl Packager {
         if is_key {
             self.describe_tracks();
         }
+        self.go_on()
+    }
+
+    /// Something is broadcast: it may not run ahead.
+    fn go_on(&mut self) -> Result<(), MediaRefusal> {
         let started_at = *self.started_at.get_or_insert_with(Instant::now);
         // Clocks differ: two per cent are forgiven.
         let passed_ms = i64::try_from(started_at.elapsed().as_millis()).unwrap_or(i64::MAX / 2);
@@ -364,7 +407,9 @@ impl Packager {
     }
 
     fn take_sound(&mut self, time_ms: i64, data: Bytes) -> Result<(), MediaRefusal> {
-        self.wait(time_ms, false)?;
+        if self.alone != Alone::Yes {
+            self.wait(time_ms, false)?;
+        }
         let Some(audio) = &self.audio else { return Ok(()) };
         if data.is_empty() {
             return Ok(());
@@ -374,7 +419,24 @@ impl Packager {
         }
         self.last_audio_ms = Some(time_ms);
         self.health.count_sound(time_ms);
-        self.cutter.push_sound(time_ms, audio, data)
+        if self.alone != Alone::Yes && !self.is_alone(time_ms) {
+            return self.cutter.push_sound(time_ms, audio, data);
+        }
+        self.unreadable_messages = 0;
+        self.cutter.push_sound_alone(time_ms, audio, data)?;
+        if std::mem::replace(&mut self.alone, Alone::Yes) != Alone::Yes {
+            self.describe_tracks();
+        }
+        self.go_on()
+    }
+
+    /// Whether the sound is to be broadcast without a picture from here on.
+    fn is_alone(&self, time_ms: i64) -> bool {
+        let Waiting { since_ms, has_picture, .. } = self.waiting;
+        let waited_ms = since_ms.map_or(0, |since_ms| time_ms - since_ms);
+        let is_due = self.alone == Alone::Announced || waited_ms >= SOUND_ALONE_AFTER_MS;
+        // While a picture is broadcast, or announced, it is waited for.
+        is_due && self.video.is_none() && !has_picture && !self.cutter.is_running()
     }
 
     /// Counts a message that brought no picture to broadcast.
@@ -404,20 +466,22 @@ impl Packager {
     }
 
     fn describe_tracks(&mut self) {
-        let Some(video) = &self.video else { return };
-        self.tracks = Some(Tracks {
-            video: VideoTrack {
-                codec: video.codec(),
-                width: video.width(),
-                height: video.height(),
-                frame_rate: video.frame_rate().unwrap_or(0.0),
-            },
-            audio: self.audio.as_ref().map(|audio| AudioTrack {
-                codec: audio.codec(),
-                sample_rate: audio.played_sample_rate,
-                channels: audio.channels,
-            }),
+        let video = self.video.as_ref().filter(|_| self.alone != Alone::Yes).map(|video| VideoTrack {
+            codec: video.codec(),
+            width: video.width(),
+            height: video.height(),
+            frame_rate: video.frame_rate().unwrap_or(0.0),
         });
+        let audio = self.audio.as_ref().map(|audio| AudioTrack {
+            codec: audio.codec(),
+            sample_rate: audio.played_sample_rate,
+            channels: audio.channels,
+        });
+        let tracks = Tracks { video, audio };
+        if self.tracks.as_ref() != Some(&tracks) {
+            self.tracks = Some(tracks);
+            self.described += 1;
+        }
     }
 }
 

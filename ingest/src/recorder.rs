@@ -37,7 +37,7 @@ use self::{
     shelf::Shelf,
 };
 use crate::{
-    packager::{Broadcast, Segment},
+    packager::{Broadcast, Need, Segment},
     ports::{OpenRecording, RecordError, Recordings},
     thumbnails,
 };
@@ -68,6 +68,11 @@ impl Recorder {
         Self(Some(Arc::new(Shared { recordings, disk })))
     }
 
+    /// The room that there is on the disk, where that is watched.
+    pub(crate) fn disk(&self) -> Option<DiskWatch> {
+        self.0.as_ref().map(|shared| shared.disk.clone())
+    }
+
     /// What this node has begun and not finished, asked for until the write side answers; nothing once `cancel` is called.
     pub(crate) async fn open(&self, cancel: &CancellationToken) -> Vec<OpenRecording> {
         let Some(shared) = &self.0 else { return Vec::new() };
@@ -90,6 +95,21 @@ impl Recorder {
         if let Some((recording_id, index)) = kept.flatten() {
             ends.stopping.run_until_cancelled(sheets::make(recording_id, &index, &shelf)).await;
         }
+    }
+
+    /// Makes the pictures that a crash has kept from being made, of recordings that are complete.
+    pub(crate) async fn mend(self, storage: Storage, ends: Ends) {
+        let Some(shared) = self.0 else { return };
+        let shelf: Arc<dyn Shelf> = Arc::new(storage);
+        let mending = async {
+            let asked = ask("recordings of late", || shared.recordings.lately_published()).await;
+            for published in asked.unwrap_or_default() {
+                if let Err(error) = shared.mend(&published, &shelf).await {
+                    debug!(recording.id = %published.recording_id, error = &error as &dyn Error, "pictures not looked at");
+                }
+            }
+        };
+        ends.stopping.run_until_cancelled(mending).await;
     }
 
     /// Finishes a recording from before a crash whose stream is over.
@@ -194,6 +214,7 @@ impl Shared {
         shelf: &Arc<dyn Shelf>,
     ) -> Option<(RecordingId, Index)> {
         let stream_id = broadcast.stream_id();
+        let need = broadcast.source().holds().need();
         let is_resumed = begun.is_some();
         let begun = match begun {
             Some(begun) => begun,
@@ -221,7 +242,8 @@ impl Shared {
             false => Index::new(recording_id),
         };
         let mut keeping = Keeping { recording_id, shelf: Arc::clone(shelf), index, next: None, is_resumed };
-        let outcome = keeping.follow(&broadcast, &self.disk).await;
+        let outcome = keeping.follow(&broadcast, &self.disk, &need).await;
+        drop(need);
         gauge!("weir_recordings_running").decrement(1.0);
         // The crash is why nothing came after it.
         let outcome = match outcome {
@@ -262,6 +284,22 @@ impl Shared {
         };
         let is_published = self.finish(&begun, &index, Outcome::Short(CutShort::Crashed), &**shelf).await;
         is_published.then_some((recording_id, index))
+    }
+
+    async fn mend(&self, published: &OpenRecording, shelf: &Arc<dyn Shelf>) -> Result<(), KeepError> {
+        let recording_id = published.recording_id;
+        if shelf.beginning(&key(recording_id, "thumbnail.jpg")?, 1).await?.is_none() {
+            self.copy_picture(published, &**shelf).await;
+        }
+        // It is stored after the sheets that it names.
+        if shelf.beginning(&key(recording_id, sheets::TIMES)?, 1).await?.is_none() {
+            let index = Index::load(recording_id, &**shelf).await?;
+            if !index.segments.is_empty() {
+                info!(recording.id = %recording_id, "pictures for seeking are made again");
+                sheets::make(recording_id, &index, shelf).await;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the write side what has come of a recording; whether it can be watched.
@@ -315,13 +353,14 @@ impl Shared {
 
 impl Keeping {
     /// Keeps what comes until the stream has ended, or nothing more can be kept.
-    async fn follow(&mut self, broadcast: &Broadcast, disk: &DiskWatch) -> Outcome {
+    async fn follow(&mut self, broadcast: &Broadcast, disk: &DiskWatch, need: &Need) -> Outcome {
         let mut shown = broadcast.subscribe();
         let mut trouble: Option<Instant> = None;
         loop {
             let (segment, is_ended) = {
                 let shown = shown.borrow_and_update();
                 let next = self.next.unwrap_or(0);
+                need.from(next);
                 let mut segments = shown.view.iter().flat_map(|view| &view.facts.segments);
                 (segments.find(|segment| segment.number >= next).cloned(), shown.is_ended)
             };
@@ -398,7 +437,7 @@ impl Keeping {
                 Some(first) if first.is_independent => first.bytes.len() as u64,
                 _ => 0,
             },
-            decode_time: boxes::decode_time(&segment.bytes).unwrap_or(0),
+            decode_time: boxes::decode_time(&segment.bytes, init.media.sound_sample_rate).unwrap_or(0),
         });
         index.store(&*self.shelf).await?;
         counter!("weir_recorded_bytes_total").increment(segment.bytes.len() as u64);

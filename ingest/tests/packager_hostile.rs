@@ -87,11 +87,22 @@ fn what_cannot_be_played_is_refused_by_name() {
 }
 
 #[test]
-fn sound_alone_is_refused_after_a_time() {
-    let tags = flv::encode("-f lavfi -i sine=duration=14 -c:a aac");
-    assert_eq!(refusal_of(&tags), MediaRefusal::NoVideo);
-    let before: Vec<Tag> = tags.into_iter().filter(|tag| tag.timestamp_ms < 9_000).collect();
+fn a_picture_that_was_announced_and_does_not_come_is_refused_after_a_time() {
+    let tags = flv::encode(&format!(
+        "-f lavfi -i testsrc2=size=320x180:rate=10:duration=14 -f lavfi -i sine=duration=14 {X264} -c:a aac"
+    ));
+    let is_picture = |tag: &Tag| tag.kind == TagKind::Video && !is_config(tag);
+    let without: Vec<Tag> = tags.into_iter().filter(|tag| !is_picture(tag)).collect();
+    assert_eq!(refusal_of(&without), MediaRefusal::NoVideo);
+    let before: Vec<Tag> = without.into_iter().filter(|tag| tag.timestamp_ms < 9_000).collect();
     assert!(push_all(&before).is_ok());
+}
+
+#[test]
+fn sound_whose_configuration_never_comes_is_refused_after_a_time() {
+    let tags = flv::encode("-f lavfi -i sine=duration=14 -c:a aac");
+    let without: Vec<Tag> = tags.into_iter().filter(|tag| tag.body[1] != 0).collect();
+    assert_eq!(refusal_of(&without), MediaRefusal::NoVideo);
 }
 
 #[test]

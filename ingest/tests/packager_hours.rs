@@ -157,6 +157,58 @@ async fn pictures_alone() {
     check(Encoder { rate: (30_000, 1_001), group: 120, reordered: 2, sound: None, ..Encoder::default() }).await;
 }
 
+/// Sound without a picture is broadcast once it is plain that none comes.
+async fn check_sound_alone(sound: Sound) {
+    let encoder = Encoder { sound: Some(sound), pictures_from_ms: None, ..Encoder::default() };
+    let viewer = watch_an_hour(&encoder).await;
+    let epochs = assert_gapless(&viewer);
+    assert_eq!(epochs.len(), 1, "there is no discontinuity");
+    assert!(fragments::track(&epochs[0], VIDEO).is_empty());
+    let sounds: Vec<u64> = encoder.sounds(HOUR_MS).into_iter().filter(|time_ms| *time_ms >= 2_000).collect();
+    // The broadcast's timeline begins ten seconds in, with the first frame.
+    let base = (10_000 - sounds[0] as i64) * 90;
+    assert_sound(&epochs[0], &sounds, sound.sample_rate, base);
+    let playlist = viewer.playlists.last().unwrap();
+    assert_eq!(playlist.target_duration_s, 2);
+    for segment in &playlist.segments[..playlist.segments.len() - 2] {
+        assert!(segment.duration_ms.is_some_and(|length_ms| (1_900..=2_100).contains(&length_ms)), "{segment:?}");
+        assert!(segment.parts.iter().all(|part| part.is_independent));
+    }
+    let master = String::from_utf8(viewer.get(&viewer.path("index.m3u8")).await.2.to_vec()).unwrap();
+    assert_eq!(master.matches("#EXT-X-STREAM-INF").count(), 1, "{master}");
+    assert!(master.contains(",CODECS=\"mp4a.40.2\"\nsource/index.m3u8") && !master.contains("RESOLUTION"), "{master}");
+}
+
+#[tokio::test]
+async fn sound_alone() {
+    check_sound_alone(STEREO_48).await;
+}
+
+#[tokio::test]
+async fn sound_alone_of_44_1_khz_in_mono() {
+    check_sound_alone(MONO_44).await;
+}
+
+#[tokio::test]
+async fn a_picture_that_comes_late() {
+    let encoder = Encoder { reordered: 2, pictures_from_ms: Some(30_000), ..Encoder::default() };
+    let viewer = watch_an_hour(&encoder).await;
+    let epochs = assert_gapless(&viewer);
+    assert_eq!(epochs.len(), 2, "the picture begins after a discontinuity");
+    assert!(fragments::track(&epochs[0], VIDEO).is_empty());
+    let before = fragments::track(&epochs[0], AUDIO).len();
+    assert!((1_310..=1_313).contains(&before), "28 s of sound, not {before} frames");
+    let pictures: Vec<Sent> = encoder
+        .pictures(HOUR_MS - 30_000)
+        .into_iter()
+        .map(|picture| Sent { decode_ms: picture.decode_ms + 30_000, ..picture })
+        .collect();
+    let base = assert_pictures(&epochs[1], &pictures);
+    let begins_ms = pictures[0].decode_ms + pictures[0].composition_ms;
+    let sounds: Vec<u64> = encoder.sounds(HOUR_MS).into_iter().filter(|time_ms| *time_ms >= begins_ms).collect();
+    assert_sound(&epochs[1], &sounds, 48_000, base);
+}
+
 #[tokio::test]
 async fn sound_that_comes_late() {
     let sound = Sound { from_ms: 37_123, ..STEREO_48 };

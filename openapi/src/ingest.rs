@@ -21,7 +21,7 @@ pub struct IngestStatus {
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(required = true, example = "2026-11-21T10:00:00.123456Z")]
     pub connected_since: Option<OffsetDateTime>,
-    /// The picture; `null` before it is known.
+    /// The picture; `null` before it is known, and without any.
     #[schema(required = true)]
     pub video: Option<VideoFormat>,
     /// The sound; `null` without any.

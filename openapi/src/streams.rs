@@ -35,8 +35,9 @@ pub struct Stream {
     /// From start to end, in milliseconds; `null` while it runs.
     #[schema(required = true, example = 7_200_000, minimum = 0)]
     pub duration_ms: Option<i64>,
-    /// The picture as the encoder sent it.
-    pub video: VideoFormat,
+    /// The picture as the encoder sent it; `null` where it sends sound alone.
+    #[schema(required = true)]
+    pub video: Option<VideoFormat>,
     /// The sound as the encoder sent it; `null` without any.
     #[schema(required = true)]
     pub audio: Option<AudioFormat>,

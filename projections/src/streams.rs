@@ -36,8 +36,8 @@ pub struct StreamRow {
     pub node_id: NodeId,
     /// Its title.
     pub title: String,
-    /// The picture as the encoder sends it.
-    pub video: VideoTrack,
+    /// The picture as the encoder sends it, if there is any.
+    pub video: Option<VideoTrack>,
     /// The sound as the encoder sends it, if there is any.
     pub audio: Option<AudioTrack>,
     /// What the encoder calls itself, if it said.
@@ -140,6 +140,15 @@ impl Streams<'_> {
 
 impl FromRow<'_, PgRow> for StreamRow {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let video = match row.try_get::<Option<String>, _>("video_codec")? {
+            None => None,
+            Some(codec) => Some(VideoTrack {
+                codec,
+                width: number(row, "video_width")?,
+                height: number(row, "video_height")?,
+                frame_rate: row.try_get("video_frame_rate")?,
+            }),
+        };
         let audio = match row.try_get::<Option<String>, _>("audio_codec")? {
             None => None,
             Some(codec) => Some(AudioTrack {
@@ -165,12 +174,7 @@ impl FromRow<'_, PgRow> for StreamRow {
             visibility: Visibility::from_stored(row.try_get("channel_visibility")?).unwrap_or(Visibility::Private),
             node_id: row.try_get::<Uuid, _>("node_id")?.into(),
             title: row.try_get("title")?,
-            video: VideoTrack {
-                codec: row.try_get("video_codec")?,
-                width: number(row, "video_width")?,
-                height: number(row, "video_height")?,
-                frame_rate: row.try_get("video_frame_rate")?,
-            },
+            video,
             audio,
             encoder: row.try_get::<Option<&str>, _>("encoder")?.and_then(EncoderName::from_sent),
             renditions: row.try_get::<Json<Vec<Rendition>>, _>("renditions")?.0,

@@ -219,8 +219,10 @@ fn channel_id(payload: &[u8]) -> Option<ChannelId> {
 fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
     use ingest::PublishState;
     let status = ingest.status(channel_id);
-    let (video, audio) = status.tracks.map_or((None, None), |tracks| (Some(tracks.video), tracks.audio));
+    let (video, audio) = status.tracks.map_or((None, None), |tracks| (tracks.video, tracks.audio));
     let health = status.health;
+    // Of pictures that do not come there is nothing to say.
+    let pictures = health.filter(|_| video.is_some());
     IngestStatus {
         state: match status.state {
             PublishState::Waiting => IngestState::Waiting,
@@ -235,9 +237,9 @@ fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
         encoder: status.encoder,
         bitrate_kbps: health.map(|health| health.bitrate_kbps),
         keyframe_interval_ms: health.map(|health| health.key_frame_interval_ms).filter(|interval_ms| *interval_ms > 0),
-        frame_rate: health.map(|health| health.frame_rate),
+        frame_rate: pictures.map(|health| health.frame_rate),
         jitter_ms: health.map(|health| health.jitter_ms),
-        missing_frames: health.map(|health| health.missing_frames),
+        missing_frames: pictures.map(|health| health.missing_frames),
         sound_ahead_ms: health.and_then(|health| health.sound_ahead_ms),
         silent_ms: health.map(|_| u32::try_from(status.silent_ms).unwrap_or(u32::MAX)),
         history: status.history.iter().map(sample).collect(),

@@ -89,11 +89,11 @@ fn started(stream: u128, channel: u128, when: &str, encoder: Option<&str>, heigh
         channel_id,
         node_id,
         title: "A title".to_owned(),
-        video: VideoTrack {
+        video: Some(VideoTrack {
             codec: "avc1.64001f".to_owned(),
             width: height * 16 / 9,
             height,
-            frame_rate: if height == 720 { 29.97 } else { 60.0 },
+            frame_rate: if height == 720 { 29.97 }) else { 60.0 },
         },
         audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
         encoder: encoder.and_then(EncoderName::from_sent),

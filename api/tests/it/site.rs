@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::{
-    AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PlaybackPass, PlaybackTokens,
+    AccessOptions, AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PlaybackPass, PlaybackTokens,
     PortUnavailable, Publishers, Readiness, WebApp,
 };
 use bytes::Bytes;
@@ -43,6 +43,7 @@ pub(crate) struct Options {
     pub(crate) web_app: Vec<(&'static str, &'static str)>,
     pub(crate) feed: FeedOptions,
     pub(crate) commands: CommandsOptions,
+    pub(crate) access: AccessOptions,
 }
 
 impl Default for Options {
@@ -52,6 +53,7 @@ impl Default for Options {
             web_app: Vec::new(),
             feed: FeedOptions::default(),
             commands: CommandsOptions::default(),
+            access: AccessOptions::default(),
         }
     }
 }
@@ -65,6 +67,7 @@ pub(crate) struct Site {
     pub(crate) media: Arc<Media>,
     pub(crate) storage: Storage,
     pub(crate) http: reqwest::Client,
+    api: Api,
     _objects: tempfile::TempDir,
     projections: Projections,
     projecting: CancellationToken,
@@ -115,18 +118,29 @@ impl Site {
             storage: storage.clone(),
             recording_limits: domain::recordings::RecordingLimits { keep_days: Some(90), ..Default::default() },
             feed: options.feed,
+            access: options.access,
             stopping: stop.clone(),
         };
         let web_app = WebApp::from_files(
             options.web_app.into_iter().map(|(path, text)| (path.to_owned(), text.as_bytes().into())),
         );
-        let router = api::router_with(api, web_app);
+        let router = api::router_with(api.clone(), web_app);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serve = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
         tokio::spawn(serve.with_graceful_shutdown(stop.clone().cancelled_owned()).into_future());
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { url, pool, commands, read, media, storage, http, _objects: objects, projections, projecting, stop }
+        Self { url, pool, commands, read, media, storage, http, api, _objects: objects, projections, projecting, stop }
+    }
+
+    /// Another node of the same install; where it is.
+    pub(crate) async fn another_node(&self) -> String {
+        let router = api::router_with(self.api.clone(), WebApp::from_files([]));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serve = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
+        tokio::spawn(serve.with_graceful_shutdown(self.stop.clone().cancelled_owned()).into_future());
+        url
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -203,7 +217,7 @@ impl Site {
             channel_id: id(channel),
             node_id: node(),
             title: channel["title"].as_str().unwrap().to_owned(),
-            video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+            video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }),
             audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
             encoder: domain::streams::EncoderName::from_sent("Lavf61.1.100"),
         };
@@ -383,6 +397,12 @@ impl Media {
 
 /// What it says can be read; the real ones are tested where they are made.
 impl PlaybackTokens for Media {
+    fn mint_recording(&self, pass: &api::RecordingPass) -> String {
+        let session = pass.session_id.map_or("anybody".to_owned(), |id| id.to_string());
+        let what = if pass.is_download { "download" } else { "play" };
+        format!("{what}_{}_{}_{session}", pass.recording_id, pass.expires_at.unix_timestamp())
+    }
+
     fn mint(&self, pass: &PlaybackPass) -> String {
         let session = pass.session_id.map_or("anybody".to_owned(), |id| id.to_string());
         format!("{}_{}_{}_{session}", pass.channel_id, pass.version, pass.expires_at.unix_timestamp())

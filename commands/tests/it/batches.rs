@@ -101,7 +101,7 @@ async fn a_name_given_back_is_free_within_the_batch() {
         channel_id,
         node_id,
         title: "A title".to_owned(),
-        video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+        video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }),
         audio: None,
         encoder: None,
     };

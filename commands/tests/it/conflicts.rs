@@ -86,7 +86,7 @@ async fn a_stream_ends_once() {
         channel_id: ChannelId::from(Uuid::now_v7()),
         node_id,
         title: "A title".to_owned(),
-        video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+        video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }),
         audio: None,
         encoder: None,
     };

@@ -16,7 +16,7 @@ fn start(channel_id: ChannelId, node_id: NodeId) -> StartStream {
         channel_id,
         node_id,
         title: "A title".to_owned(),
-        video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1920, height: 1080, frame_rate: 29.97 },
+        video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1920, height: 1080, frame_rate: 29.97 }),
         audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
         encoder: None,
     }

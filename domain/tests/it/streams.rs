@@ -28,7 +28,7 @@ fn start() -> StreamCommand {
         channel_id: id(2),
         node_id: node(),
         title: "A title".to_owned(),
-        video: video(),
+        video: Some(video()),
         audio: Some(audio()),
         encoder: EncoderName::from_sent("obs-output module"),
     }
@@ -40,7 +40,7 @@ fn started() -> StreamEvent {
         channel_id: id(2),
         node_id: node(),
         title: "A title".to_owned(),
-        video: video(),
+        video: Some(video()),
         audio: Some(audio()),
         encoder: EncoderName::from_sent("obs-output module"),
         started_at: NOW,

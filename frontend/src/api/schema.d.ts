@@ -1938,8 +1938,7 @@ export interface components {
              * @example 2026-11-21T10:00:00.123456Z
              */
             updated_at: string;
-            /** @description The picture as the encoder sent it. */
-            video: components["schemas"]["VideoFormat"];
+            video: components["schemas"]["VideoFormat"] | null;
         };
         /** @description Whose broadcast a stream is. */
         StreamChannel: {

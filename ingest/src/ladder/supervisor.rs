@@ -85,6 +85,7 @@ impl Supervisor<'_> {
             self.lease.demand(demand.clone());
             let granted = self.lease.granted().min(wanted);
             let reason = match () {
+                () if source.width == 0 => Some(LadderReason::NoPicture),
                 () if all.is_empty() => Some(LadderReason::SourceSmall),
                 () if wanted < all.len() => Some(LadderReason::TooSlow),
                 () if granted < wanted => Some(LadderReason::NoBudget),

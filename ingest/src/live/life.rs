@@ -133,7 +133,8 @@ impl Life {
             }
             info!(
                 channel.handle = handle, stream.id = %self.stream_id, %peer,
-                video = video.codec, width = video.width, height = video.height,
+                video = video.as_ref().map(|video| &video.codec), width = video.as_ref().map(|video| video.width),
+                height = video.as_ref().map(|video| video.height),
                 audio = audio.map(|audio| audio.codec), "stream live"
             );
             return turn;
@@ -300,6 +301,8 @@ impl Live {
         for begun in begun {
             shared.finish_recording(begun);
         }
+        let mending = shared.settings.recorder.clone().mend(shared.storage.clone(), shared.recorder_ends());
+        shared.tasks.spawn(mending);
         shared.recovered.send_replace(true);
     }
 }

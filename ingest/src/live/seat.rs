@@ -165,8 +165,8 @@ impl Seat {
         self.slot.view.lock().unwrap_or_else(PoisonError::into_inner).update(tracks, health, Instant::now());
     }
 
-    /// The first key frame of this connection is in: the stream starts, or goes on.
-    pub(crate) fn first_key_frame(&mut self, tracks: &Tracks) {
+    /// What this connection sends can be broadcast: the stream starts, or goes on.
+    pub(crate) fn begin(&mut self, tracks: &Tracks) {
         let mut channels = self.shared.channels();
         let channel = channels.entry(self.channel_id).or_default();
         if !channel.publisher.as_ref().is_some_and(|holder| Arc::ptr_eq(holder, &self.slot)) {
@@ -175,12 +175,14 @@ impl Seat {
         self.is_feeding = true;
         match &mut channel.stream {
             Some(stream) => {
-                stream.grace_until = None;
+                let until = stream.grace_until.take();
+                let lost_at = until.and_then(|until| until.checked_sub(self.shared.settings.grace));
                 stream.changed.send_replace(None);
                 stream.has_begun = true;
                 info!(
                     channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
-                    "stream goes on"
+                    away_ms = lost_at.map(|lost_at| lost_at.elapsed().as_millis()),
+                    "encoder is back; stream goes on"
                 );
             }
             None => {
@@ -236,15 +238,17 @@ impl Seat {
         match (reason, &mut channel.stream) {
             (Some(reason), _) => channel.end(reason),
             (None, Some(stream)) => {
+                let is_refused = how == Leaving::Refused;
                 if self.is_feeding {
                     // Encoders come back by themselves after a refusal, too. Each time a new stream, with all that
                     // follows from one, would be worse than a pause.
-                    let is_refused = how == Leaving::Refused;
                     stream.ends_as = if is_refused { EndReason::Error } else { EndReason::ConnectionLost };
                 }
                 info!(
                     channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
-                    "publisher lost; stream waits for it"
+                    reason = if is_refused { "refused" } else { "connection_lost" }, silent_ms = self.silence_ms(),
+                    waits_s = self.shared.settings.grace.as_secs(),
+                    "encoder is gone; stream waits for it"
                 );
             }
             (None, None) => {}

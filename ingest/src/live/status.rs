@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::{Duration, Instant};
 
 use super::Channel;
-use crate::ladder::LadderStatus;
+use crate::ladder::{LadderReason, LadderStatus};
 use crate::packager::{Health, Tracks};
 
 /// Health is measured over so long.
@@ -76,6 +76,12 @@ pub enum Advice {
     FramesMissing,
     /// There is no sound.
     NoAudio,
+    /// There is no picture.
+    SoundAlone,
+    /// The picture is HEVC, and nothing else is made of it.
+    HevcAlone,
+    /// The picture is AV1, and nothing else is made of it.
+    Av1Alone,
     /// The bit rate varies a lot.
     BitrateVaries,
     /// Nothing comes any more.
@@ -94,6 +100,9 @@ impl Advice {
             Self::KeyFramesFar => "key_frames_far",
             Self::FramesMissing => "frames_missing",
             Self::NoAudio => "no_audio",
+            Self::SoundAlone => "sound_alone",
+            Self::HevcAlone => "hevc_alone",
+            Self::Av1Alone => "av1_alone",
             Self::BitrateVaries => "bitrate_varies",
             Self::Silent => "silent",
             Self::LineStutters => "line_stutters",
@@ -114,6 +123,18 @@ impl Advice {
                  resolution, the frame rate or the bit rate, or close other programs."
             }
             Self::NoAudio => "There is no sound. Check the audio sources if there should be any.",
+            Self::SoundAlone => {
+                "There is no picture: viewers hear the stream only. If there should be one, check the video source and \
+                 the video encoder, then start the stream again."
+            }
+            Self::HevcAlone => {
+                "Most browsers cannot play HEVC, and the server makes no other quality of your stream at the moment: most \
+                 viewers see nothing. Choose H.264 as the video encoder."
+            }
+            Self::Av1Alone => {
+                "Some players, older iPhones among them, cannot play AV1, and the server makes no other quality of your \
+                 stream at the moment. Choose H.264 as the video encoder to reach everybody."
+            }
             Self::BitrateVaries => {
                 "The bit rate varies a lot, which makes viewers on slow lines stall. Choose CBR as rate control."
             }
@@ -199,13 +220,17 @@ impl View {
             advice.push(Advice::KeyFramesFar);
         }
         // Known after a span of measuring. One in twenty is a picture that stutters.
-        let is_slow = !self.bitrates_kbps.is_empty() && health.frame_rate < 0.8 * tracks.video.frame_rate;
+        let announced = tracks.video.as_ref().map_or(0.0, |video| video.frame_rate);
+        let is_slow = !self.bitrates_kbps.is_empty() && health.frame_rate < 0.8 * announced;
         let comes_in_a_span = health.frame_rate * SPAN.as_secs_f64();
         if is_slow || f64::from(health.missing_frames) > (0.05 * comes_in_a_span).max(2.0) {
             advice.push(Advice::FramesMissing);
         }
         if tracks.audio.is_none() {
             advice.push(Advice::NoAudio);
+        }
+        if tracks.video.is_none() {
+            advice.push(Advice::SoundAlone);
         }
         let lowest = self.bitrates_kbps.iter().copied().min().unwrap_or(0);
         let highest = self.bitrates_kbps.iter().copied().max().unwrap_or(0);
@@ -216,6 +241,25 @@ impl View {
             advice.push(Advice::SoundApart);
         }
         advice
+    }
+}
+
+impl IngestStatus {
+    /// The status with what its ladder does, and the advice that follows from it.
+    pub(super) fn with_ladder(mut self, ladder: LadderStatus) -> Self {
+        let codec = self.tracks.as_ref().and_then(|tracks| tracks.video.as_ref()).map(|video| video.codec.as_str());
+        let alone = match codec.and_then(|codec| codec.get(..4)) {
+            Some("hvc1" | "hev1") => Some(Advice::HevcAlone),
+            Some("av01") => Some(Advice::Av1Alone),
+            _ => None,
+        };
+        // While the first rendition is on its way, nobody need do anything.
+        let has_none = ladder.renditions.is_empty() && ladder.reason != Some(LadderReason::Starting);
+        if let Some(alone) = alone.filter(|_| has_none && self.state == PublishState::Live) {
+            self.advice.insert(0, alone);
+        }
+        self.ladder = ladder;
+        self
     }
 }
 
@@ -254,7 +298,7 @@ mod tests {
 
     fn tracks(audio: bool) -> Tracks {
         Tracks {
-            video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+            video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }),
             audio: audio.then(|| AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
         }
     }
@@ -287,6 +331,39 @@ mod tests {
             [Advice::KeyFramesFar, Advice::FramesMissing, Advice::NoAudio, Advice::BitrateVaries]
         );
         assert!(view.bitrates_kbps.len() <= 12);
+    }
+
+    #[test]
+    fn says_that_few_can_play_a_codec_of_which_nothing_else_is_made() {
+        let advice = |codec: &str, ladder| {
+            let mut tracks = tracks(true);
+            tracks.video.as_mut().unwrap().codec = codec.to_owned();
+            let status = IngestStatus { state: PublishState::Live, tracks: Some(tracks), ..IngestStatus::default() };
+            status.with_ladder(ladder).advice
+        };
+        let without = |reason| LadderStatus { renditions: Vec::new(), reason: Some(reason) };
+        assert_eq!(advice("hvc1.1.6.L93.B0", without(LadderReason::NoBudget)), [Advice::HevcAlone]);
+        assert_eq!(advice("av01.0.08M.08", without(LadderReason::FfmpegMissing)), [Advice::Av1Alone]);
+        assert_eq!(advice("avc1.64001f", without(LadderReason::NoBudget)), []);
+        assert_eq!(advice("hvc1.1.6.L93.B0", without(LadderReason::Starting)), []);
+        let rendition = crate::ladder::LadderRendition {
+            name: "480p".to_owned(),
+            width: 854,
+            height: 480,
+            frame_rate: 30.0,
+            bitrate_kbps: 1_000,
+            lag_ms: 0,
+        };
+        let some = LadderStatus { renditions: vec![rendition], reason: Some(LadderReason::NoBudget) };
+        assert_eq!(advice("hvc1.1.6.L93.B0", some), []);
+    }
+
+    #[test]
+    fn says_that_there_is_sound_alone() {
+        let mut view = View::default();
+        let tracks = Tracks { video: None, ..tracks(true) };
+        view.update(Some(&tracks), Health { bitrate_kbps: 96, ..Health::default() }, Instant::now());
+        assert_eq!(view.advice(0), [Advice::SoundAlone]);
     }
 
     #[test]

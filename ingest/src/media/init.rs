@@ -11,6 +11,15 @@ use super::{
 
 /// Writes the initialisation segment of a picture, and of a sound beside it.
 pub(crate) fn write(video: &VideoConfig, audio: Option<&AacConfig>) -> Bytes {
+    write_tracks(Some(video), audio)
+}
+
+/// Writes the initialisation segment of a sound without a picture.
+pub(crate) fn write_sound(audio: &AacConfig) -> Bytes {
+    write_tracks(None, Some(audio))
+}
+
+fn write_tracks(video: Option<&VideoConfig>, audio: Option<&AacConfig>) -> Bytes {
     let mut out = Vec::with_capacity(1_536);
     atom(&mut out, b"ftyp", |out| {
         out.extend_from_slice(b"iso6");
@@ -26,12 +35,14 @@ pub(crate) fn write(video: &VideoConfig, audio: Option<&AacConfig>) -> Bytes {
             put_zeros(out, 24);
             put_u32(out, AUDIO_TRACK + 1);
         });
-        write_video_track(out, video);
+        if let Some(video) = video {
+            write_video_track(out, video);
+        }
         if let Some(audio) = audio {
             write_audio_track(out, audio);
         }
         atom(out, b"mvex", |out| {
-            for track in [Some(VIDEO_TRACK), audio.map(|_| AUDIO_TRACK)].into_iter().flatten() {
+            for track in [video.map(|_| VIDEO_TRACK), audio.map(|_| AUDIO_TRACK)].into_iter().flatten() {
                 full_atom(out, b"trex", 0, 0, |out| put_u32s(out, &[track, 1, 0, 0, 0]));
             }
         });

@@ -237,8 +237,9 @@ impl Broadcast {
             if rendition.name() != of {
                 reports.extend(view.report(rendition.name()));
             }
-            // The sound alone goes with the source.
-            if rendition.name() == SOURCE && of != AUDIO && view.has_audio() {
+            // The sound alone goes with the source, unless that is nothing else.
+            let is_listed = view.has_audio() && view.facts.init.media.has_picture();
+            if rendition.name() == SOURCE && of != AUDIO && is_listed {
                 reports.extend(view.report(AUDIO));
             }
         }

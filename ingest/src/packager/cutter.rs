@@ -79,6 +79,13 @@ impl Cutter {
 
     /// Takes in a picture.
     pub(super) fn push_picture(&mut self, picture: Picture, configs: Configs<'_>) -> Result<(), MediaRefusal> {
+        if self.lane.epoch.as_ref().is_some_and(|epoch| epoch.video.is_none()) {
+            if !picture.is_key {
+                return Ok(());
+            }
+            // There was sound alone: viewers cross a discontinuity to the picture.
+            self.break_off()?;
+        }
         if let Some(epoch) = &self.lane.epoch {
             let held_ms = epoch.held.as_ref().map_or(epoch.part.end_ms, |held| held.decode_ms);
             let step_ms = picture.time_ms + epoch.offset_ms - held_ms;
@@ -96,7 +103,7 @@ impl Cutter {
             }
             return Ok(());
         };
-        if !picture.is_key && !Arc::ptr_eq(&epoch.video, configs.video) {
+        if !picture.is_key && !epoch.shows(configs.video) {
             // Of a configuration that has no key frame yet: no player can decode it.
             return Ok(());
         }
@@ -124,6 +131,37 @@ impl Cutter {
             Ok(()) => Ok(()),
             Err(TooLate) => self.break_off(),
         }
+    }
+
+    /// Takes in a frame of sound where there is no picture.
+    pub(super) fn push_sound_alone(
+        &mut self,
+        time_ms: i64,
+        config: &Arc<AacConfig>,
+        data: Bytes,
+    ) -> Result<(), MediaRefusal> {
+        if let Some(epoch) = &self.lane.epoch {
+            let is_other =
+                epoch.video.is_some() || epoch.sound.as_ref().is_none_or(|sound| sound.config() != &**config);
+            let step_ms = time_ms + epoch.offset_ms - epoch.part.end_ms;
+            if is_other || !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
+                self.break_off()?;
+            }
+        }
+        if self.lane.epoch.is_none() {
+            let begins_at = self.begins_at();
+            self.lane.epoch = Some(Epoch::of_sound(self.lane.end_ms, begins_at, time_ms, config));
+        }
+        let Some(epoch) = &mut self.lane.epoch else { return Ok(()) };
+        if let Err(TooLate) = epoch.push_sound(time_ms, config, data) {
+            return self.break_off();
+        }
+        let segments = self.lane.segments;
+        self.lane.follow_sound()?;
+        if self.lane.segments > segments {
+            self.breaks = self.breaks.saturating_sub(1);
+        }
+        Ok(())
     }
 
     /// Ends what has no sensible continuation; the next key frame goes on after a discontinuity.
@@ -161,9 +199,13 @@ impl Cutter {
     }
 
     fn begin_epoch(&mut self, first: Picture, configs: Configs<'_>) {
-        let now = OffsetDateTime::now_utc();
-        let begins_at = self.lane.ends_at.map_or(now, |ends_at| now.max(ends_at));
+        let begins_at = self.begins_at();
         self.lane.epoch = Some(Epoch::new(self.lane.end_ms, begins_at, first, configs));
+    }
+
+    fn begins_at(&self) -> OffsetDateTime {
+        let now = OffsetDateTime::now_utc();
+        self.lane.ends_at.map_or(now, |ends_at| now.max(ends_at))
     }
 
     /// A key frame has come, and all before it is placed.
@@ -173,7 +215,7 @@ impl Cutter {
         let Some(epoch) = &mut self.lane.epoch else { return Ok(()) };
         epoch.gops.reach_key_frame(decode_ms);
         let is_long_enough = segment_ms >= MIN_SEGMENT_MS;
-        let is_video_new = !Arc::ptr_eq(&epoch.video, configs.video);
+        let is_video_new = !epoch.shows(configs.video);
         let is_audio_new = configs.is_audio_coming
             && configs.audio.is_some_and(|config| epoch.sound.as_ref().is_none_or(|sound| sound.config() != &**config));
         if is_video_new || (is_audio_new && is_long_enough) {

@@ -30,7 +30,8 @@ const TICKS_PER_MS: i64 = VIDEO_TIMESCALE as i64 / 1_000;
 
 #[derive(Debug)]
 pub(super) struct Epoch {
-    pub video: Arc<VideoConfig>,
+    /// `None` where there is sound alone.
+    pub video: Option<Arc<VideoConfig>>,
     pub sound: Option<Sound>,
     /// Not written yet: whether sound comes is known with the first part.
     pub is_init_due: bool,
@@ -99,20 +100,31 @@ impl OpenPart {
 impl Epoch {
     /// Begins with a key frame at this time.
     pub(super) fn new(begins_ms: i64, begins_at: OffsetDateTime, first: Picture, configs: Configs<'_>) -> Self {
+        let held = Held { decode_ms: begins_ms, composition_ms: first.composition_ms, is_key: true, data: first.data };
         Self {
-            video: Arc::clone(configs.video),
+            video: Some(Arc::clone(configs.video)),
             sound: configs.audio.map(|config| Sound::new(Arc::clone(config), begins_ms + first.composition_ms)),
+            reorder_ms: first.composition_ms.max(0),
+            held: Some(held),
+            ..Self::empty(begins_ms, begins_at, first.time_ms)
+        }
+    }
+
+    /// Begins with a frame of sound at this time, `time_ms` on the encoder's clock, and has no picture.
+    pub(super) fn of_sound(begins_ms: i64, begins_at: OffsetDateTime, time_ms: i64, config: &Arc<AacConfig>) -> Self {
+        Self { sound: Some(Sound::new(Arc::clone(config), begins_ms)), ..Self::empty(begins_ms, begins_at, time_ms) }
+    }
+
+    fn empty(begins_ms: i64, begins_at: OffsetDateTime, time_ms: i64) -> Self {
+        Self {
+            video: None,
+            sound: None,
             is_init_due: true,
-            offset_ms: begins_ms - first.time_ms,
+            offset_ms: begins_ms - time_ms,
             begins_ms,
             begins_at,
-            reorder_ms: first.composition_ms.max(0),
-            held: Some(Held {
-                decode_ms: begins_ms,
-                composition_ms: first.composition_ms,
-                is_key: true,
-                data: first.data,
-            }),
+            reorder_ms: 0,
+            held: None,
             last_durations_ms: [33; 2],
             moved_pictures: 0,
             gops: Gops::new(begins_ms),
@@ -128,6 +140,11 @@ impl Epoch {
             sound_came_at_ms: begins_ms,
             sound_samples: Vec::new(),
         }
+    }
+
+    /// Whether its pictures are of this configuration.
+    pub(super) fn shows(&self, video: &Arc<VideoConfig>) -> bool {
+        self.video.as_ref().is_some_and(|own| Arc::ptr_eq(own, video))
     }
 
     /// Puts a picture after the one that is held.
@@ -199,10 +216,13 @@ impl Epoch {
         }
         let part = &mut self.part;
         if part.samples.is_empty() && self.sound_samples.is_empty() {
-            let decode_time = (part.start_ms * TICKS_PER_MS) as u64;
-            let bytes =
-                may_be_empty.then(|| fragment::write_empty(fragment::VIDEO_TRACK, number as u32, decode_time))?;
-            return Some(Written { is_independent: part.is_independent, sound_bytes: 0, bytes });
+            let (track, decode_time) = match (&self.video, &self.sound) {
+                (None, Some(sound)) => (fragment::AUDIO_TRACK, sound.ticks(part.start_ms)),
+                _ => (fragment::VIDEO_TRACK, part.start_ms * TICKS_PER_MS),
+            };
+            let bytes = may_be_empty.then(|| fragment::write_empty(track, number as u32, decode_time as u64))?;
+            let is_independent = part.is_independent || self.video.is_none();
+            return Some(Written { is_independent, sound_bytes: 0, bytes });
         }
         let video = Run { decode_time: (part.first_decode_ms * TICKS_PER_MS) as u64, samples: &part.samples };
         let audio = Run { decode_time: sound_start as u64, samples: &self.sound_samples };
@@ -210,7 +230,9 @@ impl Epoch {
         let sound_bytes = fragment::audio_bytes(&self.sound_samples);
         self.sound_samples.clear();
         part.samples.clear();
-        Some(Written { is_independent: part.is_independent, sound_bytes, bytes })
+        // Each frame of sound can be decoded by itself.
+        let is_independent = part.is_independent || self.video.is_none();
+        Some(Written { is_independent, sound_bytes, bytes })
     }
 
     /// When the picture that is held is decoded, or the next will be.
@@ -236,7 +258,7 @@ impl Epoch {
                 Some(first) => self.part.first_decode_ms + i64::from(first.composition) / TICKS_PER_MS,
                 None => self.segment_start_ms + self.reorder_ms,
             },
-            is_key: key_frame.is_some(),
+            is_key: key_frame.is_some() || self.video.is_none(),
         }
     }
 
@@ -251,20 +273,25 @@ impl Epoch {
 
     pub(super) fn init_media(&self) -> InitMedia {
         let audio = self.sound.as_ref().map(Sound::config);
-        let mut codecs = self.video.codec();
-        if let Some(audio) = audio {
-            codecs.push(',');
-            codecs.push_str(&audio.codec());
-        }
+        let video = self.video.as_deref();
+        let codecs: Vec<String> =
+            video.map(VideoConfig::codec).into_iter().chain(audio.map(AacConfig::codec)).collect();
         InitMedia {
-            bytes: init::write(&self.video, audio),
-            codecs,
+            bytes: match (video, audio) {
+                (Some(video), _) => init::write(video, audio),
+                (None, Some(audio)) => init::write_sound(audio),
+                // No epoch has neither.
+                (None, None) => Bytes::new(),
+            },
+            codecs: codecs.join(","),
             sound_codec: audio.map(AacConfig::codec),
             sound_sample_rate: audio.map(|audio| audio.sample_rate),
-            width: self.video.width(),
-            height: self.video.height(),
-            // Without timing in the stream, the last picture's duration has to do.
-            frame_rate: self.video.frame_rate().unwrap_or(1_000.0 / self.usual_duration_ms().max(1) as f64),
+            width: video.map_or(0, VideoConfig::width),
+            height: video.map_or(0, VideoConfig::height),
+            frame_rate: video.map_or(0.0, |video| {
+                // Without timing in the stream, the last picture's duration has to do.
+                video.frame_rate().unwrap_or(1_000.0 / self.usual_duration_ms().max(1) as f64)
+            }),
         }
     }
 

@@ -190,7 +190,7 @@ impl Follower {
         let mut reached = segments_from(view, self.number + 1).take_while(|segment| place.has_reached(segment));
         match (reached.next(), reached.next()) {
             (Some(next), None) if next.number == self.number + 1 => {
-                let is_new = next.is_after_discontinuity || !Arc::ptr_eq(&epoch.video, &video);
+                let is_new = next.is_after_discontinuity || !epoch.shows(&video);
                 let twin = twin(next);
                 if is_new {
                     self.lane.end_epoch()?;
@@ -219,7 +219,7 @@ impl Follower {
                 if !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
                     return self.rejoin(view, picture, &video);
                 }
-                if !Arc::ptr_eq(&epoch.video, &video) {
+                if !epoch.shows(&video) {
                     // The picture has changed, and the source has not come to a new segment.
                     return Ok(());
                 }

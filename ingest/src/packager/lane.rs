@@ -27,6 +27,8 @@ const MAX_MBPS: u32 = 100;
 const SOUND_TAIL_MS: i64 = 1_000;
 /// A duration is rounded before it is compared with the target duration; a little is left for the clock.
 const SEGMENT_SLACK_MS: i64 = 400;
+/// Sound alone is cut when a segment would become longer with another part.
+const SOUND_SEGMENT_MS: i64 = 2_100;
 /// A segment that is shorter says nothing of what a part needs.
 pub(super) const MIN_SEGMENT_MS: i64 = 990;
 
@@ -118,6 +120,33 @@ impl Lane {
             self.end_part(epoch.part.end_ms)?;
         }
         Ok(())
+    }
+
+    /// Goes on to where the sound ends, in an epoch without pictures: the parts that are full are written, and segments end
+    /// with them.
+    pub(super) fn follow_sound(&mut self) -> Result<(), MediaRefusal> {
+        let target_ms = self.part_limit_ms() - PART_SLACK_MS;
+        loop {
+            let limit_ms = self.part_limit_ms();
+            let Some(epoch) = &mut self.epoch else { return Ok(()) };
+            let Some(sound) = epoch.sound.as_ref().filter(|_| epoch.video.is_none()) else { return Ok(()) };
+            let end_ms = sound.reached_ms().unwrap_or(epoch.part.end_ms).max(epoch.part.end_ms);
+            epoch.part.end_ms = end_ms;
+            if epoch.part.length_ms() + sound.frame_ms() <= limit_ms {
+                return Ok(());
+            }
+            let start_ms = epoch.part.start_ms;
+            // Where no silence is known, a frame may last longer than a part.
+            let until_ms = match sound.frames_end_ms(start_ms + limit_ms) {
+                Some(until_ms) if until_ms > start_ms => until_ms,
+                _ => (start_ms + target_ms).min(end_ms),
+            };
+            epoch.part.end_ms = until_ms;
+            self.write_part(until_ms, true)?;
+            if self.segment_ms() + (until_ms - start_ms) > SOUND_SEGMENT_MS {
+                self.end_segment()?;
+            }
+        }
     }
 
     /// Writes the part up to this time, if there is anything in it.

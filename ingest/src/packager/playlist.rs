@@ -32,7 +32,8 @@ pub(crate) struct Variant {
     pub sound_rate: Rate,
 }
 
-/// The multivariant playlist. The first is the source: a variant of its sound alone is added where it has any.
+/// The multivariant playlist. The first is the source: a variant of its sound alone is added where it has any beside a
+/// picture.
 pub(super) fn master(variants: &[Variant]) -> String {
     let mut text = String::with_capacity(256 * (variants.len() + 1));
     // Writing to a string does not fail, here and below.
@@ -41,7 +42,10 @@ pub(super) fn master(variants: &[Variant]) -> String {
         let media = &variant.init.media;
         let peak = variant.rate.peak_bits_per_second().max(variant.declared_bits_per_second);
         write_bandwidth(&mut text, peak, variant.rate);
-        let _ = write!(text, ",CODECS=\"{}\",RESOLUTION={}x{}", media.codecs, media.width, media.height);
+        let _ = write!(text, ",CODECS=\"{}\"", media.codecs);
+        if media.has_picture() {
+            let _ = write!(text, ",RESOLUTION={}x{}", media.width, media.height);
+        }
         if media.frame_rate > 0.0 {
             let _ = write!(text, ",FRAME-RATE={:.3}", media.frame_rate);
         }
@@ -49,6 +53,7 @@ pub(super) fn master(variants: &[Variant]) -> String {
     }
     if let Some((rate, codec)) = variants
         .first()
+        .filter(|source| source.init.media.has_picture())
         .and_then(|source| source.init.media.sound_codec.as_ref().map(|codec| (source.sound_rate, codec)))
     {
         write_bandwidth(&mut text, rate.peak_bits_per_second(), rate);

@@ -58,8 +58,8 @@ pub enum MediaRefusal {
         /// What is wrong with them.
         reason: &'static str,
     },
-    /// Sound only.
-    #[error("No picture has arrived: a stream needs video; check that the encoder sends it")]
+    /// A picture that was announced has not come, or sound that cannot be broadcast alone.
+    #[error("The picture that was announced has not arrived: check that the encoder sends it, then start again")]
     NoVideo,
     /// Picture without a key frame.
     #[error("No key frame has arrived: set the key-frame interval to 2 s")]

@@ -97,6 +97,38 @@ impl Sound {
         self.span.map(|span| (span.end * 1_000 + rate - 1) / rate)
     }
 
+    /// Where the sound ends, rounded down: all frames begin before that.
+    pub(super) fn reached_ms(&self) -> Option<i64> {
+        self.span.map(|span| span.end * 1_000 / i64::from(self.config.sample_rate))
+    }
+
+    /// The last end of a frame that waits which is not after this time, rounded down; `None` where the first one lasts
+    /// longer, or none waits.
+    pub(super) fn frames_end_ms(&self, until_ms: i64) -> Option<i64> {
+        let limit = self.samples(until_ms);
+        let start = self.span?.start;
+        let mut end = start;
+        for frame in &self.queue {
+            let next = end + i64::from(frame.duration);
+            if next > limit {
+                break;
+            }
+            end = next;
+        }
+        (end > start).then(|| end * 1_000 / i64::from(self.config.sample_rate))
+    }
+
+    /// How long a frame lasts, rounded up.
+    pub(super) fn frame_ms(&self) -> i64 {
+        let rate = i64::from(self.config.sample_rate);
+        (i64::from(FRAME_SAMPLES) * 1_000 + rate - 1) / rate
+    }
+
+    /// A time in whole milliseconds on the track's own clock.
+    pub(super) fn ticks(&self, time_ms: i64) -> i64 {
+        self.samples(time_ms)
+    }
+
     /// Goes on with silence until this time, because no sound comes.
     pub(super) fn fill_until(&mut self, time_ms: i64) {
         let at = self.samples(time_ms);

@@ -8,7 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use time::OffsetDateTime;
 
-use super::{FirstNumbers, PackagerConfig, view::View};
+use super::{FirstNumbers, PackagerConfig, holds::Holds, view::View};
 use crate::media::split;
 
 /// Part numbers start at this many times the first segment's number, so that they too are new after a crash. No segment
@@ -98,9 +98,17 @@ pub(crate) struct InitMedia {
     pub sound_codec: Option<String>,
     /// Ticks a second of the sound's track.
     pub sound_sample_rate: Option<u32>,
+    /// 0 where there is sound alone, as the two that follow.
     pub width: u32,
     pub height: u32,
     pub frame_rate: f64,
+}
+
+impl InitMedia {
+    /// Whether there is a picture, and not sound alone.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.width > 0
+    }
 }
 
 /// A segment, complete or growing.
@@ -210,7 +218,7 @@ pub(crate) struct Window {
     pub timing: Option<Timing>,
     pub is_ended: bool,
     /// Complete segments with consecutive numbers, oldest first; those before `listed_from` have left the playlist and
-    /// are kept for those who have just read it.
+    /// are kept for those who have just read it; in memory until they are on the disk.
     segments: VecDeque<Arc<Segment>>,
     listed_from: usize,
     open: Option<Segment>,
@@ -226,6 +234,7 @@ pub(crate) struct Window {
     rate: Rate,
     sound_rate: Rate,
     revision: u64,
+    holds: Arc<Holds>,
 }
 
 /// Bits a second, as measured so far.
@@ -275,7 +284,12 @@ impl Window {
             rate: Rate::default(),
             sound_rate: Rate::default(),
             revision: 0,
+            holds: Arc::default(),
         }
+    }
+
+    pub(crate) fn holds(&self) -> &Arc<Holds> {
+        &self.holds
     }
 
     pub(crate) fn next_part(&self) -> u64 {
@@ -405,7 +419,8 @@ impl Window {
     }
 
     /// Unlists segments by time, and drops those that nobody can still be fetching: RFC 8216bis section 6.2.2 asks that
-    /// one stays for its own duration and the playlist's after it was unlisted. Too many bytes go at once.
+    /// one stays for its own duration and the playlist's after it was unlisted. What is on the disk goes from memory when it
+    /// is unlisted: it is served from there. Too many bytes go at once.
     fn slide(&mut self) {
         let target_ms = self.timing.map_or(4_000, |timing| timing.target_duration_s * 1_000);
         let window_ms = u64::from(self.window_segments) * u64::from(target_ms);
@@ -417,11 +432,13 @@ impl Window {
             }
             self.unlist_first();
         }
+        let forgettable_before = self.holds.forgettable_before();
         let mut others_ms = self.duration_ms(0);
         while let Some(first) = self.segments.front().filter(|_| self.segments.len() > 1) {
             let own_ms = u64::from(first.duration_ms);
             others_ms -= own_ms;
-            let is_forgotten = self.listed_from > 0 && others_ms >= 2 * window_ms + own_ms;
+            let is_old = others_ms >= 2 * window_ms + own_ms || first.number < forgettable_before;
+            let is_forgotten = self.listed_from > 0 && is_old;
             if !is_forgotten && self.kept_bytes <= self.window_bytes {
                 break;
             }

@@ -15,9 +15,19 @@ pub(crate) struct Placed {
     pub is_key: bool,
 }
 
-/// When the picture of a segment begins, in ticks of its track: the first `tfdt` of its track, whatever else is there.
-pub(crate) fn decode_time(segment: &[u8]) -> Option<u64> {
+/// When a segment begins, in ticks of the picture's track: the first `tfdt` of the picture, whatever else is there, or that
+/// of the sound where it is alone and has so many ticks a second.
+pub(crate) fn decode_time(segment: &[u8], sound_timescale: Option<u32>) -> Option<u64> {
     let moof = children(segment).find(|(kind, _)| *kind == b"moof")?.1;
+    track_time(moof, VIDEO_TRACK).or_else(|| {
+        let scale = u128::from(sound_timescale.filter(|scale| *scale > 0)?);
+        let time = u128::from(track_time(moof, AUDIO_TRACK)?);
+        u64::try_from(time * u128::from(VIDEO_TIMESCALE) / scale).ok()
+    })
+}
+
+/// The `tfdt` of a track in a fragment.
+fn track_time(moof: &[u8], wanted: u32) -> Option<u64> {
     children(moof).filter(|(kind, _)| *kind == b"traf").find_map(|(_, traf)| {
         let tfhd = children(traf).find(|(kind, _)| *kind == b"tfhd")?.1;
         let track = u32::from_be_bytes(tfhd.get(4..8)?.try_into().ok()?);
@@ -26,7 +36,7 @@ pub(crate) fn decode_time(segment: &[u8]) -> Option<u64> {
             0 => u64::from(u32::from_be_bytes(tfdt.get(4..8)?.try_into().ok()?)),
             _ => u64::from_be_bytes(tfdt.get(4..12)?.try_into().ok()?),
         };
-        (track == VIDEO_TRACK).then_some(time)
+        (track == wanted).then_some(time)
     })
 }
 
@@ -92,13 +102,13 @@ fn children(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
 
 /// The index in front of the segments. One that is longer than `u16` can say names as many as it can: players find the rest
 /// by the boxes themselves.
-pub(crate) fn sidx(segments: &[Placed]) -> Vec<u8> {
+pub(crate) fn sidx(segments: &[Placed], track: u32) -> Vec<u8> {
     let segments = &segments[..segments.len().min(usize::from(u16::MAX))];
     let mut out = Vec::with_capacity(40 + 12 * segments.len());
     put_u32(&mut out, (40 + 12 * segments.len()) as u32);
     out.extend_from_slice(b"sidx");
     put_u32(&mut out, 0x0100_0000);
-    put_u32(&mut out, VIDEO_TRACK);
+    put_u32(&mut out, track);
     put_u32(&mut out, VIDEO_TIMESCALE);
     put_u64(&mut out, segments.first().map_or(0, |first| first.decode_time));
     // The first segment follows at once.
@@ -122,7 +132,7 @@ fn mfra_len(segments: &[Placed]) -> u64 {
 }
 
 /// The index behind the segments, the first of which begins at `first_offset` of the file.
-pub(crate) fn mfra(segments: &[Placed], first_offset: u64) -> Vec<u8> {
+pub(crate) fn mfra(segments: &[Placed], first_offset: u64, (track, timescale): (u32, u32)) -> Vec<u8> {
     let keys = segments.iter().filter(|segment| segment.is_key).count();
     let length = mfra_len(segments) as u32;
     let mut out = Vec::with_capacity(length as usize);
@@ -131,14 +141,16 @@ pub(crate) fn mfra(segments: &[Placed], first_offset: u64) -> Vec<u8> {
     put_u32(&mut out, (24 + 19 * keys) as u32);
     out.extend_from_slice(b"tfra");
     put_u32(&mut out, 0x0100_0000);
-    put_u32(&mut out, VIDEO_TRACK);
+    put_u32(&mut out, track);
     // Numbers of traf, trun and sample take a byte each.
     put_u32(&mut out, 0);
     put_u32(&mut out, keys as u32);
     let mut offset = first_offset;
     for segment in segments {
         if segment.is_key {
-            put_u64(&mut out, segment.decode_time);
+            // In ticks of the track itself.
+            let time = u128::from(segment.decode_time) * u128::from(timescale) / u128::from(VIDEO_TIMESCALE);
+            put_u64(&mut out, u64::try_from(time).unwrap_or(u64::MAX));
             put_u64(&mut out, offset);
             out.extend_from_slice(&[1, 1, 1]);
         }
@@ -177,8 +189,8 @@ mod tests {
                     is_key: at % 2 == 0,
                 })
                 .collect();
-            assert_eq!(mfra(&placed, 700).len() as u64, mfra_len(&placed));
-            let front = sidx(&placed);
+            assert_eq!(mfra(&placed, 700, (VIDEO_TRACK, VIDEO_TIMESCALE)).len() as u64, mfra_len(&placed));
+            let front = sidx(&placed, VIDEO_TRACK);
             assert_eq!(front[..4], u32::try_from(front.len()).unwrap().to_be_bytes());
         }
     }
@@ -190,13 +202,14 @@ mod tests {
         let (picture, sound) = ([sample(30)], [sample(9)]);
         let video = Run { decode_time: 123_456, samples: &picture };
         let audio = Run { decode_time: 77, samples: &sound };
-        assert_eq!(decode_time(&fragment::write(1, video, audio)), Some(123_456));
+        assert_eq!(decode_time(&fragment::write(1, video, audio), Some(48_000)), Some(123_456));
         let nothing = Run { decode_time: 0, samples: &[] };
-        assert_eq!(decode_time(&fragment::write(1, nothing, audio)), None);
+        assert_eq!(decode_time(&fragment::write(1, nothing, audio), None), None);
+        assert_eq!(decode_time(&fragment::write(1, nothing, audio), Some(45_000)), Some(154));
         let whole = fragment::write(1, video, nothing);
-        assert_eq!(decode_time(&whole[..40]), None);
-        assert_eq!(decode_time(b""), None);
-        assert_eq!(decode_time(&[0; 64]), None);
+        assert_eq!(decode_time(&whole[..40], None), None);
+        assert_eq!(decode_time(b"", Some(1)), None);
+        assert_eq!(decode_time(&[0; 64], Some(0)), None);
     }
 
     #[test]
@@ -213,7 +226,7 @@ mod tests {
         assert_eq!(segment, write(90_000, 48_000));
         // Not before the beginning.
         shift(&mut segment, -900_000, Some(48_000));
-        assert_eq!(decode_time(&segment), Some(0));
+        assert_eq!(decode_time(&segment, None), Some(0));
         let mut broken = vec![0; 20];
         shift(&mut broken, 5, None);
         assert_eq!(broken, [0; 20]);

@@ -22,9 +22,17 @@ pub(crate) struct KeptInit {
     pub size_bytes: u64,
     /// As the `CODECS` attribute lists them.
     pub codecs: String,
+    /// 0 where there is sound alone, as the two that follow.
     pub width: u32,
     pub height: u32,
     pub frame_rate: f64,
+}
+
+impl KeptInit {
+    /// Whether there is a picture, and not sound alone.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.width > 0
+    }
 }
 
 /// A segment that is kept.
@@ -45,7 +53,8 @@ pub(crate) struct KeptSegment {
     pub starts_at: OffsetDateTime,
     /// How long the fragment is that it begins with, if a key frame is in that; 0 otherwise.
     pub key_frame_bytes: u64,
-    /// When its first picture is decoded, in ticks of the picture's track.
+    /// When its first picture is decoded, or its first sound where there is no picture, in ticks of
+    /// [`VIDEO_TIMESCALE`](crate::media::fragment::VIDEO_TIMESCALE).
     pub decode_time: u64,
 }
 

@@ -17,8 +17,15 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{KeepError, index::Index, key, shelf::Shelf};
+use super::{
+    KeepError,
+    index::{Index, KeptInit},
+    key,
+    shelf::Shelf,
+};
 
+/// What says which tile is when; stored last.
+pub(super) const TIMES: &str = "sheets/index.vtt";
 /// Between two tiles.
 const EVERY_MS: u64 = 10_000;
 const TILE_WIDTH: usize = 160;
@@ -84,7 +91,7 @@ async fn all(
     }
     if !sheets.is_empty() {
         let text = vtt(&sheets, index.segments.iter().map(|segment| u64::from(segment.duration_ms)).sum());
-        shelf.put(&key(recording_id, "sheets/index.vtt")?, Bytes::from(text)).await?;
+        shelf.put(&key(recording_id, TIMES)?, Bytes::from(text)).await?;
     }
     Ok(sheets.len())
 }
@@ -96,7 +103,9 @@ fn plan(index: &Index) -> Vec<Sheet> {
     let mut due_ms = 0;
     for (at, segment) in index.segments.iter().enumerate() {
         let ends_ms = begins_ms + u64::from(segment.duration_ms);
-        if ends_ms > due_ms && segment.key_frame_bytes > 0 {
+        let init = index.inits.iter().find(|init| init.number == segment.init);
+        let has_key_frame = segment.key_frame_bytes > 0 && init.is_none_or(KeptInit::has_picture);
+        if ends_ms > due_ms && has_key_frame {
             let tile = Tile { from_ms: if sheets.is_empty() { 0 } else { begins_ms.max(due_ms) }, segment: at };
             match sheets.last_mut().filter(|sheet| sheet.init == segment.init && sheet.tiles.len() < TILES) {
                 Some(sheet) => sheet.tiles.push(tile),

@@ -7,10 +7,11 @@ use domain::streams::EncoderName;
 use tracing::{debug, info};
 
 use super::{
-    Chain, Server,
+    Chain,
     amf0::{self, Amf0Error},
+    beat::Paced,
     chunks::{self, ChunkError, ChunkReader, Message},
-    connection::{Departure, Line},
+    connection::Departure,
     negotiation,
     replies::{self, ReplyError},
 };
@@ -18,9 +19,6 @@ use crate::{
     live::{Kick, Leaving, Refused, Seat},
     packager::{MediaRefusal, Packager, Progress, Tag, TagKind},
 };
-
-/// How much is read at once.
-const READ_BYTES: usize = 32 * 1024;
 
 /// How often the dashboard's figures are renewed.
 const REPORT_MS: u64 = 1_000;
@@ -58,8 +56,7 @@ enum End {
 
 /// Publishes until the encoder stops, is lost or is sent away, and gives the seat back accordingly.
 pub(crate) async fn run(
-    server: &Server,
-    line: &mut Line<'_>,
+    mut line: Paced<'_>,
     input: BytesMut,
     reader: ChunkReader,
     request: Accepted,
@@ -79,7 +76,7 @@ pub(crate) async fn run(
         report_at_ms: 0,
         reply: Vec::new(),
     };
-    let mut end = publication.until_end(server, line).await;
+    let mut end = publication.until_end(&mut line).await;
     if let End::Media(MediaRefusal::Ended | MediaRefusal::Replaced) = end
         && let Some(kick) = publication.seat.kick()
     {
@@ -117,6 +114,7 @@ pub(crate) async fn run(
     if let Some(refused) = refused
         && let Ok(status) = replies::status(message_stream_id, "error", refused.status_code(), refused.text())
         && line.write(&status).await.is_ok()
+        && let Ok(mut line) = line.into_line()
     {
         line.hang_up().await;
     }
@@ -138,8 +136,8 @@ struct Publication {
 }
 
 impl Publication {
-    async fn until_end(&mut self, server: &Server, line: &mut Line<'_>) -> End {
-        let idle = server.timeouts.idle;
+    async fn until_end(&mut self, line: &mut Paced<'_>) -> End {
+        let idle = line.server().timeouts.idle;
         let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let silence = tokio::time::sleep(idle);
         let kicked = self.seat.kicked().cancelled_owned();
@@ -155,7 +153,7 @@ impl Publication {
             let read = tokio::select! {
                 biased;
                 () = &mut kicked => return End::Kicked(self.seat.kick().unwrap_or(Kick::TakenOver)),
-                read = line.read(&mut self.input, READ_BYTES) => read,
+                read = line.read(&mut self.input) => read,
                 () = &mut silence => {
                     // One timer for all reads: it is set anew when it goes off, not with every read.
                     let silent_ms = self.seat.silence_ms();
@@ -231,8 +229,14 @@ impl Publication {
         }
     }
 
-    /// Of what data messages say, the encoder's name alone: what they say of the media is read from the media.
-    fn data(&self, body: &[u8]) {
+    /// Of what data messages say, the encoder's name, and whether it sends sound alone: all else of the media is read from
+    /// the media.
+    fn data(&mut self, body: &[u8]) {
+        let says = |name| amf0::has_property(body, name);
+        // Who says neither may send anything.
+        if says("audiocodecid") && !says("videocodecid") && !says("width") {
+            self.packager.announce_sound_alone();
+        }
         if let Some(encoder) = amf0::property(body, "encoder").and_then(EncoderName::from_sent) {
             self.seat.introduced(encoder);
         }
@@ -245,11 +249,16 @@ impl Publication {
         }
         self.media_at_ms = self.seat.heard_ms();
         let tag = Tag { kind, timestamp_ms: message.timestamp_ms, body: message.body };
-        if self.packager.push(tag)? == Progress::FirstKeyFrame
-            && let Some(tracks) = self.packager.tracks()
-        {
-            self.seat.first_key_frame(tracks);
-            self.report_at_ms = 0;
+        match self.packager.push(tag)? {
+            Progress::Begun => {
+                if let Some(tracks) = self.packager.tracks() {
+                    self.seat.begin(tracks);
+                }
+                self.report_at_ms = 0;
+            }
+            // An encoder that falls silent after it has changed its picture is shown with the new one.
+            Progress::TracksChanged => self.report_at_ms = 0,
+            Progress::Waiting | Progress::Continuing => {}
         }
         Ok(())
     }

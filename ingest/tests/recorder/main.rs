@@ -14,6 +14,7 @@ mod peer;
 mod platform;
 #[path = "../../../storage/tests/it/server.rs"]
 mod server;
+mod sound_alone;
 
 use std::{
     net::SocketAddr,

@@ -25,17 +25,38 @@ pub struct FlvTag {
 /// Three seconds of H.264 and AAC with a key frame every second, as ffmpeg makes them; the configurations come first.
 pub fn clip() -> &'static [FlvTag] {
     static CLIP: OnceLock<Vec<FlvTag>> = OnceLock::new();
-    CLIP.get_or_init(|| {
-        let output = std::process::Command::new("ffmpeg")
-            .args(["-v", "error", "-nostdin"])
-            .args(source("320x180", 3))
-            .args(CODECS)
-            .args(["-f", "flv", "-"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        tags(&output.stdout)
-    })
+    CLIP.get_or_init(|| film("320x180", 3))
+}
+
+/// The same in this size and length.
+pub fn film(size: &str, seconds: u32) -> Vec<FlvTag> {
+    encode(&[&source(size, seconds)[..], &CODECS.map(ToOwned::to_owned)[..]].concat())
+}
+
+/// Sound alone, so many seconds of it.
+pub fn tone(seconds: u32) -> Vec<FlvTag> {
+    let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
+    encode(&["-f", "lavfi", "-i", &tone, "-c:a", "aac", "-b:a", "64k"].map(ToOwned::to_owned))
+}
+
+/// A picture whose rate varies, as capturing a screen makes it, with pictures that lean on later ones, and a tone.
+pub fn uneven_film(size: &str, seconds: u32) -> Vec<FlvTag> {
+    let codecs = "-vf select='not(eq(mod(n,7),3))*not(eq(mod(n,11),5))*not(eq(mod(floor(n/40),9),4))' -vsync vfr \
+                  -c:v libx264 -preset veryfast -pix_fmt yuv420p -bf 3 -b_strategy 0 -g 25 -sc_threshold 0 -b:v 400k \
+                  -c:a aac -b:a 64k";
+    let codecs: Vec<String> = codecs.split_whitespace().map(ToOwned::to_owned).collect();
+    encode(&[source(size, seconds), codecs].concat())
+}
+
+fn encode(arguments: &[String]) -> Vec<FlvTag> {
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin"])
+        .args(arguments)
+        .args(["-f", "flv", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    tags(&output.stdout)
 }
 
 /// The tags of an FLV file.
@@ -100,10 +121,20 @@ impl Encoder {
         Self::start(url, size, &CODECS)
     }
 
+    /// Publishes AAC without a picture.
+    pub fn publish_sound(url: &str) -> Self {
+        let tone = "sine=frequency=440:sample_rate=48000:duration=600";
+        Self::start_with(url, &["-f", "lavfi", "-i", tone].map(ToOwned::to_owned), &["-c:a", "aac", "-b:a", "64k"])
+    }
+
     fn start(url: &str, size: &str, codecs: &[&str]) -> Self {
+        Self::start_with(url, &source(size, 600), codecs)
+    }
+
+    fn start_with(url: &str, source: &[String], codecs: &[&str]) -> Self {
         let child = Command::new("ffmpeg")
             .args(["-v", "info", "-nostats", "-nostdin", "-re"])
-            .args(source(size, 600))
+            .args(source)
             .args(codecs)
             .args(["-f", "flv", url])
             .stdin(Stdio::null())

@@ -174,7 +174,7 @@ async fn av1_is_published_and_hevc_is_refused_without_a_ladder() {
     let av1 = enhanced::encode(&format!("{source} -c:v libsvtav1 -preset 12 -g 30"));
     send_extended(&mut peer, &sent(av1)).await;
     let status = plane.state(channel, PublishState::Live).await;
-    assert_eq!(status.tracks.unwrap().video.codec, "av01.0.00M.08");
+    assert_eq!(status.tracks.unwrap().video.unwrap().codec, "av01.0.00M.08");
     playlist_with(&plane, "EXTINF").await;
 
     let channel = plane.platform.channel("hevc");

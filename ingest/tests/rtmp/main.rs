@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 
+mod clocks;
 mod encoder;
 #[path = "../support/enhanced.rs"]
 mod enhanced;
@@ -18,4 +19,5 @@ mod platform;
 #[path = "../support/playlist.rs"]
 mod playlist;
 mod publishing;
+mod sound_alone;
 mod tls;

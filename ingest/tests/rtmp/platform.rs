@@ -211,6 +211,11 @@ impl Plane {
         Self { platform, ingest, origin, _folder: folder }
     }
 
+    /// Where a viewer finds this.
+    pub fn address(&self, path: &str) -> String {
+        format!("http://{}/live/{path}", self.origin)
+    }
+
     /// What a viewer gets.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("http://{}/live/{path}", self.origin)).await.unwrap();

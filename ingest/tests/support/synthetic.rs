@@ -33,6 +33,8 @@ pub struct Encoder {
     pub is_variable: bool,
     pub sound: Option<Sound>,
     pub video_config: &'static [u8],
+    /// When its pictures begin; `None` where it sends sound alone.
+    pub pictures_from_ms: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,15 @@ pub const MONO_44: Sound = Sound { sample_rate: 44_100, config: &[0x12, 0x08], f
 
 impl Default for Encoder {
     fn default() -> Self {
-        Self { rate: (30, 1), group: 60, reordered: 0, is_variable: false, sound: Some(STEREO_48), video_config: LARGE }
+        Self {
+            rate: (30, 1),
+            group: 60,
+            reordered: 0,
+            is_variable: false,
+            sound: Some(STEREO_48),
+            video_config: LARGE,
+            pictures_from_ms: Some(0),
+        }
     }
 }
 
@@ -119,7 +129,10 @@ impl Encoder {
 
     /// The messages of so much media, by decode time, beginning at this time on the encoder's clock.
     pub fn tags(&self, length_ms: u64, begins_ms: u64) -> Vec<Tag> {
-        let mut tags = vec![self.video_config_tag(begins_ms)];
+        let mut tags = Vec::new();
+        if self.pictures_from_ms == Some(0) {
+            tags.push(self.video_config_tag(begins_ms));
+        }
         let mut is_announced = false;
         if self.sound.is_some_and(|sound| sound.from_ms == 0) {
             tags.extend(self.audio_config_tag(begins_ms));
@@ -136,8 +149,14 @@ impl Encoder {
                 tags.push(tag(TagKind::Audio, begins_ms + time_ms, vec![0xaf, 1, 0x21, 0x10, 0x04, 0x60, 0x8c, 0x1c]));
             }
         };
-        for picture in self.pictures(length_ms) {
+        let pictures = self.pictures_from_ms.map(|from_ms| (from_ms, self.pictures(length_ms - from_ms)));
+        let (from_ms, pictures) = pictures.unwrap_or_default();
+        for picture in pictures {
+            let picture = Sent { decode_ms: picture.decode_ms + from_ms, ..picture };
             push_sound(&mut tags, picture.decode_ms);
+            if from_ms > 0 && picture.decode_ms == from_ms {
+                tags.push(self.video_config_tag(begins_ms + from_ms));
+            }
             tags.push(picture_tag(&picture, begins_ms));
         }
         push_sound(&mut tags, u64::MAX);

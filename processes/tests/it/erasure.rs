@@ -124,7 +124,7 @@ async fn stream(commands: &Commands, channel_id: ChannelId) -> StreamId {
         channel_id,
         node_id: node(),
         title: "A title".to_owned(),
-        video: VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 },
+        video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }),
         audio: None,
         encoder: None,
     };

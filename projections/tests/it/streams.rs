@@ -26,7 +26,7 @@ async fn a_stream_shows_its_course_and_its_channel_as_it_is_now() {
         (row.channel_id, &*row.channel_handle, &*row.channel_title),
         (channel, "harbour", "The channel harbour")
     );
-    assert_eq!((row.video, row.audio, &*row.title), (video(), Some(audio()), "On the water"));
+    assert_eq!((row.video, row.audio, &*row.title), (Some(video()), Some(audio()), "On the water"));
     assert_eq!((row.started_at, row.ended_at, row.end_reason, row.duration_ms), (after_seconds(1), None, None, None));
 
     let head = stage

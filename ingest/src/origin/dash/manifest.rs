@@ -114,7 +114,8 @@ fn write_period(text: &mut String, period: &Period<'_>, variants: &[(&Rendition,
     let pictures: Vec<_> =
         variants.iter().filter_map(|(rendition, view)| representation(period, rendition, view, VIDEO_TRACK)).collect();
     let sound = variants.first().and_then(|(rendition, view)| representation(period, rendition, view, AUDIO_TRACK));
-    if pictures.is_empty() {
+    // Where there is a picture, sound that is there before it waits for it.
+    if pictures.is_empty() && (period.init.media.has_picture() || sound.is_none()) {
         return;
     }
     let starts_ms = since_1970_ms(period.init.begins_at);
