@@ -23,6 +23,11 @@ export function FeaturedCard({ stream }: { stream: Stream }) {
             </span>
             <Uptime since={stream.started_at} />
           </span>
+          {stream.video === null && (
+            <span className="rounded-sm border px-2 py-0.5 text-xs">
+              <Trans>Sound only</Trans>
+            </span>
+          )}
         </p>
         <div>
           <h2 className="line-clamp-3 text-xl font-semibold break-words text-text">

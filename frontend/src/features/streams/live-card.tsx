@@ -32,6 +32,11 @@ export function LiveCard({
           className="transition-transform group-hover:scale-[1.015]"
         />
         <LiveBadge className="absolute top-2.5 left-2.5" />
+        {stream.video === null && (
+          <span className="absolute bottom-2.5 left-2.5 rounded-sm bg-picture-veil px-2 py-0.5 text-xs font-medium text-on-picture">
+            <Trans>Sound only</Trans>
+          </span>
+        )}
         <span className="absolute right-2.5 bottom-2.5 rounded-sm bg-picture-veil px-2 py-0.5 text-xs font-medium text-on-picture">
           <span className="sr-only">
             <Trans>Live for</Trans>{' '}

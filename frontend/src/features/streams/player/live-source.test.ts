@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { LiveSource, type SourceState } from './live-source'
+import { LiveSource, type PictureState, type SourceState } from './live-source'
 
 interface FakeHls {
   handlers: Map<string, (event: string, data: object) => void>
@@ -53,9 +53,11 @@ vi.mock('hls.js', () => {
   }
   return {
     default: Hls,
+    ErrorDetails: { MANIFEST_INCOMPATIBLE_CODECS_ERROR: 'incompatible' },
     ErrorTypes: { MEDIA_ERROR: 'mediaError', NETWORK_ERROR: 'networkError' },
     Events: {
       ERROR: 'error',
+      MANIFEST_LOADED: 'named',
       MANIFEST_PARSED: 'parsed',
       LEVEL_SWITCHED: 'switched',
       FRAG_LOADING: 'loading',
@@ -94,6 +96,7 @@ describe('a live source', () => {
   let answers: { rewind: number; channel: number }
   let qualities: string[]
   let rewinds: [boolean, number | null][]
+  let pictures: PictureState[]
 
   /** Time passes, and with it the picture, where it moves. */
   async function pass(seconds: number) {
@@ -128,6 +131,7 @@ describe('a live source', () => {
     answers = { rewind: 404, channel: 200 }
     qualities = []
     rewinds = []
+    pictures = []
     vi.stubGlobal(
       'fetch',
       vi.fn((input: URL | string) => {
@@ -159,6 +163,7 @@ describe('a live source', () => {
         qualities = all.map(({ id }) => id)
       },
       onRewind: (...told) => rewinds.push(told),
+      onPicture: (picture) => pictures.push(picture),
     })
     follow('a', 10)
   })
@@ -383,6 +388,46 @@ describe('a live source', () => {
     expect(states.at(-1)).toBe('denied')
     expect(vi.mocked(fetch).mock.calls.length).toBe(calls)
     expect(made).toHaveLength(1)
+  })
+
+  const named = (levels: object[], playable: object[]) => {
+    current().handlers.get('named')?.('named', { levels })
+    current().handlers.get('parsed')?.('parsed', { levels: playable })
+  }
+  const hevc = {
+    uri: '/live/a/source/index.m3u8',
+    height: 720,
+    videoCodec: 'hvc1',
+    frameRate: 30,
+    bitrate: 1,
+  }
+  const sound = { uri: '/live/a/audio/index.m3u8', height: 0, frameRate: 0, bitrate: 1 }
+
+  it('says when a stream is sound alone', async () => {
+    named([sound], [sound])
+    await pass(2)
+    expect(pictures).toEqual(['none'])
+    expect(states.at(-1)).toBe('playing')
+  })
+
+  it('says when no picture can be played, and takes up the first that can', async () => {
+    named([hevc, sound], [sound])
+    await pass(2)
+    expect(pictures).toEqual(['unplayable'])
+    await pass(20)
+    expect(made).toHaveLength(1)
+    renditions = ['720p']
+    await pass(20)
+    expect(made).toHaveLength(2)
+    named([hevc, { ...hevc, videoCodec: 'avc1' }, sound], [{ ...hevc, videoCodec: 'avc1' }])
+    expect(pictures).toEqual(['unplayable', 'there'])
+  })
+
+  it('says the same where there is no sound either', () => {
+    current().handlers.get('named')?.('named', { levels: [hevc] })
+    const fault = { fatal: true, type: 'mediaError', details: 'incompatible' }
+    current().handlers.get('error')?.('error', fault)
+    expect(pictures).toEqual(['unplayable'])
   })
 
   it('hears of a refusal when it looks for the stream', async () => {

@@ -1,4 +1,4 @@
-import Hls, { ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig } from 'hls.js'
+import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig } from 'hls.js'
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { isFresh, probe, streamFolder, type Edge } from './edge'
 import { playlistPath, readQualities, type Quality } from './levels'
@@ -15,6 +15,13 @@ import { findRewind, type Rewind } from './rewind'
  */
 export type SourceState =
   'loading' | 'playing' | 'buffering' | 'reconnecting' | 'waiting' | 'ended' | 'denied'
+
+/**
+ * - `there`: there is one, or nothing is known yet
+ * - `none`: the stream is sound alone
+ * - `unplayable`: there is one that this browser cannot play, in no quality
+ */
+export type PictureState = 'there' | 'none' | 'unplayable'
 
 export interface SourceFigures {
   latencySeconds: number | null
@@ -35,6 +42,7 @@ interface SourceEvents {
   onQualities: (qualities: Quality[]) => void
   /** Which of them is shown; `null` while that is unknown. */
   onShownQuality?: (id: string | null) => void
+  onPicture?: (picture: PictureState) => void
   /** Whether the past is watched; how far back one can go, `null` when one cannot. */
   onRewind?: (isRewound: boolean, seconds: number | null) => void
 }
@@ -115,6 +123,9 @@ export class LiveSource {
   private chosen: string | null = null
   private lookedForQualitiesAt = now()
   private isEncoderAway = false
+  private picture: PictureState = 'there'
+  /** How many qualities with a picture the playlist named. */
+  private namedPictures = 0
   /** Paused, or gone back: whoever chose to be behind stays there. */
   private isBehindByWish = false
   private behindSince: number | null = null
@@ -330,6 +341,11 @@ export class LiveSource {
       const found = readQualities(master.url, await master.text())
       const folder = this.folder()
       if (found.length === 0 || folder === null || !found[0]?.id.startsWith(folder)) return
+      if (this.picture === 'unplayable') {
+        // One that this browser can play may be among those that are new.
+        if (found.length > this.namedPictures) this.load()
+        return
+      }
       this.setQualities(found)
     } catch {
       // The next look may do better.
@@ -351,6 +367,12 @@ export class LiveSource {
     if (this.state === state) return
     this.state = state
     this.events.onState(state)
+  }
+
+  private tellPicture(picture: PictureState): void {
+    if (this.picture === picture) return
+    this.picture = picture
+    this.events.onPicture?.(picture)
   }
 
   private load(): void {
@@ -378,7 +400,13 @@ export class LiveSource {
     const hls = new Hls(rewound === null ? config : { ...config, ...past(rewound.behindSeconds) })
     this.hls = hls
     hls.on(Events.ERROR, (_, data) => this.onFault(hls, data))
+    hls.on(Events.MANIFEST_LOADED, (_, { levels }) => {
+      this.namedPictures = levels.filter(hasPicture).length
+    })
     hls.on(Events.MANIFEST_PARSED, (_, { levels }) => {
+      // hls.js leaves out what this browser cannot play.
+      if (levels.some(hasPicture)) this.tellPicture('there')
+      else this.tellPicture(this.namedPictures > 0 ? 'unplayable' : 'none')
       // The playlists of the past have the same renditions under other names.
       if (rewound === null) {
         const known = levels.map(({ uri, height, frameRate, bitrate }) => {
@@ -427,7 +455,9 @@ export class LiveSource {
       return
     }
     if (!data.fatal) return
-    if (data.type === ErrorTypes.MEDIA_ERROR && now() - this.mediaFaultAt > 5000) {
+    const canPlayNone = data.details === ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR
+    if (canPlayNone) this.tellPicture('unplayable')
+    else if (data.type === ErrorTypes.MEDIA_ERROR && now() - this.mediaFaultAt > 5000) {
       this.mediaFaultAt = now()
       hls.recoverMediaError()
       return
@@ -569,6 +599,10 @@ export class LiveSource {
       parts: details.lastPartSn > details.endSN ? details.lastPartIndex + 1 : 0,
     }
   }
+}
+
+function hasPicture({ height, videoCodec }: { height?: number; videoCodec?: string }): boolean {
+  return (height !== undefined && height > 0) || videoCodec !== undefined
 }
 
 function now(): number {

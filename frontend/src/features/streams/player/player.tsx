@@ -1,6 +1,6 @@
 import 'media-chrome/dist/media-controller.js'
 import { Trans, useLingui } from '@lingui/react/macro'
-import { Play, VolumeOff } from 'lucide-react'
+import { AudioLines, MonitorX, Play, VolumeOff } from 'lucide-react'
 import { useCallback, useEffect, useId, useRef, useState, type ReactNode } from 'react'
 import { classes } from '@/ui/classes'
 import { Spinner } from '@/ui/spinner'
@@ -9,7 +9,7 @@ import { toggleFullscreen, togglePictureInPicture, useKeptMute } from './element
 import { Figures } from './figures'
 import { usePlayerKeys } from './hotkeys'
 import type { Quality } from './levels'
-import { LiveSource, type SourceState } from './live-source'
+import { LiveSource, type PictureState, type SourceState } from './live-source'
 import { keepVolume, readVolume } from './volume'
 
 export interface PlayerProps {
@@ -46,6 +46,7 @@ export function Player({
   const [source, setSource] = useState<LiveSource | null>(null)
   const [state, setState] = useState<SourceState>('loading')
   const [hasShown, setHasShown] = useState(false)
+  const [picture, setPicture] = useState<PictureState>('there')
   const [qualities, setQualities] = useState<Quality[]>([])
   const [shownQuality, setShownQuality] = useState<string | null>(null)
   const [rewind, setRewind] = useState<{ isRewound: boolean; seconds: number | null }>({
@@ -74,6 +75,7 @@ export function Player({
         setState(next)
         report.current?.(next)
       },
+      onPicture: setPicture,
       onQualities: setQualities,
       onShownQuality: setShownQuality,
       onRewind: (isRewound, seconds) => setRewind({ isRewound, seconds }),
@@ -201,7 +203,13 @@ export function Player({
       {showsFigures && source !== null && (
         <Figures source={source} remark={remark} onClose={() => setShowsFigures(false)} />
       )}
-      <Overlay state={state} hasShown={hasShown} isPaused={isPaused} onPlay={() => void source?.play()} />
+      {picture !== 'there' && !isGone && <WithoutPicture picture={picture} isPlaying={hasShown} />}
+      <Overlay
+        state={picture === 'unplayable' && state === 'loading' ? 'playing' : state}
+        hasShown={hasShown}
+        isPaused={isPaused}
+        onPlay={() => void source?.play()}
+      />
       {isSilenced && hasShown && !isGone && !isPreview && !showsFigures && (
         <button
           type="button"
@@ -226,6 +234,41 @@ function freeze(video: HTMLVideoElement, canvas: HTMLCanvasElement | null): void
   canvas.width = video.videoWidth
   canvas.height = video.videoHeight
   canvas.getContext('2d')?.drawImage(video, 0, 0)
+}
+
+/** Says why there is nothing to be seen. */
+function WithoutPicture({ picture, isPlaying }: { picture: 'none' | 'unplayable'; isPlaying: boolean }) {
+  if (picture === 'none') {
+    return (
+      <div
+        role="status"
+        className="pointer-events-none absolute inset-0 flex flex-col items-center justify-center gap-3 p-4 text-center"
+      >
+        <AudioLines aria-hidden className="size-12 text-on-picture-soft" />
+        <p className="text-base font-semibold sm:text-lg">
+          <Trans>This stream is sound only</Trans>
+        </p>
+      </div>
+    )
+  }
+  return (
+    <div
+      role="alert"
+      className="pointer-events-none absolute inset-0 flex flex-col items-center justify-center gap-1 p-4 text-center"
+    >
+      <MonitorX aria-hidden className="mb-2 size-12 text-on-picture-soft" />
+      <p className="text-base font-semibold sm:text-lg">
+        <Trans>Your browser cannot show this picture</Trans>
+      </p>
+      <p className="max-w-md text-sm text-on-picture-soft">
+        <Trans>
+          It is sent in a format that this browser does not know, and there is no other quality of it. Try
+          another browser, Safari for example, or ask the streamer to send H.264.
+        </Trans>{' '}
+        {isPlaying && <Trans>You hear the sound meanwhile.</Trans>}
+      </p>
+    </div>
+  )
 }
 
 function Overlay({
