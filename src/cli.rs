@@ -84,11 +84,11 @@ pub fn run() -> ExitCode {
 fn execute(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Up(up) => {
-            telemetry::start(&config)?;
+            telemetry::start_serving(&config)?;
             until_ended(up.run(config))
         }
         Command::Serve(serve) => {
-            telemetry::start(&config)?;
+            telemetry::start_serving(&config)?;
             until_ended(serve.run(config))
         }
         Command::Migrate => {

@@ -1,0 +1,139 @@
+use axum::http::Method;
+
+/// What may be asked how often, and what of a request decides whose it is.
+///
+/// The discriminants travel between nodes: never give one to another policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum Policy {
+    /// Calls of somebody who is not signed in, by address.
+    Address = 1,
+    /// Calls of somebody who is, by account.
+    Account = 2,
+    /// Failed sign-ins, by address.
+    SignIn = 3,
+    /// Failed sign-ins with one username, by address and username.
+    SignInAs = 4,
+    /// Failed sign-ins with one username from everywhere.
+    SignInAnywhere = 5,
+    /// Registrations, by address.
+    Registration = 6,
+    /// Codes and passwords that are asked for or tried, by address.
+    Code = 7,
+}
+
+impl Policy {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Address,
+        Self::Account,
+        Self::SignIn,
+        Self::SignInAs,
+        Self::SignInAnywhere,
+        Self::Registration,
+        Self::Code,
+    ];
+
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| *policy as u8 == number)
+    }
+
+    /// As clients and metrics are told.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::Account => "account",
+            Self::SignIn => "sign-in",
+            Self::SignInAs => "sign-in-as",
+            Self::SignInAnywhere => "sign-in-anywhere",
+            Self::Registration => "registration",
+            Self::Code => "code",
+        }
+    }
+
+    /// Requests in a window, all of which may come at once.
+    ///
+    /// A page that is watched asks the API every few seconds, a page that is opened asks some ten times at once: 600 in 10 s
+    /// are hundreds of viewers behind one router.
+    pub(super) fn quota(self) -> u32 {
+        match self {
+            Self::Address => 600,
+            Self::Account => 300,
+            Self::SignIn => 20,
+            Self::SignInAs | Self::Registration => 10,
+            Self::SignInAnywhere => 100,
+            Self::Code => 30,
+        }
+    }
+
+    pub(super) fn window_seconds(self) -> u32 {
+        match self {
+            Self::Address | Self::Account => 10,
+            Self::SignIn => 60,
+            Self::SignInAs => 300,
+            Self::SignInAnywhere | Self::Registration => 3_600,
+            Self::Code => 600,
+        }
+    }
+
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Address => "Too many requests came from your address.",
+            Self::Account => "Your account made too many requests.",
+            Self::SignIn => "Too many sign-ins from your address failed.",
+            Self::SignInAs | Self::SignInAnywhere => "Too many sign-ins with this username failed.",
+            Self::Registration => "Too many accounts were registered from your address.",
+            Self::Code => "Too many codes or passwords were tried from your address.",
+        }
+    }
+
+    /// The stricter policy of a route, beside that of all calls. Whatever takes a password or a code is under one, without
+    /// being named here.
+    pub(crate) fn of_route(method: &Method, route: &str) -> Option<Self> {
+        if method.is_safe() {
+            return None;
+        }
+        let path = route.strip_prefix("/api/v1/")?;
+        match path {
+            "auth/login" => Some(Self::SignIn),
+            "auth/register" => Some(Self::Registration),
+            // Where nothing can be guessed: 256 random bits, or nothing at all.
+            "auth/refresh" | "auth/logout" => None,
+            _ if path.starts_with("auth/") => Some(Self::Code),
+            _ if ["password", "totp", "code", "email", "recovery-"].iter().any(|word| path.contains(word)) => {
+                Some(Self::Code)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an answer with this status costs nothing: what counts of sign-ins is the wrong guess.
+    pub(crate) fn forgives(self, status: u16) -> bool {
+        self == Self::SignIn && !matches!(status, 401 | 403 | 429)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_takes_a_password_or_a_code_is_limited_more_strictly() {
+        let of = |method: Method, route: &str| Policy::of_route(&method, route);
+        assert_eq!(of(Method::POST, "/api/v1/auth/login"), Some(Policy::SignIn));
+        assert_eq!(of(Method::POST, "/api/v1/auth/register"), Some(Policy::Registration));
+        assert_eq!(of(Method::DELETE, "/api/v1/auth/me"), Some(Policy::Code));
+        assert_eq!(of(Method::POST, "/api/v1/auth/anything-new"), Some(Policy::Code));
+        assert_eq!(of(Method::POST, "/api/v1/me/password"), Some(Policy::Code));
+        assert_eq!(of(Method::POST, "/api/v1/auth/refresh"), None);
+        assert_eq!(of(Method::GET, "/api/v1/auth/me"), None);
+        assert_eq!(of(Method::POST, "/api/v1/channels"), None);
+    }
+
+    #[test]
+    fn numbers_lead_back() {
+        for policy in Policy::ALL {
+            assert_eq!(Policy::of_number(policy as u8), Some(policy));
+        }
+        assert_eq!(Policy::of_number(0), None);
+    }
+}

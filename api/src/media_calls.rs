@@ -1,0 +1,66 @@
+//! Calls for media, under `/live` and `/vod`: a viewer makes three a second, so that they are counted (by the HTTP server)
+//! and told at debug alone. What fails gets a request id, by which it is found.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderValue, Method, header},
+    middleware::Next,
+    response::Response,
+};
+use tracing::{debug, enabled, warn};
+use uuid::Uuid;
+
+use crate::frame::X_REQUEST_ID;
+
+/// The middleware around media: a line without the path, in which a viewer's token may stand.
+pub async fn media_call(request: Request, next: Next) -> Response {
+    // What costs something is left out unless somebody looks at it.
+    let told = enabled!(tracing::Level::DEBUG).then(|| {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        (Instant::now(), request.method().clone(), route)
+    });
+    let mut response = next.run(request).await;
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    response.headers_mut().entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    let id = is_error.then(|| {
+        let id = Uuid::now_v7();
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(X_REQUEST_ID, value);
+        }
+        tracing::field::display(id)
+    });
+    if let Some((started, method, route)) = told {
+        debug!(
+            http.method = %method,
+            http.route = route.as_ref().map_or("", MatchedPath::as_str),
+            http.status = status.as_u16(),
+            duration_ms = started.elapsed().as_micros() as f64 / 1_000.0,
+            request.id = id,
+            "media request"
+        );
+    } else if status.is_server_error() {
+        warn!(http.status = status.as_u16(), request.id = id, "media request");
+    }
+    response
+}
+
+/// The same without the time that it took, for a server on whose way to each part no middleware lies.
+pub fn media_answered(method: &Method, response: &mut Response) {
+    let status = response.status();
+    response.headers_mut().entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+    let id = (status.is_client_error() || status.is_server_error()).then(|| {
+        let id = Uuid::now_v7();
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(X_REQUEST_ID, value);
+        }
+        tracing::field::display(id)
+    });
+    if status.is_server_error() {
+        warn!(http.method = %method, http.status = status.as_u16(), request.id = id, "media request");
+    } else {
+        debug!(http.method = %method, http.status = status.as_u16(), request.id = id, "media request");
+    }
+}

@@ -1,0 +1,146 @@
+//! How often one may ask, and who is asked for it.
+
+use api::{AccessOptions, RateLimits};
+use reqwest::RequestBuilder;
+use serde_json::json;
+
+use crate::site::{Options, PASSWORD, Site, registration};
+
+async fn limited() -> (Site, RateLimits) {
+    let limits = RateLimits::new([7; 32]);
+    let access = AccessOptions {
+        // As if the test were a proxy, so that it can be many.
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        rate_limits: Some(limits.clone()),
+        ..AccessOptions::default()
+    };
+    (Site::with(Options { access, ..Options::default() }).await, limits)
+}
+
+fn from(address: &str, request: RequestBuilder) -> RequestBuilder {
+    request.header("x-forwarded-for", address)
+}
+
+fn sign_in(site: &Site, username: &str, password: &str) -> RequestBuilder {
+    site.post("/api/v1/auth/login", &json!({"username": username, "password": password}))
+}
+
+/// The item of a list of `"policy";a=1;b=2` that is about `policy`: the numbers.
+fn item(list: &str, policy: &str) -> Vec<u32> {
+    let item = list.split(", ").find(|item| item.starts_with(&format!("\"{policy}\";")));
+    let item = item.unwrap_or_else(|| panic!("no {policy} in {list:?}"));
+    item.split(';').skip(1).map(|parameter| parameter.split_once('=').unwrap().1.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_address_has_a_quota_of_its_own_and_is_told() {
+    let (site, _) = limited().await;
+    let mut left = 600;
+    let refused = loop {
+        let answer = site.send(from("203.0.113.7", site.get("/api/v1/events/types"))).await;
+        assert_eq!(item(answer.header("ratelimit-policy"), "address"), [600, 10]);
+        let [remaining, seconds] = item(answer.header("ratelimit"), "address")[..] else { panic!("two numbers") };
+        assert!(seconds >= 1);
+        if answer.status == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status, 200);
+        left = left.min(remaining);
+        // It is refilled while it is emptied.
+        assert!(remaining < 600);
+    };
+    assert!(left <= 1, "{left}");
+    assert_eq!(refused.problem(), (429, "rate_limited".to_owned()));
+    let wait: u32 = refused.header("retry-after").parse().unwrap();
+    assert_eq!(item(refused.header("ratelimit"), "address"), [0, wait]);
+    assert_eq!(refused.json()["request_id"], refused.header("x-request-id"));
+    // Somebody else, health, and pages are not concerned.
+    assert_eq!(site.send(from("203.0.113.8", site.get("/api/v1/events/types"))).await.status, 200);
+    assert_eq!(site.send(from("203.0.113.7", site.get("/healthz"))).await.status, 200);
+    assert_eq!(site.send(from("203.0.113.7", site.get("/"))).await.header("ratelimit"), "");
+    // What a client wrote itself changes nothing.
+    let lied = site.get("/api/v1/events/types").header("x-forwarded-for", "6.6.6.6, 203.0.113.7");
+    let lied = lied.header("forwarded", "for=6.6.6.6");
+    let answer = site.send(lied).await;
+    assert!(answer.status == 429 || item(answer.header("ratelimit"), "address")[0] < 300, "{}", answer.status);
+}
+
+#[tokio::test]
+async fn whoever_is_signed_in_is_counted_by_account() {
+    let (site, _) = limited().await;
+    let mira = site.register("mira").await;
+    let answer = site.send(from("203.0.113.7", site.get("/api/v1/auth/me").bearer_auth(&mira.token))).await;
+    assert_eq!(answer.header("ratelimit-policy"), "\"account\";q=300;w=10");
+    assert_eq!(item(answer.header("ratelimit"), "account")[0], 299);
+    // The address got back what it gave.
+    let answer = site.send(from("203.0.113.7", site.get("/api/v1/events/types"))).await;
+    assert_eq!(item(answer.header("ratelimit"), "address")[0], 599);
+    // A token that is worth nothing is the address's.
+    let answer = site.send(from("203.0.113.9", site.get("/api/v1/auth/me").bearer_auth("a.b.c"))).await;
+    assert_eq!((answer.status, item(answer.header("ratelimit"), "address")[0]), (401, 599));
+}
+
+#[tokio::test]
+async fn guessing_a_password_ends_soon_and_knowing_it_costs_nothing() {
+    let (site, _) = limited().await;
+    site.send(from("198.51.100.1", site.post("/api/v1/auth/register", &registration("mira")))).await;
+    for _ in 0..3 {
+        let answer = site.send(from("203.0.113.7", sign_in(&site, "mira", PASSWORD))).await;
+        assert_eq!((answer.status, item(answer.header("ratelimit-policy"), "sign-in")), (200, vec![20, 60]));
+    }
+    for wrong in 0..10 {
+        let answer = site.send(from("203.0.113.7", sign_in(&site, "MIRA", "a wrong password"))).await;
+        assert_eq!(answer.problem(), (401, "credentials_wrong".to_owned()), "{wrong}");
+    }
+    // The right one as well: whoever guesses must not learn that it was right.
+    let refused = site.send(from("203.0.113.7", sign_in(&site, "mira", PASSWORD))).await;
+    assert_eq!(refused.problem(), (429, "rate_limited".to_owned()));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("with this username"), "{}", refused.text());
+    // From their own address its owner gets in, and from that address somebody else does.
+    assert_eq!(site.send(from("203.0.113.8", sign_in(&site, "mira", PASSWORD))).await.status, 200);
+    let many = |number: usize| from("203.0.113.7", sign_in(&site, &format!("nobody_{number}"), "a wrong password"));
+    let mut refused = None;
+    for number in 0..12 {
+        let answer = site.send(many(number)).await;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("many usernames from one address are the address's");
+    assert_eq!(item(refused.header("ratelimit"), "sign-in")[0], 0);
+}
+
+#[tokio::test]
+async fn an_address_registers_a_few_accounts() {
+    let (site, _) = limited().await;
+    for number in 0..10 {
+        let body = registration(&format!("mira_{number}"));
+        assert_eq!(site.send(from("203.0.113.7", site.post("/api/v1/auth/register", &body))).await.status, 201);
+    }
+    let refused = site.send(from("203.0.113.7", site.post("/api/v1/auth/register", &registration("mira_10")))).await;
+    assert_eq!(refused.problem(), (429, "rate_limited".to_owned()));
+    assert_eq!(refused.header("retry-after"), "360");
+}
+
+#[tokio::test]
+async fn another_node_that_is_told_refuses_too() {
+    let ((site, here), there) = (limited().await, RateLimits::new([7; 32]));
+    assert!(here.messages().is_empty());
+    for _ in 0..5 {
+        site.send(from("203.0.113.7", site.get("/api/v1/events/types"))).await;
+    }
+    let messages = here.messages();
+    assert_eq!(messages.len(), 1);
+    assert!(!messages[0].windows(9).any(|part| part == b"203.0.113"), "no address travels");
+    there.learn(&messages[0]);
+    let access = AccessOptions {
+        trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        rate_limits: Some(there),
+        ..AccessOptions::default()
+    };
+    let other = Site::with(Options { access, ..Options::default() }).await;
+    let answer = other.send(from("203.0.113.7", other.get("/api/v1/events/types"))).await;
+    let left = item(answer.header("ratelimit"), "address")[0];
+    assert!((594..600).contains(&left), "{left}");
+}
