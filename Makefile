@@ -63,7 +63,7 @@ fuzz: fuzz-tools ## Feed strangers' bytes to all that reads them, for so long ea
 	done
 
 .PHONY: check
-check: setup-check fmt-check web-check clippy doc deny machete generated compose docs ## Everything that is not a test
+check: setup-check fmt-check web-check clippy doc deny machete generated contract compose docs ## Everything that is not a test
 
 .PHONY: fmt
 fmt: node-modules ## Format all sources
@@ -126,6 +126,10 @@ machete: tools ## Dependencies that nothing uses
 generated: web ## Generated files are what the sources make
 	@$(CARGO) build --locked
 	@scripts/check-generated $(WEIR_DEBUG)
+
+.PHONY: contract
+contract: setup-test generated ## No answer of the API is a 500 or other than openapi.json says, whatever is asked
+	@scripts/check-api $(WEIR_DEBUG)
 
 .PHONY: compose
 compose: node-modules ## compose.yaml parses, and only weir is published

@@ -12,11 +12,17 @@ use clap::{Args, ValueEnum};
 use domain::recordings::RecordingLimits;
 use serde::{Deserialize, Serialize};
 
+mod access;
 mod ladder;
+mod log_file;
 mod storage;
 
+pub use access::{AccessConfig, RateLimiting};
+use access::AccessSettings;
 pub use ladder::Ladder;
 use ladder::LadderSettings;
+pub use log_file::LogFileConfig;
+use log_file::LogFileSettings;
 use storage::StorageSettings;
 pub use storage::{Backend as StorageBackend, StorageConfig};
 
@@ -114,6 +120,12 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(default)]
     storage: StorageSettings,
+    #[command(flatten)]
+    #[serde(default)]
+    access: AccessSettings,
+    #[command(flatten)]
+    #[serde(default)]
+    log_file: LogFileSettings,
     /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to sixteen more for what
     /// follows the log [default: 16]
     #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
@@ -199,6 +211,10 @@ pub struct Config {
     pub ladder: Ladder,
     /// Where objects are kept; a table, too.
     pub storage: StorageConfig,
+    /// Who may talk to Weir, from where and how often; a table, too.
+    pub access: AccessConfig,
+    /// The file that log lines also go to; a table, too.
+    pub log_file: LogFileConfig,
 }
 
 /// An address that may hold a password; shown without it.
@@ -334,6 +350,8 @@ impl Settings {
             log_format: self.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
             ladder: self.ladder.resolve(file.ladder)?,
             storage: self.storage.resolve(file.storage)?,
+            access: self.access.resolve(file.access)?,
+            log_file: self.log_file.resolve(file.log_file)?,
             data_dir,
             secrets_file,
         })

@@ -90,6 +90,7 @@ async fn serve(commands: &Commands, folder: &std::path::Path) -> String {
         storage: Storage::open_disk(folder.join("objects")).await.unwrap(),
         recording_limits: Default::default(),
         feed: FeedOptions::default(),
+        access: Default::default(),
         stopping: Default::default(),
     };
     let router = api::router_with(api, WebApp::from_files([]));
@@ -151,6 +152,10 @@ async fn feed(url: &str, token: &str, encoding: &str, total: i64) -> (f64, usize
 struct Nothing;
 
 impl PlaybackTokens for Nothing {
+    fn mint_recording(&self, _: &api::RecordingPass) -> String {
+        String::new()
+    }
+
     fn mint(&self, _: &PlaybackPass) -> String {
         String::new()
     }

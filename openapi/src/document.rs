@@ -41,6 +41,9 @@ first answer (and `Idempotency-Replayed: true`) and happens once, with another i
 **Events**: everything that happens is in one ordered log, which can be read, followed and exported. \
 [The catalogue](/docs/events) lists what there is; what goes over NATS and over the feed is in `openapi/asyncapi.yaml`.
 
+**How often**: answers say in `RateLimit-Policy` and `RateLimit` what may be asked in what time and what is left of it; \
+beyond that there is 429 with `Retry-After`.
+
 **Times** are UTC as in RFC 3339, **ids** are opaque text. Fields may be added at any time.";
 
 /// The document without any operation.
@@ -91,16 +94,16 @@ pub fn frame() -> OpenApi {
 
 /// Adds to every operation the refusals that follow from what it takes.
 pub fn complete(document: &mut OpenApi) {
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         let operations =
             [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch, &mut item.head];
         for operation in operations.into_iter().flatten() {
-            complete_operation(operation);
+            complete_operation(operation, path.starts_with("/api/"));
         }
     }
 }
 
-fn complete_operation(operation: &mut Operation) {
+fn complete_operation(operation: &mut Operation, is_limited: bool) {
     let takes = |place: &ParameterIn| {
         operation.parameters.iter().flatten().any(|parameter| match parameter {
             RefOr::T(parameter) => parameter.parameter_in == *place,
@@ -125,6 +128,9 @@ fn complete_operation(operation: &mut Operation) {
         })
     }) {
         common.push(("401", "The access token is missing, over or wrong: `unauthenticated`."));
+    }
+    if is_limited {
+        common.push(("429", "Too many requests: `rate_limited`. `Retry-After` says when to try again."));
     }
     common.push((
         "503",

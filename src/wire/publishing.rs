@@ -15,6 +15,8 @@ use tracing::{debug, error};
 pub struct WriteSide {
     pub commands: Commands,
     pub node_id: NodeId,
+    /// From where encoders may publish.
+    pub addresses: api::AddressList,
 }
 
 impl WriteSide {
@@ -83,6 +85,10 @@ impl WriteSide {
 }
 
 impl Publishing for WriteSide {
+    fn admits(&self, address: std::net::IpAddr) -> bool {
+        self.addresses.admits(Some(address))
+    }
+
     fn authorise_publisher<'a>(&'a self, stream_key: &'a str) -> BoxFuture<'a, Result<Publisher, PublishError>> {
         self.authorise(stream_key).boxed()
     }

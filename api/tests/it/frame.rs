@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     redact::redact,
-    site::{Behaviour, PASSWORD, Site, registration},
+    site::{Behaviour, Options, PASSWORD, Site, registration},
 };
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -73,6 +73,10 @@ async fn browsers_are_told_what_is_allowed() {
         let answer = site.send(site.get(path)).await;
         assert_eq!(answer.header("content-security-policy"), CONTENT_SECURITY_POLICY, "{path}");
         assert_eq!(answer.header("strict-transport-security"), "", "{path}: plain http");
+        for name in ["cross-origin-opener-policy", "cross-origin-resource-policy"] {
+            assert_eq!(answer.header(name), "same-origin", "{path}");
+        }
+        assert!(answer.header("permissions-policy").contains("camera=()"), "{path}");
     }
     let mira = site.register("mira").await;
     for path in ["/api/v1/auth/me", "/api/v1/nothing"] {
@@ -81,6 +85,15 @@ async fn browsers_are_told_what_is_allowed() {
     }
     let mine = site.send(site.get("/api/v1/channels?mine=true").bearer_auth(&mira.token)).await;
     assert_eq!(mine.header("cache-control"), "private, no-cache");
+}
+
+#[tokio::test]
+async fn browsers_stay_with_https_once_it_is_public() {
+    let site = Site::with(Options { public_url: "https://weir.test", ..Options::default() }).await;
+    for path in ["/", "/api/v1/channels", "/api/v1/nothing", "/healthz"] {
+        let answer = site.send(site.get(path)).await;
+        assert_eq!(answer.header("strict-transport-security"), "max-age=31536000; includeSubDomains", "{path}");
+    }
 }
 
 #[tokio::test]
@@ -171,6 +184,7 @@ async fn every_call_is_one_line_without_secrets() {
             let status = line["fields"]["http.status"].as_u64().unwrap();
             assert!(line["fields"]["duration_ms"].is_f64(), "{line}");
             assert!(!line["fields"]["request.id"].is_null(), "{line}");
+            assert_eq!(line["fields"]["client.address"], "127.0.0.0/24", "{line}");
             (
                 line["level"].as_str().unwrap().to_owned(),
                 field("http.method"),

@@ -97,6 +97,7 @@ impl From<PublishError> for Refused {
     fn from(error: PublishError) -> Self {
         let (code, status_code) = match error {
             PublishError::KeyUnknown => ("key_unknown", "NetStream.Publish.Denied"),
+            PublishError::AddressRefused => ("address_not_allowed", "NetStream.Publish.Denied"),
             // What Adobe's server says when the name is taken.
             PublishError::AlreadyLive => ("already_live", "NetStream.Publish.BadName"),
             PublishError::StreamUnknown => ("stream_unknown", "NetStream.Publish.Denied"),
