@@ -8,6 +8,16 @@ use std::{
 
 /// Processor time that a process has used, itself, without its children.
 pub fn processor(pid: u32) -> Duration {
+    ticks(pid, 11)
+}
+
+/// Processor time of its children that have ended.
+pub fn processor_of_ended_children(pid: u32) -> Duration {
+    ticks(pid, 13)
+}
+
+/// Two fields of a process's `stat` from this one on, counted from after its name, added up.
+fn ticks(pid: u32, first: usize) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The program's name may hold spaces; what follows its bracket does not.
     let fields: Vec<u64> = stat
@@ -17,7 +27,7 @@ pub fn processor(pid: u32) -> Duration {
         .split_whitespace()
         .map(|field| field.parse().unwrap_or(0))
         .collect();
-    let ticks = fields.get(11).copied().unwrap_or(0) + fields.get(12).copied().unwrap_or(0);
+    let ticks: u64 = fields.iter().skip(first).take(2).sum();
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 

@@ -34,6 +34,7 @@ use tracing::{debug, error, info, warn};
 use crate::live::Live;
 
 mod amf0;
+mod beat;
 mod chunks;
 mod connection;
 mod negotiation;

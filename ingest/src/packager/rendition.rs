@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     FirstNumbers, MediaRefusal, PackagerConfig,
+    holds::Holds,
     lock::Lock,
     view::View,
     window::{Timing, Window},
@@ -38,6 +39,7 @@ pub struct Rendition {
     /// The packager that may write; [`ENDED`] once none may.
     writer: AtomicU64,
     window: Lock<Window>,
+    holds: Arc<Holds>,
     shown: watch::Sender<Shown>,
 }
 
@@ -63,10 +65,12 @@ pub(super) struct Claim {
 
 impl Rendition {
     pub(super) fn new(spec: RenditionSpec, config: &PackagerConfig, first: FirstNumbers) -> Arc<Self> {
+        let window = Window::new(config, first);
         Arc::new(Self {
             spec,
             writer: AtomicU64::new(0),
-            window: Lock::new(Window::new(config, first)),
+            holds: Arc::clone(window.holds()),
+            window: Lock::new(window),
             shown: watch::Sender::new(Shown::default()),
         })
     }
@@ -103,6 +107,11 @@ impl Rendition {
     /// What is shown now; `None` before its playlist is out.
     pub(crate) fn view(&self) -> Option<Arc<View>> {
         self.shown.borrow().view.clone()
+    }
+
+    /// What others do with its segments.
+    pub(crate) fn holds(&self) -> &Arc<Holds> {
+        &self.holds
     }
 
     pub(super) fn shown(&self) -> &watch::Sender<Shown> {

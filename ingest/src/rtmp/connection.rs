@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Server,
+    beat::Paced,
     chunks::{ChunkError, ChunkReader},
     negotiation::{Negotiation, NegotiationError, PublishRequest, Turn},
     publication::{self, Accepted},
@@ -114,7 +115,7 @@ pub(crate) async fn serve(
     line.write(&start(message_stream_id)?).await?;
     reader.take_media();
     let accepted = Accepted { message_stream_id, window_bytes };
-    publication::run(server, &mut line, input, reader, accepted, seat).await;
+    publication::run(Paced::new(line)?, input, reader, accepted, seat).await;
     Ok(())
 }
 
@@ -210,8 +211,8 @@ async fn refuse(
 
 /// The socket with its limits.
 pub(crate) struct Line<'a> {
-    socket: Socket,
-    server: &'a Server,
+    pub(super) socket: Socket,
+    pub(super) server: &'a Server,
 }
 
 impl Line<'_> {
