@@ -177,7 +177,11 @@ impl Ingest {
         let packager = PackagerConfig { takes_hevc: packager.takes_hevc || takes_hevc, ..packager };
         let takes_hevc = packager.takes_hevc;
         let stopping = CancellationToken::new();
-        let broadcasts = Broadcasts::new(rights).with_rewind(open_rewind(rewind).await);
+        let rewind = open_rewind(rewind).await;
+        if let Some(disk) = recorder.disk() {
+            rewind.watch(disk);
+        }
+        let broadcasts = Broadcasts::new(rights).with_rewind(rewind);
         let live = Live::new(
             publishing,
             storage.clone(),

@@ -12,7 +12,8 @@
 //!
 //! Live never waits for the disk. A task per rendition reads what viewers see and holds nothing but the segment that it
 //! writes. Where writing fails, the oldest quarter makes room and the segment is tried again; where it is so slow that a
-//! segment leaves the memory unwritten, rewinding begins anew after it.
+//! segment leaves the memory unwritten, rewinding begins anew after it. The same where the disk is short of room: nothing is
+//! written until there is some again, and the oldest goes meanwhile.
 
 mod cache;
 mod keeper;
@@ -22,12 +23,13 @@ use std::{
     collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use domain::ids::StreamId;
+use storage::DiskWatch;
 
 use self::{
     cache::{Cache, CacheKey},
@@ -59,6 +61,7 @@ struct Shared {
     window_ms: u64,
     streams: Mutex<HashMap<StreamId, Arc<StreamShelf>>>,
     cache: Cache,
+    disk: OnceLock<DiskWatch>,
 }
 
 impl Rewind {
@@ -70,6 +73,7 @@ impl Rewind {
         let RewindConfig { folder, window } = config;
         metrics::gauge!("weir_rewind_bytes").set(0.0);
         metrics::counter!("weir_rewind_failures_total").increment(0);
+        metrics::gauge!("weir_rewind_is_paused").set(0.0);
         let is_kept = !window.is_zero();
         tokio::task::spawn_blocking({
             let folder = folder.clone();
@@ -88,7 +92,15 @@ impl Rewind {
             window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
             streams: Mutex::default(),
             cache: Cache::new(CACHE_BYTES),
+            disk: OnceLock::new(),
         }))))
+    }
+
+    /// Writes nothing while `disk` has no room for it; what was said first counts.
+    pub fn watch(&self, disk: DiskWatch) {
+        if let Some(shared) = &self.0 {
+            let _ = shared.disk.set(disk);
+        }
     }
 
     /// Whether anything is kept.
@@ -101,7 +113,8 @@ impl Rewind {
     pub(crate) fn keep(&self, broadcast: &Arc<Broadcast>) {
         let Some(shared) = &self.0 else { return };
         let stream_id = broadcast.stream_id();
-        let stream = StreamShelf::new(shared.folder.join(stream_id.to_string()), shared.window_ms, broadcast);
+        let folder = shared.folder.join(stream_id.to_string());
+        let stream = StreamShelf::new(folder, shared.window_ms, shared.disk.get().cloned(), broadcast);
         let replaced = {
             let mut streams = shared.streams();
             if streams.get(&stream_id).is_some_and(|present| present.is_of(broadcast)) {

@@ -13,7 +13,10 @@ mod viewer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,7 @@ use ingest::{
     rewind::{Rewind, RewindConfig},
 };
 use playlist::MediaPlaylist;
+use storage::{DiskSpace, DiskThresholds, DiskWatch};
 use tokio::time::{sleep, timeout};
 use viewer::{Viewer, assert_decodes, config};
 
@@ -49,12 +53,17 @@ struct Kept {
 
 impl Kept {
     async fn new(window_s: u64, config: PackagerConfig) -> Self {
+        Self::on(DiskWatch::default(), window_s, config).await
+    }
+
+    async fn on(disk: DiskWatch, window_s: u64, config: PackagerConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // A crash has left something.
         std::fs::create_dir_all(folder.path().join("old/0-source")).unwrap();
         std::fs::write(folder.path().join("old/0-source/s1.m4s"), b"old").unwrap();
         let rewind = Rewind::open(rewind_config(folder.path(), window_s)).await.unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        rewind.watch(disk);
         let mut viewer = Viewer::new(config).await;
         viewer.broadcasts = Broadcasts::default().with_rewind(rewind);
         viewer.router = origin::router(viewer.broadcasts.clone(), viewer.storage.clone());
@@ -231,6 +240,49 @@ async fn an_hour_leaves_half_an_hour_on_the_disk_and_nothing_in_memory() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_short_of_room_is_left_alone_until_it_has_some() {
+    const GIB: u64 = 1 << 30;
+    let _running = RUNNING.read().await;
+    let free = Arc::new(AtomicU64::new(50 * GIB));
+    let probed = Arc::clone(&free);
+    let thresholds = DiskThresholds { warn_bytes: 5 * GIB, reserve_bytes: 2 * GIB };
+    let space = move || {
+        let free_bytes = probed.load(Ordering::Relaxed);
+        Ok(DiskSpace { free_bytes, used_bytes: 100 * GIB - free_bytes, size_bytes: 100 * GIB })
+    };
+    let (disk, mut watcher) = DiskWatch::with_probe(space, thresholds);
+    let mut kept = Kept::on(disk, 600, config()).await;
+    for _ in 0..3 {
+        kept.push(&SOURCE);
+        kept.wait_until_written().await;
+    }
+    let before = kept.on_disk();
+    assert!(before.len() > 10, "{before:?}");
+    free.store(GIB, Ordering::Relaxed);
+    watcher.look();
+    // Nothing more is written, and what is there makes room; live goes on from memory.
+    let shrunk = async {
+        loop {
+            kept.push(&SOURCE);
+            let on_disk = kept.on_disk();
+            assert!(on_disk.iter().all(|number| *number <= before[before.len() - 1]), "{on_disk:?}");
+            if on_disk.len() < before.len() {
+                break;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), shrunk).await.unwrap();
+    let live = kept.playlist("source/index.m3u8").await;
+    assert!(live.complete().count() > 0);
+    free.store(50 * GIB, Ordering::Relaxed);
+    watcher.look();
+    kept.push(&SOURCE);
+    kept.wait_until_written().await;
+    assert!(kept.on_disk().last() > before.last());
+}
+
+#[tokio::test]
 async fn each_part_is_named_as_it_comes() {
     let _running = RUNNING.read().await;
     let mut kept = Kept::new(30, PackagerConfig { window_segments: 4, ..config() }).await;
@@ -386,4 +438,31 @@ async fn many_who_went_back_to_one_place_are_answered_alike() {
     let first = answers[0].2.clone();
     assert_eq!(answers[0].0, StatusCode::OK);
     assert!(answers.iter().all(|(_, _, bytes)| *bytes == first && !bytes.is_empty()));
+}
+
+#[tokio::test]
+async fn what_is_on_the_disk_leaves_memory_with_the_playlist() {
+    let _running = RUNNING.read().await;
+    let mut kept = Kept::new(600, PackagerConfig { window_segments: 4, ..config() }).await;
+    // What is written is known a moment after it is there.
+    for round in 0.. {
+        assert!(round < 50, "memory forgets nothing");
+        kept.push(&SOURCE);
+        kept.wait_until_written().await;
+        let live = kept.playlist("source/index.m3u8").await;
+        for segment in live.complete() {
+            kept.file(&format!("source/{}", segment.uri.as_deref().unwrap())).await;
+        }
+        let Some(unlisted) = live.segments[0].number.checked_sub(2).filter(|number| *number > 0) else { continue };
+        let path = kept.viewer.path(&format!("source/s{unlisted}.m4s"));
+        assert_eq!(kept.viewer.get(&path).await.0, StatusCode::OK);
+        // Of a stream without a disk, memory has it for twice as long as it is listed.
+        for rendition in std::fs::read_dir(kept.stream_folder()).unwrap() {
+            let _ = std::fs::remove_file(rendition.unwrap().path().join(format!("s{}.m4s", unlisted - 1)));
+        }
+        let path = kept.viewer.path(&format!("source/s{}.m4s", unlisted - 1));
+        if kept.viewer.get(&path).await.0 == StatusCode::NOT_FOUND {
+            return;
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use domain::ids::StreamId;
+use storage::DiskWatch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,18 +24,25 @@ pub(super) struct StreamShelf {
     broadcast: Weak<Broadcast>,
     folder: PathBuf,
     window_ms: u64,
+    disk: Option<DiskWatch>,
     renditions: Mutex<Shelves>,
     stopped: CancellationToken,
 }
 
 impl StreamShelf {
     /// Nothing is kept until it runs.
-    pub(super) fn new(folder: PathBuf, window_ms: u64, broadcast: &Arc<Broadcast>) -> Arc<Self> {
+    pub(super) fn new(
+        folder: PathBuf,
+        window_ms: u64,
+        disk: Option<DiskWatch>,
+        broadcast: &Arc<Broadcast>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             stream_id: broadcast.stream_id(),
             broadcast: Arc::downgrade(broadcast),
             folder,
             window_ms,
+            disk,
             renditions: Mutex::default(),
             stopped: CancellationToken::new(),
         })
@@ -116,6 +124,7 @@ impl StreamShelf {
     async fn keep(self: Arc<Self>, rendition: Arc<Rendition>, shelf: Arc<Shelf>) {
         let mut bell = rendition.subscribe();
         let name = rendition.name().to_owned();
+        let holds = Arc::clone(rendition.holds());
         drop(rendition);
         let mut failed_at = None;
         loop {
@@ -123,6 +132,7 @@ impl StreamShelf {
             match &shown.view {
                 Some(view) => {
                     let written = self.write(&name, &shelf, view, failed_at.is_some()).await;
+                    holds.store(shelf.last().map_or(0, |last| last + 1));
                     failed_at = (!written).then_some(view.facts.next_segment);
                     if shown.is_ended {
                         return;
@@ -148,6 +158,17 @@ impl StreamShelf {
 
     /// Writes what a view has and the shelf has not; false when it could not.
     async fn write(&self, name: &str, shelf: &Shelf, view: &View, has_failed: bool) -> bool {
+        if !self.has_room() {
+            if !has_failed {
+                warn!(
+                    stream.id = %self.stream_id, rendition = name,
+                    "the disk is short of room: nothing more is written to rewind to, and the oldest goes"
+                );
+            }
+            shelf.slide().await;
+            shelf.shrink().await;
+            return false;
+        }
         for segment in new_segments(shelf, view).await {
             if self.stopped.is_cancelled() {
                 return true;
@@ -169,6 +190,13 @@ impl StreamShelf {
         }
         shelf.slide().await;
         true
+    }
+
+    /// Live, and what is being recorded, come first.
+    fn has_room(&self) -> bool {
+        let has_room = self.disk.as_ref().is_none_or(DiskWatch::may_record);
+        metrics::gauge!("weir_rewind_is_paused").set(if has_room { 0.0 } else { 1.0 });
+        has_room
     }
 
     async fn take_away(&self, name: &str, shelf: &Arc<Shelf>) {
