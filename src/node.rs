@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
-    http::{self, HttpLimits},
+    http::{self, HttpLimits, Site},
     metrics,
     objects::{self, Objects},
     origins::{self, Owners},
@@ -186,8 +186,14 @@ impl Node {
         let projections = roles.contains(&Role::Projections).then(|| {
             Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
         });
-        let Objects { storage, disk, tasks: storing } = objects::open(&config, &secrets, &roles, &background).await?;
+        let Objects { storage, disk, waiting, tasks: storing } = objects::open(&config, &secrets, &roles, &background).await?;
         tasks.extend(storing);
+
+        if roles.contains(&Role::Ingest) && storage.is_remote() {
+            let dropping = objects::drop_deleted(commands.clone(), storage.clone(), node_id, waiting);
+            let dropping = background.clone().run_until_cancelled_owned(dropping).map(drop);
+            tasks.push(("leftovers of deleted recordings", tokio::spawn(dropping)));
+        }
 
         let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
             pool: pool.clone(),
@@ -262,13 +268,14 @@ impl Node {
                 // Pictures of streams that are over, and words for what is nowhere.
                 None => ingest::origin::router(Broadcasts::new(rights.clone()), storage.clone()),
             };
-            let door = wire::RecordingDoor::new(commands.clone(), ReadModels::new(pool.clone()), rights);
+            let door = wire::RecordingDoor::new(ReadModels::new(pool.clone()), rights);
             router = router.nest("/vod", ingest::origin::recordings::router(storage.clone(), Arc::new(door)));
             let live = match is_alone {
                 true => local,
                 false => origins::router(local, Owners::new(node.ingest.clone(), nats.clone())),
             };
-            router = router.nest("/live", live);
+            router = router.layer(axum::middleware::from_fn(api::media_call));
+            let media = live;
             if roles.contains(&Role::Api) {
                 let public_rtmp_url = config.public_rtmp_url(node.rtmp.unwrap_or(config.rtmp));
                 let public_rtmps_url = config.public_rtmps_url(node.rtmps.or(config.rtmps));
@@ -277,6 +284,11 @@ impl Node {
                     None => ReadModels::new(pool.clone()),
                 };
                 let (live, publishers) = node.media(&nats, is_alone);
+                let access = wire::access(&config.access, &secrets);
+                if let (Some(limits), false) = (access.rate_limits.clone(), is_alone) {
+                    let sharing = wire::share_limits(limits, nats.clone(), node.background.clone());
+                    node.tasks.push(("rate limits", tokio::spawn(sharing)));
+                }
                 router = router.merge(api::router(Api {
                     commands,
                     read,
@@ -291,11 +303,13 @@ impl Node {
                     storage,
                     recording_limits: config.recording_limits(),
                     feed: FeedOptions::default(),
+                    access,
                     stopping: stopping.clone(),
                 }));
             }
             let limits = http_limits(&config);
-            node.server = Some(tokio::spawn(http::serve_tls(listener, tls, router, limits, stopping)));
+            let site = Site { live: media, rest: router, answered: api::media_answered };
+            node.server = Some(tokio::spawn(http::serve_tls(listener, tls, site, limits, stopping)));
         }
         Ok(node)
     }
@@ -407,7 +421,7 @@ async fn start_ingest(
         }
         _ => None,
     };
-    let write_side = wire::WriteSide { commands: commands.clone(), node_id };
+    let write_side = wire::WriteSide { commands: commands.clone(), node_id, addresses: config.access.publishing() };
     Ingest::start(settings, Arc::new(write_side), storage.clone()).await.map_err(|error| {
         let advice = match &error {
             IngestError::Listen { address, .. } => {

@@ -1,7 +1,9 @@
 use std::borrow::Cow;
 
 use domain::{
-    ids::{ChannelId, SessionId, StreamId},
+    channels::Visibility,
+    ids::{ChannelId, InviteId, RecordingId, SessionId, StreamId},
+    recordings::RecordingVisibility,
     streams::{AudioTrack, EncoderName, VideoTrack},
 };
 pub use futures::future::BoxFuture;
@@ -34,14 +36,38 @@ pub struct PlaybackPass {
     pub version: i64,
     /// Whose session it ends with; `None` for whoever knows the address.
     pub session_id: Option<SessionId>,
+    /// The invite that it ends with, where it was given for one.
+    pub invite_id: Option<InviteId>,
     /// When it ends by itself, in whole seconds.
     pub expires_at: OffsetDateTime,
 }
 
-/// What makes the tokens that stand in addresses of streams.
+/// The right to have one recording that not everybody may have, for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordingPass {
+    /// The recording.
+    pub recording_id: RecordingId,
+    /// Who finds it: the right ends when that changes.
+    pub visibility: RecordingVisibility,
+    /// Whether viewers may download it: a right to download ends when that changes.
+    pub is_download_allowed: bool,
+    /// Who may watch its channel: the right ends when that changes.
+    pub channel_visibility: Visibility,
+    /// Whether it is to have the file, not to watch.
+    pub is_download: bool,
+    /// Whose session it ends with; `None` for whoever knows the address.
+    pub session_id: Option<SessionId>,
+    /// When it ends by itself, in whole seconds; twelve hours from now at most.
+    pub expires_at: OffsetDateTime,
+}
+
+/// What makes the tokens that stand in addresses of streams and recordings.
 pub trait PlaybackTokens: Send + Sync {
     /// A token of letters, digits, `-` and `_`.
     fn mint(&self, pass: &PlaybackPass) -> String;
+
+    /// The same for a recording.
+    fn mint_recording(&self, pass: &RecordingPass) -> String;
 }
 
 /// Whether the server has what it needs.

@@ -13,10 +13,7 @@ use axum::{
 };
 use commands::{
     CommandError, accounts,
-    recordings::{
-        self, EditRecording, RecordingsError,
-        tokens::{self, Purpose},
-    },
+    recordings::{self, EditRecording, RecordingsError},
 };
 use domain::{
     channels::{self as rules, ChannelRefusal},
@@ -48,6 +45,7 @@ use crate::{
     error::{ApiError, ApiResult},
     extract::{IfMatch, Json, Path, Query},
     operation::{accepted, cursor, page},
+    ports::RecordingPass,
     server::Server,
 };
 
@@ -100,7 +98,7 @@ async fn list_recordings(
     let found = recordings.of_channel(channel.id, is_owner, after.as_ref(), query.limit.get().into()).await?;
     let path = format!("/api/v1/channels/{}/recordings", channel.handle);
     let query = [("limit", query.limit.get().to_string())];
-    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, is_owner))?;
+    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, by, is_owner))?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
@@ -128,7 +126,7 @@ async fn get_recording(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let (row, is_keeper) = visible(&server, authenticated.as_ref(), &id).await?;
-    let mut response = conditional::json(&headers, &recording(&server, row, is_keeper))?;
+    let mut response = conditional::json(&headers, &recording(&server, row, authenticated.as_ref(), is_keeper))?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
@@ -177,7 +175,7 @@ async fn edit_recording(
     if server.has_read(SHOWN_FROM, position).await
         && let Ok(Some(row)) = server.read.recordings().by_id(row.id).await
     {
-        return Ok(JsonBody(recording(&server, row, true)).into_response());
+        return Ok(JsonBody(recording(&server, row, Some(&authenticated), true)).into_response());
     }
     Ok(accepted(position, format!("/api/v1/recordings/{}", row.id)))
 }
@@ -216,7 +214,9 @@ async fn delete_recording(
 
 /// Download a recording
 ///
-/// Leads to the file: one MP4 with the picture and sound of the stream as they were, of which any part can be asked for. The
+/// Leads to the file: one MP4 with the picture and sound of the stream as they were, of which any part can be asked for. Where
+/// the stream changed its picture or sound in between there are several (the address answers 409): `downloads.json` beside it
+/// names them in order, with `name`, `starts_at_ms`, `duration_ms` and `size_bytes`, and they are beside it, too. The
 /// channel's owner may, and whoever may watch it where the owner allows downloads. A browser that cannot send an access token
 /// takes `download_url` instead.
 #[utoipa::path(
@@ -239,7 +239,7 @@ async fn download_recording(
     if row.state != RecordingState::Published {
         return Err(not_ready());
     }
-    let address = download_url(&server, &row, is_keeper)
+    let address = download_url(&server, &row, authenticated.as_ref(), is_keeper)
         .ok_or_else(|| ApiError::forbidden("Only the channel's owner may download this recording."))?;
     let headers = [(header::LOCATION, address), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((StatusCode::FOUND, headers).into_response())
@@ -388,14 +388,22 @@ fn refused(error: CommandError<RecordingRefusal>) -> ApiError {
 }
 
 /// The part of an address that says who may: nothing where everybody may.
-fn token(server: &Server, row: &RecordingRow, purpose: Purpose, is_open: bool) -> String {
+fn token(server: &Server, row: &RecordingRow, by: Option<&Authenticated>, is_download: bool, is_open: bool) -> String {
     if is_open {
         return String::new();
     }
     let now = OffsetDateTime::now_utc();
     let into_the_hour = Duration::seconds(now.unix_timestamp().rem_euclid(3_600));
     let expires_at = now - into_the_hour + Duration::hours(1) + ADDRESS_FOR;
-    let token = tokens::token(&server.commands, row.id, purpose, &row.terms(), expires_at);
+    let token = server.playback_tokens.mint_recording(&RecordingPass {
+        recording_id: row.id,
+        visibility: row.visibility,
+        is_download_allowed: row.is_download_allowed,
+        channel_visibility: row.channel_visibility,
+        is_download,
+        session_id: by.map(|by| by.session_id),
+        expires_at: expires_at.replace_nanosecond(0).unwrap_or(expires_at),
+    });
     format!("t/{token}/")
 }
 
@@ -404,18 +412,18 @@ fn is_open(row: &RecordingRow) -> bool {
 }
 
 /// Where the file is, for whoever may have it.
-fn download_url(server: &Server, row: &RecordingRow, is_keeper: bool) -> Option<String> {
+fn download_url(server: &Server, row: &RecordingRow, by: Option<&Authenticated>, is_keeper: bool) -> Option<String> {
     if row.state != RecordingState::Published || !(is_keeper || row.is_download_allowed) {
         return None;
     }
-    let token = token(server, row, Purpose::Download, is_open(row) && row.is_download_allowed);
+    let token = token(server, row, by, true, is_open(row) && row.is_download_allowed);
     Some(server.addresses.page(&format!("/vod/{token}{}/download.mp4", row.id)))
 }
 
-fn recording(server: &Server, row: RecordingRow, is_keeper: bool) -> Recording {
+fn recording(server: &Server, row: RecordingRow, by: Option<&Authenticated>, is_keeper: bool) -> Recording {
     let is_ready = row.state == RecordingState::Published;
     let folder = is_ready.then(|| {
-        let token = token(server, &row, Purpose::Play, is_open(&row));
+        let token = token(server, &row, by, false, is_open(&row));
         server.addresses.page(&format!("/vod/{token}{}", row.id))
     });
     let of = |name: &str| folder.as_ref().map(|folder| format!("{folder}/{name}"));
@@ -425,7 +433,7 @@ fn recording(server: &Server, row: RecordingRow, is_keeper: bool) -> Recording {
         playback: of("index.m3u8").map(|hls_url| Playback { hls_url, dash_url: None }),
         thumbnail_url: of("thumbnail.jpg"),
         seek_thumbnails_url: of("sheets/index.vtt"),
-        download_url: download_url(server, &row, is_keeper),
+        download_url: download_url(server, &row, by, is_keeper),
         channel: StreamChannel { id: row.channel_id.uuid(), handle: row.channel_handle, title: row.channel_title },
         title: row.title,
         status: match row.state {

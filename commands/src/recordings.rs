@@ -1,8 +1,6 @@
 //! Recordings: begun and finished by the node that takes the stream in, edited and deleted by the channel's owner, deleted
 //! by the limits of a channel and with it.
 
-pub mod tokens;
-
 use std::collections::HashMap;
 
 use domain::{
@@ -11,7 +9,7 @@ use domain::{
     ids::{AccountId, ChannelId, NodeId, RecordingId, StreamId},
     recordings::{
         FinishedRecording, Recording, RecordingCommand, RecordingDeletedReason, RecordingEvent, RecordingFailure,
-        RecordingPolicy, RecordingRefusal, RecordingState, RecordingVisibility,
+        RecordingOrigin, RecordingPolicy, RecordingRefusal, RecordingState, RecordingVisibility,
     },
 };
 use serde_json::value::RawValue;
@@ -231,6 +229,47 @@ pub async fn open_recordings(commands: &Commands, node_id: NodeId) -> Result<Vec
         open.extend(made_by(commands, recording_id, node_id).await?);
     }
     Ok(open)
+}
+
+/// The recordings that a node has published since `since` and that are not deleted, oldest first.
+///
+/// # Errors
+/// [`LoadError`] when the log does not answer or cannot be read.
+pub async fn published_by(
+    commands: &Commands,
+    node_id: NodeId,
+    since: OffsetDateTime,
+) -> Result<Vec<OpenRecording>, LoadError> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "select aggregate_id from log.events where event_type = 'recording.published' and recorded_at >= $1 order by position",
+    )
+    .bind(since)
+    .fetch_all(commands.pool())
+    .await?;
+    let mut published = Vec::new();
+    for id in ids {
+        let Some((recording, _)) = commands.load::<Recording>(&id).await? else { continue };
+        let is_there = recording.state() == Some(RecordingState::Published);
+        let origin = recording.origin().filter(|origin| is_there && origin.node_id == node_id);
+        published.extend(origin.map(|RecordingOrigin { recording_id, stream_id, channel_id, .. }| OpenRecording {
+            recording_id,
+            stream_id,
+            channel_id,
+        }));
+    }
+    Ok(published)
+}
+
+/// The node that keeps or kept a recording, and how far that is; `None` when there never was such a one.
+///
+/// # Errors
+/// [`LoadError`] when the log does not answer or cannot be read.
+pub async fn kept_by(
+    commands: &Commands,
+    recording_id: RecordingId,
+) -> Result<Option<(NodeId, RecordingState)>, LoadError> {
+    let recording = commands.load::<Recording>(&recording_id.to_string()).await?;
+    Ok(recording.and_then(|(recording, _)| Some((recording.origin()?.node_id, recording.state()?))))
 }
 
 /// A channel's recordings that take up room or will, oldest first.

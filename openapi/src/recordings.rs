@@ -68,7 +68,8 @@ pub struct Recording {
     )]
     pub seek_thumbnails_url: Option<String>,
     /// Where whoever asked downloads it as one MP4 file without signing in, for some hours; `null` until it is ready, and for
-    /// those who may not.
+    /// those who may not. Where the stream changed its picture or sound in between it is several files, which `downloads.json`
+    /// beside it names.
     #[schema(
         required = true,
         format = "uri-reference",

@@ -66,14 +66,6 @@ pub struct RecordingRow {
     pub version: i64,
 }
 
-impl RecordingRow {
-    /// Who may have it, in a word or two: what was given out under other terms is worth nothing any more.
-    #[must_use]
-    pub fn terms(&self) -> String {
-        format!("{}/{}", self.channel_visibility.as_str(), self.visibility.as_str())
-    }
-}
-
 /// What a channel's recordings take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RecordingUsage {

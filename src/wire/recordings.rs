@@ -7,24 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use commands::{
-    CommandError, Commands,
-    recordings::{
-        self,
-        tokens::{self, Purpose},
-    },
-};
+use commands::{CommandError, Commands, recordings};
 use domain::{
-    channels::Visibility,
     ids::{ChannelId, NodeId, RecordingId, StreamId},
-    recordings::{FinishedRecording, RecordingFailure, RecordingRefusal, RecordingState, RecordingVisibility},
+    recordings::{FinishedRecording, RecordingFailure, RecordingRefusal, RecordingState},
 };
 use futures::{FutureExt, future::BoxFuture};
-use ingest::{OpenRecording, RecordError, RecordingAccess, RecordingRights, RecordingUse, Recordings, rights::Rights};
+use ingest::{
+    OpenRecording, RecordError, RecordingAccess, RecordingRights, RecordingUse, Recordings,
+    rights::{KnownRecording, RecordingDecision, RecordingTerms, Rights},
+};
 use projections::{ReadModels, recordings::RecordingRow};
 use time::{OffsetDateTime, macros::format_description};
 use tracing::{debug, error};
 
+/// How far back pictures are looked for that a crash has kept from being made.
+const LATELY: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// How long what was read of a recording is believed: a player asks for something every few seconds.
 const BELIEVED_FOR: Duration = Duration::from_secs(2);
 /// How many recordings are remembered.
@@ -50,6 +48,16 @@ impl Recordings for RecordingsSide {
         let asked = recordings::open_recordings(&self.commands, self.node_id);
         async move {
             let found = asked.await.map_err(|error| not_taken(CommandError::from(error)))?;
+            Ok(found.into_iter().map(open).collect())
+        }
+        .boxed()
+    }
+
+    fn lately_published(&self) -> BoxFuture<'_, Result<Vec<OpenRecording>, RecordError>> {
+        async move {
+            let since = OffsetDateTime::now_utc() - LATELY;
+            let found = recordings::published_by(&self.commands, self.node_id, since).await;
+            let found = found.map_err(|error| not_taken(CommandError::from(error)))?;
             Ok(found.into_iter().map(open).collect())
         }
         .boxed()
@@ -92,9 +100,8 @@ fn not_taken(error: CommandError<RecordingRefusal>) -> RecordError {
     }
 }
 
-/// Who may have which recording.
+/// Who may have which recording: as the read models say, and the log since.
 pub struct RecordingDoor {
-    commands: Commands,
     read: ReadModels,
     rights: Rights,
     seen: Mutex<HashMap<RecordingId, (Instant, Option<RecordingRow>)>>,
@@ -102,8 +109,8 @@ pub struct RecordingDoor {
 
 impl RecordingDoor {
     /// As the read models have it, and `rights` for channels that are not public.
-    pub fn new(commands: Commands, read: ReadModels, rights: Rights) -> Self {
-        Self { commands, read, rights, seen: Mutex::default() }
+    pub fn new(read: ReadModels, rights: Rights) -> Self {
+        Self { read, rights, seen: Mutex::default() }
     }
 
     async fn row(&self, recording_id: RecordingId) -> Result<Option<RecordingRow>, RecordError> {
@@ -126,38 +133,33 @@ impl RecordingDoor {
         Ok(row)
     }
 
+    /// A recording that is ready, and its terms; `None` when there is none.
+    async fn ready(&self, recording_id: RecordingId) -> Result<Option<(RecordingRow, RecordingTerms)>, RecordError> {
+        if !self.rights.is_complete() {
+            // Its channel may be one that only some may see.
+            return Err(RecordError::Unavailable);
+        }
+        let row = self.row(recording_id).await?.filter(|row| row.state == RecordingState::Published);
+        Ok(row.map(|row| {
+            let terms = self.rights.newest(terms_of(&row));
+            (row, terms)
+        }))
+    }
+
     async fn look(
         &self,
         recording_id: RecordingId,
         wanted: RecordingUse,
         token: Option<&str>,
     ) -> Result<RecordingAccess, RecordError> {
-        let row = self.row(recording_id).await?.filter(|row| row.state == RecordingState::Published);
-        let Some(row) = row else { return Ok(RecordingAccess::Unknown) };
-        let is_listed = row.visibility == RecordingVisibility::Published;
-        let is_public = is_listed && row.channel_visibility == Visibility::Public;
-        let purpose = match wanted {
-            RecordingUse::Play => Purpose::Play,
-            RecordingUse::Download => Purpose::Download,
-        };
-        let is_given = match wanted {
-            RecordingUse::Play => true,
-            RecordingUse::Download => row.is_download_allowed,
-        };
-        let granted = |is_public| RecordingAccess::Granted { is_public, file_name: file_name(&row) };
-        if is_public && is_given {
-            return Ok(granted(true));
-        }
-        let Some(token) = token else {
-            // Whoever may have it is given an address with a token; to everybody else it is none.
-            return Ok(if is_public { RecordingAccess::Refused } else { RecordingAccess::Unknown });
-        };
-        let is_good =
-            tokens::is_good(&self.commands, recording_id, purpose, &row.terms(), token, OffsetDateTime::now_utc());
-        // What a channel shows goes by the channel's own tokens, too.
-        let is_channels =
-            is_listed && is_given && matches!(self.rights.decide(row.channel_id, Some(token)), Ok(Some(_)));
-        Ok(if is_good || is_channels { granted(false) } else { RecordingAccess::Refused })
+        let Some((row, terms)) = self.ready(recording_id).await? else { return Ok(RecordingAccess::Unknown) };
+        Ok(match self.rights.decide_recording(terms, wanted, token) {
+            RecordingDecision::Unknown => RecordingAccess::Unknown,
+            RecordingDecision::Refused => RecordingAccess::Refused,
+            RecordingDecision::Granted { is_public } => {
+                RecordingAccess::Granted { is_public, file_name: file_name(&row) }
+            }
+        })
     }
 }
 
@@ -169,6 +171,47 @@ impl RecordingRights for RecordingDoor {
         token: Option<&'a str>,
     ) -> BoxFuture<'a, Result<RecordingAccess, RecordError>> {
         self.look(recording_id, wanted, token).boxed()
+    }
+
+    fn lost(&self, recording_id: RecordingId, wanted: RecordingUse, token: Option<String>) -> BoxFuture<'static, ()> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = seen.get(&recording_id).and_then(|(_, row)| row.clone());
+        drop(seen);
+        let rights = self.rights.clone();
+        async move {
+            // It was looked at to let them in.
+            let Some(row) = row else { return };
+            let terms = terms_of(&row);
+            rights.recording_lost(terms, wanted, token.as_deref()).await;
+        }
+        .boxed()
+    }
+
+    fn known<'a>(
+        &'a self,
+        recording_id: RecordingId,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Option<KnownRecording>, RecordError>> {
+        async move {
+            if !self.rights.is_edge(token) {
+                return Ok(None);
+            }
+            let ready = self.ready(recording_id).await?.filter(|(_, terms)| !terms.is_deleted);
+            Ok(ready.map(|(_, terms)| KnownRecording { terms, channel: self.rights.of_channel(terms.channel_id) }))
+        }
+        .boxed()
+    }
+}
+
+/// As the read models have them.
+fn terms_of(row: &RecordingRow) -> RecordingTerms {
+    RecordingTerms {
+        recording_id: row.id,
+        channel_id: row.channel_id,
+        visibility: row.visibility,
+        is_download_allowed: row.is_download_allowed,
+        is_deleted: false,
+        version: row.version,
     }
 }
 
