@@ -34,7 +34,7 @@ use projections::{
     channels::{ChannelFilter, ChannelRow, ChannelsV1},
     streams::StreamsV1,
 };
-pub(crate) use rights::{Rights, may_watch, playback_token};
+pub(crate) use rights::{Rights, invited_token, may_watch, playback_token};
 use tracing::warn;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

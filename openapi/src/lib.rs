@@ -11,6 +11,7 @@ pub mod document;
 pub mod events;
 pub mod exports;
 pub mod ingest;
+pub mod invites;
 pub mod operation;
 mod page;
 mod problem;

@@ -6,20 +6,24 @@
 
 use std::time::Duration;
 
-use api::{PlaybackPass, PlaybackTokens};
+use api::{PlaybackPass, PlaybackTokens, RecordingPass};
 use commands::{
     Commands,
     events::{self, Filter, StoredEvent},
 };
 use domain::{
     DomainEvent,
-    accounts::SessionEvent,
+    accounts::{PersonalTokenEvent, SessionEvent},
     channels::{ChannelEvent, Visibility},
     ids::ChannelId,
-    recordings::RecordingEvent,
+    invites::InviteEvent,
+    recordings::{RecordingEvent, RecordingVisibility},
     streams::StreamEvent,
 };
-use ingest::rights::{Bearer, Change, ChannelRights, LONGEST_S, Pass, PlaybackKeys, Rights};
+use ingest::{
+    RecordingUse,
+    rights::{Bearer, Change, ChannelRights, LONGEST_S, Pass, PlaybackKeys, RecordingTerms, Rights},
+};
 use projections::ReadModels;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -28,8 +32,17 @@ use tracing::{info, warn};
 use crate::secrets::Secrets;
 
 /// What takes rights away, or says what belongs to whom.
-const TYPES: &[&str] =
-    &["channel.visibility_changed", "channel.closed", "session.ended", "stream.started", "recording.started"];
+const TYPES: &[&str] = &[
+    "channel.visibility_changed",
+    "channel.closed",
+    "session.ended",
+    "personal_token.revoked",
+    "invite.revoked",
+    "stream.started",
+    "recording.started",
+    "recording.edited",
+    "recording.deleted",
+];
 const READ_LEN: i64 = 1_000;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
@@ -49,12 +62,22 @@ pub struct Tokens(pub PlaybackKeys);
 
 impl PlaybackTokens for Tokens {
     fn mint(&self, pass: &PlaybackPass) -> String {
-        let PlaybackPass { channel_id, version, session_id, expires_at } = *pass;
-        let bearer = match session_id {
-            Some(session_id) => Bearer::Session(channel_id, session_id),
-            None => Bearer::Anybody(channel_id),
+        let PlaybackPass { channel_id, version, session_id, invite_id, expires_at } = *pass;
+        let bearer = match (session_id, invite_id) {
+            (_, Some(invite_id)) => Bearer::Invited(channel_id, invite_id),
+            (Some(session_id), None) => Bearer::Session(channel_id, session_id),
+            (None, None) => Bearer::Anybody(channel_id),
         };
         let expires_at_s = u64::try_from(expires_at.unix_timestamp()).unwrap_or_default();
+        self.0.mint(&Pass { bearer, version, expires_at_s }).expect("the keys of an install are never none")
+    }
+
+    fn mint_recording(&self, pass: &RecordingPass) -> String {
+        let RecordingPass { recording_id, visibility, is_download_allowed, channel_visibility, .. } = *pass;
+        let wanted = if pass.is_download { RecordingUse::Download } else { RecordingUse::Play };
+        let version = RecordingTerms::digest(visibility, is_download_allowed, channel_visibility, wanted);
+        let bearer = Bearer::Recording { recording_id, session_id: pass.session_id, wanted };
+        let expires_at_s = u64::try_from(pass.expires_at.unix_timestamp()).unwrap_or_default();
         self.0.mint(&Pass { bearer, version, expires_at_s }).expect("the keys of an install are never none")
     }
 }
@@ -138,7 +161,7 @@ impl Follower {
         let mut after = 0;
         let from = OffsetDateTime::now_utc() - Duration::from_secs(LONGEST_S + CLOCKS_DIFFER_S);
         loop {
-            let types = vec!["session.ended".to_owned()];
+            let types = ["session.ended", "personal_token.revoked", "invite.revoked"].map(str::to_owned).to_vec();
             let filter = Filter { after, until: Some(position), from: Some(from), types, ..Filter::default() };
             let found = events::page(self.commands.pool(), &filter, READ_LEN).await?;
             for stored in &found {
@@ -167,6 +190,16 @@ impl Follower {
                 let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
                 self.rights.learn(Change::Session { session_id, until_s: ended_at_s + LONGEST_S + CLOCKS_DIFFER_S });
             }
+            // What a personal token may watch carries its id in the place of a session's.
+            DomainEvent::PersonalToken(PersonalTokenEvent::Revoked { token_id, .. }) => {
+                let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
+                let until_s = ended_at_s + LONGEST_S + CLOCKS_DIFFER_S;
+                self.rights.learn(Change::Session { session_id: token_id.uuid().into(), until_s });
+            }
+            DomainEvent::Invite(InviteEvent::Revoked { invite_id, .. }) => {
+                let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
+                self.rights.learn(Change::Invite { invite_id, until_s: ended_at_s + LONGEST_S + CLOCKS_DIFFER_S });
+            }
             DomainEvent::Stream(StreamEvent::Started { stream_id, channel_id, .. })
                 if self.is_restricted(channel_id) =>
             {
@@ -176,6 +209,11 @@ impl Follower {
                 if self.is_restricted(channel_id) =>
             {
                 self.rights.belongs(recording_id.uuid(), channel_id);
+            }
+            DomainEvent::Recording(event) => {
+                if let Some(terms) = terms_after(&event, stored.sequence) {
+                    self.rights.learn(Change::Recording(terms));
+                }
             }
             _ => {}
         }
@@ -199,5 +237,26 @@ impl Follower {
         }
         self.rights.learn(Change::Channel(rights));
         Ok(())
+    }
+}
+
+/// The terms of a recording after an event that changes them.
+fn terms_after(event: &RecordingEvent, version: i64) -> Option<RecordingTerms> {
+    let terms = |recording_id, channel_id, visibility, is_download_allowed, is_deleted| RecordingTerms {
+        recording_id,
+        channel_id,
+        visibility,
+        is_download_allowed,
+        is_deleted,
+        version,
+    };
+    match *event {
+        RecordingEvent::Edited { recording_id, channel_id, visibility, is_download_allowed, .. } => {
+            Some(terms(recording_id, channel_id, visibility, is_download_allowed, false))
+        }
+        RecordingEvent::Deleted { recording_id, channel_id, .. } => {
+            Some(terms(recording_id, channel_id, RecordingVisibility::Archived, false, true))
+        }
+        RecordingEvent::Started { .. } | RecordingEvent::Published { .. } | RecordingEvent::Failed { .. } => None,
     }
 }

@@ -1,10 +1,12 @@
 //! Who may watch a channel and know of it, decided here and nowhere else: a public or unlisted one everybody, a private one
 //! its owner and administrators.
 
+use commands::invites::Admission;
 use domain::{
     channels::Visibility,
     ids::{AccountId, ChannelId},
 };
+use projections::channels::ChannelRow;
 use time::{Duration, OffsetDateTime};
 
 use crate::{authentication::Authenticated, error::ApiResult, ports::PlaybackPass, server::Server};
@@ -52,8 +54,26 @@ pub(crate) fn playback_token(
     }
     let expires_at = expiry(OffsetDateTime::now_utc());
     let session_id = by.map(|by| by.session_id);
-    let text = server.playback_tokens.mint(&PlaybackPass { channel_id, version, session_id, expires_at });
+    let pass = PlaybackPass { channel_id, version, session_id, invite_id: None, expires_at };
+    let text = server.playback_tokens.mint(&pass);
     Some(PlaybackToken { text, expires_at })
+}
+
+/// The same for whoever has an invite: it ends with that.
+pub(crate) fn invited_token(server: &Server, row: &ChannelRow, admission: &Admission) -> Option<PlaybackToken> {
+    if !row.visibility.needs_token() {
+        return None;
+    }
+    let by_itself = expiry(OffsetDateTime::now_utc());
+    let expires_at = admission.expires_at.map_or(by_itself, |ends_at| ends_at.min(by_itself));
+    let pass = PlaybackPass {
+        channel_id: row.id,
+        version: row.version,
+        session_id: None,
+        invite_id: Some(admission.invite_id),
+        expires_at,
+    };
+    Some(PlaybackToken { text: server.playback_tokens.mint(&pass), expires_at })
 }
 
 /// Twelve hours from the beginning of this hour: the same for an hour, so that an answer is the same too, and its ETag.

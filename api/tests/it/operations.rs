@@ -9,34 +9,37 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{DOCUMENT, operations},
-    exports, recordings,
+    exports, recordings, sessions,
     site::{PASSWORD, SignedIn, Site, registration},
 };
 
-struct Fixture {
-    site: Site,
+pub(crate) struct Fixture {
+    pub(crate) site: Site,
     /// The owner of the channel, and the administrator.
-    keeper: SignedIn,
+    pub(crate) keeper: SignedIn,
     /// Whose session ends here.
-    leaver: SignedIn,
-    stream_id: String,
+    pub(crate) leaver: SignedIn,
+    pub(crate) stream_id: String,
     /// The addresses of an export, of one to delete, and of the first one's file.
-    exports: [String; 3],
+    pub(crate) exports: [String; 3],
+    /// The id of a session of the keeper's, and the address of a personal token.
+    pub(crate) session_id: String,
+    pub(crate) token: String,
     /// The addresses of a recording, and of one to delete.
-    recordings: [String; 2],
+    pub(crate) recordings: [String; 2],
 }
 
-struct Call {
-    operation: &'static str,
+pub(crate) struct Call {
+    pub(crate) operation: &'static str,
     /// The request, without a sign of who makes it.
-    request: fn(&Fixture) -> RequestBuilder,
+    pub(crate) request: fn(&Fixture) -> RequestBuilder,
     /// The answer to somebody who may.
-    status: u16,
+    pub(crate) status: u16,
     /// The answer to nobody in particular.
-    unauthenticated: u16,
+    pub(crate) unauthenticated: u16,
 }
 
-fn calls() -> Vec<Call> {
+pub(crate) fn calls() -> Vec<Call> {
     fn get(path: &'static str) -> impl Fn(&Fixture) -> RequestBuilder {
         move |fixture| fixture.site.get(path)
     }
@@ -59,6 +62,36 @@ fn calls() -> Vec<Call> {
         call!("erase_me", 403, 401, |fixture| {
             fixture.site.request(Method::DELETE, "/api/v1/auth/me").json(&json!({"password": "a wrong one"}))
         }),
+        call!("list_sessions", 200, 401, |fixture| get("/api/v1/auth/sessions")(fixture)),
+        call!("end_session", 204, 401, |fixture| {
+            fixture.site.request(Method::DELETE, &format!("/api/v1/auth/sessions/{}", fixture.session_id))
+        }),
+        call!("end_other_sessions", 204, 401, |fixture| fixture.site.request(Method::DELETE, "/api/v1/auth/sessions")),
+        call!("list_personal_tokens", 200, 401, |fixture| get("/api/v1/auth/tokens")(fixture)),
+        call!("create_personal_token", 201, 401, |fixture| {
+            let body = json!({"name": "A program", "scopes": ["read"], "expires_in_days": 9, "password": PASSWORD});
+            fixture.site.post("/api/v1/auth/tokens", &body)
+        }),
+        call!("revoke_personal_token", 204, 401, |fixture| fixture.site.request(Method::DELETE, &fixture.token)),
+        call!("change_password", 403, 401, |fixture| {
+            let body = json!({"password": "a wrong one", "new_password": "and then into the sea"});
+            fixture.site.request(Method::PUT, "/api/v1/auth/password").json(&body)
+        }),
+        call!("prepare_second_factor", 200, 401, |fixture| {
+            fixture.site.post("/api/v1/auth/second-factor", &json!({"password": PASSWORD}))
+        }),
+        // With a code: tests/it/second_factor.rs.
+        call!("enable_second_factor", 409, 401, |fixture| {
+            let body = json!({"id": fixture.session_id, "code": "000000"});
+            fixture.site.request(Method::PUT, "/api/v1/auth/second-factor").json(&body)
+        }),
+        call!("disable_second_factor", 204, 401, |fixture| {
+            fixture.site.request(Method::DELETE, "/api/v1/auth/second-factor").json(&json!({"password": PASSWORD}))
+        }),
+        call!("replace_recovery_codes", 409, 401, |fixture| {
+            let path = "/api/v1/auth/second-factor/recovery-codes";
+            fixture.site.request(Method::PUT, path).json(&json!({"password": PASSWORD}))
+        }),
         call!("create_channel", 201, 401, |fixture| {
             fixture.site.post("/api/v1/channels", &json!({"handle": "sea", "title": "The sea"}))
         }),
@@ -74,6 +107,15 @@ fn calls() -> Vec<Call> {
         call!("rotate_stream_key", 200, 401, |fixture| {
             fixture.site.request(Method::POST, "/api/v1/channels/river/stream-key/rotate")
         }),
+        call!("list_invites", 200, 401, |fixture| get("/api/v1/channels/river/invites")(fixture)),
+        call!("create_invite", 201, 401, |fixture| {
+            fixture.site.post("/api/v1/channels/river/invites", &json!({"days": 7}))
+        }),
+        // With one that is good: tests/it/invites.rs.
+        call!("revoke_invite", 404, 401, |fixture| {
+            fixture.site.request(Method::DELETE, "/api/v1/channels/river/invites/none")
+        }),
+        call!("use_invite", 404, 404, |fixture| fixture.site.post("/api/v1/invites/use", &json!({"invite": "none"}))),
         call!("get_ingest_status", 200, 401, |fixture| get("/api/v1/channels/river/ingest")(fixture)),
         call!("list_streams", 200, 200, |fixture| get("/api/v1/streams")(fixture)),
         call!("get_stream", 200, 200, |fixture| {
@@ -107,7 +149,7 @@ fn calls() -> Vec<Call> {
     ]
 }
 
-fn takes(operation: &Value, way: &str) -> bool {
+pub(crate) fn takes(operation: &Value, way: &str) -> bool {
     operation["security"].as_array().is_some_and(|ways| ways.iter().any(|needed| needed.get(way).is_some()))
 }
 
@@ -126,7 +168,8 @@ async fn every_operation_is_called_by_who_may_and_by_who_may_not() {
     let stream_id = site.start_stream(&channel).await.to_string();
     let exports = made_exports(&site, &keeper).await;
     let recordings = [recordings::ready(&site, &channel).await, recordings::ready(&site, &channel).await];
-    let fixture = Fixture { site, keeper, leaver, stream_id, exports, recordings };
+    let (session_id, token) = sessions::one_of_each(&site, &keeper).await;
+    let fixture = Fixture { site, keeper, leaver, stream_id, exports, recordings, session_id, token };
     let calls = calls();
     let names: Vec<_> = operations().map(|(_, _, operation)| operation["operationId"].as_str().unwrap()).collect();
     for name in &names {
@@ -163,7 +206,8 @@ async fn nothing_works_while_postgres_is_away_and_all_say_so() {
     let stream_id = site.start_stream(&channel).await.to_string();
     let exports = made_exports(&site, &keeper).await;
     let recordings = [recordings::ready(&site, &channel).await, recordings::ready(&site, &channel).await];
-    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, exports, recordings, site };
+    let (session_id, token) = sessions::one_of_each(&site, &keeper).await;
+    let fixture = Fixture { leaver: keeper.clone(), keeper, stream_id, exports, recordings, session_id, token, site };
     fixture.site.lose_postgres().await;
     let without = ["check_health", "check_readiness", "get_document", "list_event_types", "get_event_schema"];
     for call in calls().iter().filter(|call| !without.contains(&call.operation)) {
