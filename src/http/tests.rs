@@ -42,18 +42,29 @@ impl Serving {
             .route("/slow", get(async || sleep(Duration::from_secs(1)).await))
             .route("/part", get(async || PART.clone()))
             .route("/large", get(async || Bytes::from_static(&[7; LARGE])))
+            .route("/livestream", get(async || "not media"));
+        let live = Router::new()
             .route(
-                "/live/a/source/index.m3u8",
+                "/a/source/index.m3u8",
                 get(async move || {
                     let mut bell = rung.subscribe();
                     let _ = bell.wait_for(|is_rung| *is_rung).await;
                     "#EXTM3U"
                 }),
-            );
+            )
+            .fallback(async |request: Request| {
+                let headers = request.headers();
+                let said = headers.get("x-said").map_or("nothing", |said| said.to_str().unwrap());
+                format!("{} {} {said} {}", request.method(), request.uri(), headers.len())
+            });
+        let answered = |method: &Method, response: &mut Response| {
+            response.headers_mut().insert("x-answered", method.as_str().parse().unwrap());
+        };
+        let site = Site { live, rest: router, answered };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stopping = CancellationToken::new();
-        let server = tokio::spawn(serve_tls(listener, tls, router, limits, stopping.clone()));
+        let server = tokio::spawn(serve_tls(listener, tls, site, limits, stopping.clone()));
         Self { address, stopping, server, bell }
     }
 
@@ -92,6 +103,34 @@ async fn all_of(mut socket: TcpStream) -> String {
     let mut text = String::new();
     timeout(LONG, socket.read_to_string(&mut text)).await.unwrap().unwrap();
     text
+}
+
+#[tokio::test]
+async fn media_is_answered_below_its_address_and_the_rest_as_it_was_asked_for() {
+    let serving = Serving::start(limits()).await;
+    let said = async |line: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: weir\r\nX-Said: a word\r\nConnection: close\r\n\r\n");
+        all_of(serving.connect(&request).await).await
+    };
+    for (line, answer) in [
+        ("GET /live/x/p1.m4s?a=b", "GET /x/p1.m4s?a=b a word 3"),
+        ("POST /live/x", "POST /x a word 3"),
+        ("GET /live/", "GET / a word 3"),
+        ("GET /live", "GET / a word 3"),
+        ("GET /live?a", "GET /?a a word 3"),
+        ("GET http://weir.test/live/x", "GET http://weir.test/x a word 3"),
+    ] {
+        let whole = said(line).await;
+        assert!(whole.ends_with(&format!("\r\n\r\n{answer}")), "{line}: {whole}");
+        let method = line.split(' ').next().unwrap();
+        assert!(whole.contains(&format!("x-answered: {method}\r\n")), "{whole}");
+    }
+    let rest = said("GET /livestream").await;
+    assert!(rest.ends_with("not media") && !rest.contains("x-answered"), "{rest}");
+    let mut client = serving.http2(65_535).await;
+    let answer = client.send_request(ask("/live/x?y")).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "GET http://weir.test/x?y nothing 0");
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
@@ -261,6 +300,49 @@ async fn tls_offers_http2_and_http1() {
     }
     // Plain text is answered by nothing, and does no harm.
     let _ = all_bytes_of(serving.connect(GET).await).await;
+}
+
+/// A new pair in both files, and what trusts it.
+fn write_pair(certificate: &std::path::Path, key: &std::path::Path) -> rustls::RootCertStore {
+    let made = rcgen::generate_simple_self_signed(vec!["weir.test".to_owned()]).unwrap();
+    std::fs::write(certificate, made.cert.pem()).unwrap();
+    std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    roots
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_and_connections_that_stand_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let old = write_pair(&certificate, &key);
+    let tls = tls::acceptor_looking(&certificate, &key, Duration::from_millis(10)).unwrap();
+    let serving = Serving::start_tls(limits(), Some(tls)).await;
+    let connect = async |roots: &rustls::RootCertStore| {
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let socket = TcpStream::connect(serving.address).await.unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect("weir.test".try_into().unwrap(), socket).await
+    };
+    let standing = connect(&old).await.unwrap();
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(standing)).await.unwrap();
+    tokio::spawn(connection);
+    // Half of a renewal: the old pair goes on being used.
+    std::fs::write(&key, "half").unwrap();
+    assert!(connect(&old).await.is_ok());
+    let new = write_pair(&certificate, &key);
+    timeout(LONG, async {
+        while connect(&new).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(connect(&old).await.is_err(), "the old one is used no more");
+    let answer: hyper::Response<_> = client.send_request(ask("/")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK, "the connection of before goes on");
 }
 
 async fn all_bytes_of(mut socket: TcpStream) -> Vec<u8> {
