@@ -10,7 +10,7 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::ports::{PublishError, Publishing};
 
@@ -25,6 +25,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 struct Report {
     renditions: Vec<Rendition>,
     reason: RenditionsReason,
+}
+
+impl Report {
+    fn names(&self) -> String {
+        let names: Vec<_> = self.renditions.iter().map(|rendition| rendition.name.as_str()).collect();
+        names.join(" ")
+    }
 }
 
 /// Where changes are put.
@@ -53,8 +60,15 @@ impl Reporter {
         if self.last.as_ref() == Some(&report) {
             return;
         }
-        let names: Vec<_> = report.renditions.iter().map(|rendition| rendition.name.as_str()).collect();
-        info!(stream.id = %self.stream_id, renditions = names.join(" "), reason = reason.as_str(), "renditions changed");
+        let (names, before) = (report.names(), self.last.as_ref().map(Report::names).unwrap_or_default());
+        match reason {
+            RenditionsReason::TooSlow | RenditionsReason::FfmpegFailed | RenditionsReason::FfmpegMissing => {
+                warn!(stream.id = %self.stream_id, renditions = names, before, reason = reason.as_str(), "fewer renditions");
+            }
+            _ => {
+                info!(stream.id = %self.stream_id, renditions = names, before, reason = reason.as_str(), "renditions changed");
+            }
+        }
         self.last = Some(report.clone());
         if self.sender.try_send(report).is_err() {
             debug!(stream.id = %self.stream_id, "a change of renditions is not stored");

@@ -434,7 +434,10 @@ impl MediaPlaylist {
         }
         if let Some(hint) = &earlier.preload_hint {
             let (segment, part) = earlier.next_position();
-            let come = self.segments.iter().filter(|new| new.number >= segment).flat_map(|new| {
+            // What is too old to have its parts named says nothing of them.
+            let are_named = self.media_sequence <= segment
+                && self.segments.iter().filter(|new| new.number == segment).all(|new| !new.parts.is_empty());
+            let come = self.segments.iter().filter(|new| are_named && new.number >= segment).flat_map(|new| {
                 let skipped = if new.number == segment { part as usize } else { 0 };
                 new.parts.iter().skip(skipped)
             });
