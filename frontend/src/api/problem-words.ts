@@ -30,7 +30,9 @@ const words: Record<string, MessageDescriptor> = {
   recording_not_ready: msg`This video is not ready yet, or there is nothing of it.`,
   recording_not_found: msg`This video is not here, or not any more.`,
   recording_unavailable: msg`This video cannot be read at the moment. Try again shortly.`,
-  recording_not_one_file: msg`The stream changed in between, so this video cannot be had as one file. It can still be watched.`,
+  recording_not_one_file: msg`The stream changed in between, so this video is several files.`,
+  invite_not_good: msg`This invite lets nobody in: it was taken back, is over, or was never one.`,
+  too_many_invites: msg`This channel has too many invites. Take one back first.`,
   cursor_invalid: msg`The list has changed. Load the page again.`,
 }
 

@@ -74,6 +74,12 @@ const register = createRoute({
   component: lazyRouteComponent(() => import('@/features/accounts/register-page'), 'RegisterPage'),
 })
 
+const invite = createRoute({
+  getParentRoute: () => root,
+  path: '/invite',
+  component: lazyRouteComponent(() => import('@/features/invites/invite-page'), 'InvitePage'),
+})
+
 const newChannel = createRoute({
   getParentRoute: () => root,
   path: '/new-channel',
@@ -126,6 +132,7 @@ const routes = root.addChildren([
   home,
   signIn,
   register,
+  invite,
   newChannel,
   dashboards,
   dashboard,

@@ -10,6 +10,7 @@ export const server = setupServer(
   http.get('http://weir.test/healthz', () => new HttpResponse(null, { status: 503 })),
   http.get(`${base}/streams`, () => HttpResponse.json({ items: [], next_cursor: null })),
   http.get(`${base}/channels`, () => HttpResponse.json({ items: [], next_cursor: null })),
+  http.get(`${base}/channels/:handle/invites`, () => HttpResponse.json({ items: [] })),
   http.get(`${base}/channels/:handle/recordings`, () => HttpResponse.json({ items: [], next_cursor: null })),
   http.get(`${base}/channels/:handle/recording-settings`, () =>
     HttpResponse.json({

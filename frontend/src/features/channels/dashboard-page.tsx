@@ -9,6 +9,7 @@ import { NotFoundPage } from '@/app/not-found-page'
 import { useSession } from '@/features/accounts/session'
 import { EncoderSettings } from '@/features/ingest/encoder-settings'
 import { HealthPanel } from '@/features/ingest/health-panel'
+import { InvitesPanel } from '@/features/invites/invites-panel'
 import { RecordingsPanel } from '@/features/recordings/recordings-panel'
 import { useIngest } from '@/features/ingest/queries'
 import type { SourceState } from '@/features/streams/player/live-source'
@@ -136,6 +137,9 @@ function Dashboard({ channel }: { channel: Channel }) {
           </Panel>
           <Panel title={<Trans>Who may watch</Trans>}>
             <VisibilityForm channel={channel} />
+          </Panel>
+          <Panel title={<Trans>Invites</Trans>}>
+            <InvitesPanel handle={handle} visibility={channel.visibility} />
           </Panel>
           <Panel title={<Trans>Share</Trans>}>
             <CopyField label={t`Address of the channel`} value={`${globalThis.location.origin}/${handle}`} />

@@ -22,7 +22,10 @@ export const visibilityWords: Record<Visibility, { name: ReactNode; meaning: Rea
   private: {
     name: <Trans context="visibility">Private</Trans>,
     meaning: (
-      <Trans>Only you and administrators can watch. For everybody else there is no such channel.</Trans>
+      <Trans>
+        Only you, administrators and those whom you invite can watch. For everybody else there is no such
+        channel.
+      </Trans>
     ),
     icon: <Lock />,
   },

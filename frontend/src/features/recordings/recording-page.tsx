@@ -15,6 +15,7 @@ import { Empty } from '@/ui/empty'
 import { Failed } from '@/ui/failed'
 import { Notice } from '@/ui/notice'
 import { Skeleton } from '@/ui/skeleton'
+import { DownloadQuestion } from './download-question'
 import { keepWatched, watchedUntil } from './progress'
 import { recordingQuery, type Recording } from './queries'
 import { troubleOf, visibilityWords } from './words'
@@ -97,6 +98,7 @@ function Watch({ recording }: { recording: Recording }) {
   // An address that is made anew each hour must not begin the video anew.
   const [playback] = useState(recording.playback)
   const [startsAt] = useState(() => watchedUntil(recording.id))
+  const [asksForFiles, setAsksForFiles] = useState(false)
   const onTime = useCallback(
     (seconds: number, duration: number) => keepWatched(recording.id, seconds, duration),
     [recording.id],
@@ -125,6 +127,9 @@ function Watch({ recording }: { recording: Recording }) {
           )}
         </div>
       </div>
+      {asksForFiles && recording.download_url !== null && (
+        <DownloadQuestion url={recording.download_url} onClose={() => setAsksForFiles(false)} />
+      )}
       <div className="watch-width watch-padding pt-4 pb-16 lg:px-0">
         <div className="flex flex-wrap items-start gap-4">
           <div className="min-w-0 grow basis-60">
@@ -146,12 +151,12 @@ function Watch({ recording }: { recording: Recording }) {
               </ButtonLook>
             )}
             {recording.download_url !== null && (
-              <ButtonLook>
-                <a href={ownAddress(recording.download_url)} download>
-                  <Download aria-hidden className="size-4" />
-                  <Trans>Download</Trans>
-                </a>
-              </ButtonLook>
+              <Button
+                icon={<Download aria-hidden className="size-4" />}
+                onClick={() => setAsksForFiles(true)}
+              >
+                <Trans>Download</Trans>
+              </Button>
             )}
             <Button
               icon={<LinkIcon aria-hidden className="size-4" />}

@@ -5,7 +5,6 @@ import { Download, Ellipsis, Eye, Pencil, Trash2 } from 'lucide-react'
 import { useState } from 'react'
 import { toast } from 'sonner'
 import { api, type Schemas } from '@/api/client'
-import { ownAddress } from '@/api/own-address'
 import { Thumbnail } from '@/features/streams/thumbnail'
 import { Button, IconButton } from '@/ui/button'
 import { Ago } from '@/ui/clock'
@@ -15,7 +14,9 @@ import { TextField } from '@/ui/field'
 import { Menu, MenuChoice, MenuContent, MenuItem, MenuSeparator, MenuTrigger } from '@/ui/menu'
 import { ProblemNotice } from '@/ui/problem-notice'
 import { Skeleton } from '@/ui/skeleton'
+import { DownloadQuestion } from './download-question'
 import { recordingsQuery, recordingSettingsQuery, type Recording } from './queries'
+import { RecordingLimits } from './recording-limits'
 import { clockText, sizeText, troubleOf, visibilityWords } from './words'
 
 /** The owner's view: whether streams are recorded, and all that was. */
@@ -29,7 +30,7 @@ export function RecordingsPanel({ handle }: { handle: string }) {
 }
 
 function RecordingSwitch({ handle }: { handle: string }) {
-  const { t, i18n } = useLingui()
+  const { t } = useLingui()
   const queryClient = useQueryClient()
   const settings = useQuery(recordingSettingsQuery(handle))
   const change = api.useMutation('put', '/api/v1/channels/{handle}/recording-settings')
@@ -59,7 +60,6 @@ function RecordingSwitch({ handle }: { handle: string }) {
       // Said below the switch.
     }
   }
-  const size = sizeText(usage.size_bytes, i18n.locale)
   return (
     <div>
       <div className="flex items-start justify-between gap-4">
@@ -98,26 +98,14 @@ function RecordingSwitch({ handle }: { handle: string }) {
           />
         </button>
       </div>
-      {usage.count > 0 && (
-        <p className="mt-2 text-xs text-faint tabular-nums">
-          <Trans>All videos together: {size}</Trans>
-          {most.max_size_bytes !== null && (
-            <>
-              {' '}
-              <OfMost bytes={own.max_size_bytes ?? most.max_size_bytes} />
-            </>
-          )}
-        </p>
-      )}
       <ProblemNotice error={change.error} />
+      {(isOn || usage.count > 0) && (
+        <div className="mt-5 border-t border-line pt-5">
+          <RecordingLimits handle={handle} settings={settings.data} />
+        </div>
+      )}
     </div>
   )
-}
-
-function OfMost({ bytes }: { bytes: number }) {
-  const { i18n } = useLingui()
-  const size = sizeText(bytes, i18n.locale)
-  return <Trans>of at most {size}; then the oldest go.</Trans>
 }
 
 function OwnRecordings({ handle }: { handle: string }) {
@@ -171,7 +159,7 @@ function OwnRecordings({ handle }: { handle: string }) {
 function OwnRecording({ recording }: { recording: Recording }) {
   const { t, i18n } = useLingui()
   const queryClient = useQueryClient()
-  const [asks, setAsks] = useState<'edit' | 'delete' | null>(null)
+  const [asks, setAsks] = useState<'edit' | 'delete' | 'download' | null>(null)
   const edit = api.useMutation('patch', '/api/v1/recordings/{id}')
   const { id } = recording
   const { handle } = recording.channel
@@ -235,11 +223,9 @@ function OwnRecording({ recording }: { recording: Recording }) {
                   <Trans>Change the title</Trans>
                 </MenuItem>
                 {recording.download_url !== null && (
-                  <MenuItem asChild>
-                    <a href={ownAddress(recording.download_url)} download>
-                      <Download aria-hidden />
-                      <Trans>Download</Trans>
-                    </a>
+                  <MenuItem onSelect={() => setAsks('download')}>
+                    <Download aria-hidden />
+                    <Trans>Download</Trans>
                   </MenuItem>
                 )}
                 <MenuItem
@@ -280,6 +266,9 @@ function OwnRecording({ recording }: { recording: Recording }) {
           onClose={() => setAsks(null)}
           onSave={(title) => change({ title })}
         />
+      )}
+      {asks === 'download' && recording.download_url !== null && (
+        <DownloadQuestion url={recording.download_url} onClose={() => setAsks(null)} />
       )}
       {asks === 'delete' && (
         <DeleteRecording recording={recording} onClose={() => setAsks(null)} onDeleted={refresh} />

@@ -56,7 +56,7 @@ describe('a video', () => {
     const player = await screen.findByRole('region', { name: 'Player: Night shift on the river' })
     expect(player).toHaveAttribute('data-src', '/vod/first/index.m3u8')
     expect(player).toHaveAttribute('data-sheet', '/vod/first/sheets/index.vtt')
-    expect(screen.queryByRole('link', { name: 'Download' })).not.toBeInTheDocument()
+    expect(screen.queryByRole('button', { name: 'Download' })).not.toBeInTheDocument()
     await expectAccessible()
   })
 
@@ -112,6 +112,32 @@ describe('the owner', () => {
     await waitFor(() => expect(record).toHaveAttribute('aria-checked', 'true'))
     expect(said).toMatchObject({ is_on: true })
     expect(screen.getByText(/deleted after 90 days/)).toBeInTheDocument()
+  })
+
+  it('sets for how long videos are kept and how much room they take', async () => {
+    serve()
+    answer('get', 'channels/marina/recording-settings', recordingSettingsOf(true))
+    let said: unknown = null
+    answerBy('put', 'channels/marina/recording-settings', async (request) => {
+      said = await request.json()
+      return HttpResponse.json(recordingSettingsOf(true))
+    })
+    const { user } = visit('/dashboard/marina', 'member')
+    expect(await screen.findByRole('meter', { name: 'Room that videos take' })).toHaveAttribute(
+      'aria-valuenow',
+      '1',
+    )
+    const days = screen.getByRole('textbox', { name: 'Keep for, in days' })
+    await user.type(days, '1.5')
+    expect(screen.getByText(/whole number of days/)).toBeInTheDocument()
+    expect(screen.getByRole('button', { name: 'Save the limits' })).toBeDisabled()
+    await user.clear(days)
+    await user.type(days, '14')
+    await user.type(screen.getByRole('textbox', { name: 'All together, in GB at most' }), '2,5')
+    await user.click(screen.getByRole('button', { name: 'Save the limits' }))
+    await waitFor(() =>
+      expect(said).toEqual({ is_on: true, keep_days: 14, max_size_bytes: 2_500_000_000, max_count: null }),
+    )
   })
 
   it('sees what failed, and deletes after a question', async () => {
