@@ -3,16 +3,35 @@
 //! HTTP/1.1 and HTTP/2 come to the same address: in plain text HTTP/2 by its preface (RFC 9113 section 3.3), over TLS by
 //! ALPN. A watch over each connection closes those that ask nothing or take nothing; it costs a request no timer.
 
+mod cores;
 mod pages;
 mod places;
 mod socket;
 mod tls;
 mod traffic;
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::pending,
+    io,
+    net::SocketAddr,
+    panic::resume_unwind,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo, extract::Request, response::Response};
-use hyper::{Version, body::Incoming, service::service_fn};
+use bytes::BytesMut;
+use hyper::{
+    Method, Uri, Version,
+    body::Incoming,
+    header::HeaderValue,
+    http::uri::PathAndQuery,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -20,21 +39,26 @@ use hyper_util::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::Semaphore,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tower::ServiceExt;
 use tracing::{debug, error, warn};
 
 use self::{
+    cores::{Cores, Seat},
     pages::Pages,
     places::{Place, Places, Refused},
     socket::{Activity, Answering, Verdict, Watched},
-    traffic::{Sent, Traffic},
+    traffic::{Held, Sent, Traffic},
 };
 
 pub use tls::acceptor;
@@ -99,24 +123,39 @@ pub fn raise_descriptor_limit() {
     }
 }
 
+/// What is served.
+#[derive(Debug)]
+pub struct Site {
+    /// All that is under `/live`, which it does not see in addresses. Answered on the thread of its connection: nothing here
+    /// may compute for long.
+    pub live: Router,
+    /// Everything else, answered on the runtime that [`serve_tls`] was called on.
+    pub rest: Router,
+    /// Called for each answer of `live`. A middleware would cost each request that is held 2 KiB.
+    pub answered: fn(&Method, &mut Response),
+}
+
 /// Serves `router` in plain text until `stopping`, and then the requests that are under way.
 pub async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, stopping: CancellationToken) {
-    serve_tls(listener, None, router, limits, stopping).await;
+    serve_tls(listener, None, Site { live: Router::new(), rest: router, answered: |_, _| {} }, limits, stopping).await;
 }
 
 /// The same over TLS, where there is an acceptor.
 pub async fn serve_tls(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    site: Site,
     limits: HttpLimits,
     stopping: CancellationToken,
 ) {
     let connections = TaskTracker::new();
+    let cores = Cores::get();
     let traffic = Traffic::get();
     let places = Places::new(limits, traffic);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
-    let server = Arc::new(Server { protocol: protocol(), router, limits, traffic, stopping: stopping.clone() });
+    let elsewhere = Handle::current();
+    let server =
+        Arc::new(Server { protocols: protocols(), site, elsewhere, limits, traffic, stopping: stopping.clone() });
     let mut sweeps = tokio::time::interval(SWEPT_EVERY);
     loop {
         let (socket, peer) = tokio::select! {
@@ -145,8 +184,17 @@ pub async fn serve_tls(
             debug!(%peer, %error, "an HTTP connection was gone at once");
             continue;
         }
-        let (server, tls) = (Arc::clone(&server), tls.clone());
-        connections.spawn(async move { server.connection(socket, peer, tls, place).await });
+        // It is watched by the reactor of the thread that it goes to.
+        let socket = match socket.into_std() {
+            Ok(socket) => socket,
+            Err(error) => {
+                debug!(%peer, %error, "an HTTP connection was gone at once");
+                continue;
+            }
+        };
+        let (server, tls, seat) = (Arc::clone(&server), tls.clone(), cores.seat());
+        let runtime = seat.runtime.clone();
+        connections.spawn_on(async move { server.connection(socket, peer, tls, (place, seat)).await }, &runtime);
     }
     drop(listener);
     connections.close();
@@ -155,14 +203,19 @@ pub async fn serve_tls(
 
 /// What all connections share.
 struct Server {
-    protocol: auto::Builder<TokioExecutor>,
-    router: Router,
+    protocols: (http1::Builder, auto::Builder<TokioExecutor>),
+    site: Site,
+    /// Where everything but media is answered.
+    elsewhere: Handle,
     limits: HttpLimits,
     traffic: &'static Traffic,
     stopping: CancellationToken,
 }
 
-fn protocol() -> auto::Builder<TokioExecutor> {
+/// HTTP/1.1, and whichever it is.
+fn protocols() -> (http1::Builder, auto::Builder<TokioExecutor>) {
+    let mut first = http1::Builder::new();
+    first.max_buf_size(HEAD_BYTES as usize);
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol.http1().max_buf_size(HEAD_BYTES as usize);
     protocol
@@ -172,34 +225,104 @@ fn protocol() -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    protocol
+    (first, protocol)
 }
 
 impl Server {
-    async fn connection(&self, socket: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, place: Place) {
+    async fn connection(
+        self: Arc<Self>,
+        socket: std::net::TcpStream,
+        peer: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        place: (Place, Seat),
+    ) {
         let activity = Arc::new(Activity::new());
+        let socket = match TcpStream::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                error!(%error, "an HTTP connection cannot be watched");
+                return;
+            }
+        };
         let socket = Watched::new(socket, Arc::clone(&activity), self.traffic, self.limits.unread);
+        let (http1, any) = &self.protocols;
         match tls {
-            None => self.answer(socket, (peer, true), activity).await,
-            Some(tls) => match timeout(self.limits.head, tls.accept(socket)).await {
-                // What TLS needs is a box apart, so that the task of a plain connection stays small.
-                Ok(Ok(socket)) => Box::pin(self.answer(socket, (peer, false), activity)).await,
-                Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
-                Err(_) => debug!(%peer, "TLS was begun and never finished"),
+            None => match self.begins_http2(&socket).await {
+                None => {}
+                Some(false) => {
+                    let service = self.service((peer, true), &activity);
+                    let connection = http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
+                    self.answer(connection, http1::UpgradeableConnection::graceful_shutdown, peer, &activity).await;
+                }
+                Some(true) => {
+                    let service = self.service((peer, true), &activity);
+                    let connection = any.serve_connection_with_upgrades(TokioIo::new(socket), service);
+                    Box::pin(self.answer(connection, auto::UpgradeableConnection::graceful_shutdown, peer, &activity))
+                        .await;
+                }
             },
+            // What TLS needs is a box apart, so that the task of a plain connection stays small.
+            Some(tls) => {
+                let answering = async {
+                    match timeout(self.limits.head, tls.accept(socket)).await {
+                        Ok(Ok(socket)) => {
+                            let service = self.service((peer, false), &activity);
+                            let connection = any.serve_connection_with_upgrades(TokioIo::new(socket), service);
+                            self.answer(connection, auto::UpgradeableConnection::graceful_shutdown, peer, &activity)
+                                .await;
+                        }
+                        Ok(Err(error)) => debug!(%peer, %error, "no TLS came about"),
+                        Err(_) => debug!(%peer, "TLS was begun and never finished"),
+                    }
+                };
+                Box::pin(answering).await;
+            }
         }
         drop(place);
     }
 
-    async fn answer<S>(&self, socket: S, (peer, is_plain): (SocketAddr, bool), activity: Arc<Activity>)
+    /// Whether a client may be going to speak HTTP/2: the first letter of its preface is that of a few methods, too. `None`
+    /// when it says nothing.
+    ///
+    /// What detects it while reading (`auto`) hands its 24 bytes on apart, and the buffer that they do not fit into as well
+    /// is 16 KiB from then on, for as long as the connection lasts.
+    async fn begins_http2(&self, socket: &Watched) -> Option<bool> {
+        let mut first = [0];
+        let heard = tokio::select! {
+            heard = timeout(self.limits.head, socket.peek(&mut first)) => heard,
+            () = self.stopping.cancelled() => return None,
+        };
+        match heard {
+            Ok(Ok(1..)) => Some(first == *b"P"),
+            _ => None,
+        }
+    }
+
+    fn service(
+        self: &Arc<Self>,
+        from: (SocketAddr, bool),
+        activity: &Arc<Activity>,
+    ) -> impl Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send> + use<> {
+        let (server, activity) = (Arc::clone(self), Arc::clone(activity));
+        service_fn(move |mut request: Request<Incoming>| {
+            let held = server.traffic.asked(request.uri());
+            let is_live = is_live(request.uri().path());
+            apart(&mut request, if is_live { LIVE.len() } else { 0 });
+            let by = match is_live {
+                true => By::Here(server.site.live.clone(), server.site.answered),
+                false => By::Others(server.site.rest.clone(), server.elsewhere.clone()),
+            };
+            respond(by, (held, Answering::begin(Arc::clone(&activity))), from, request)
+        })
+    }
+
+    /// Answers what comes on a connection until it ends; `end` ends it once its requests are answered.
+    async fn answer<C, E>(&self, connection: C, end: impl Fn(Pin<&mut C>), peer: SocketAddr, activity: &Activity)
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        C: Future<Output = Result<(), E>>,
+        E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let service = service_fn(|request| {
-            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
-            respond(router, self.traffic, activity, (peer, is_plain), request)
-        });
-        let mut connection = pin!(self.protocol.serve_connection_with_upgrades(TokioIo::new(socket), service));
+        let mut connection = pin!(connection);
         // One of its own: all connections would look at one lock.
         let stopping = self.stopping.child_token();
         let mut stop = pin!(stopping.cancelled());
@@ -211,14 +334,14 @@ impl Server {
                 served = connection.as_mut() => break served,
                 () = stop.as_mut(), if !is_stopping => {
                     is_stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                    end(connection.as_mut());
                 }
                 () = look.as_mut() => match activity.verdict(self.limits.head, self.limits.unread) {
                     Verdict::Wait(until) => look.as_mut().reset(until),
                     Verdict::Idle if is_closing => return,
                     Verdict::Idle => {
                         is_closing = true;
-                        connection.as_mut().graceful_shutdown();
+                        end(connection.as_mut());
                         look.as_mut().reset(Instant::now() + GOODBYE);
                     }
                     Verdict::Slow => {
@@ -232,29 +355,84 @@ impl Server {
             }
         };
         if let Err(error) = served {
-            debug!(%peer, error = &*error, "an HTTP connection ended early");
+            debug!(%peer, error = &*error.into() as &dyn Error, "an HTTP connection ended early");
         }
     }
 }
 
+/// Who answers.
+enum By {
+    /// This thread, and then what is told of the answer.
+    Here(Router, fn(&Method, &mut Response)),
+    /// The threads of a runtime that may take long.
+    Others(Router, Handle),
+}
+
 async fn respond(
-    router: Router,
-    traffic: &'static Traffic,
-    activity: Arc<Activity>,
+    by: By,
+    (held, answering): (Option<Held>, Answering),
     (peer, is_plain): (SocketAddr, bool),
     mut request: Request<Incoming>,
 ) -> Result<Response<Sent>, Infallible> {
-    let answering = Answering::begin(activity);
-    let held = traffic.asked(request.uri());
     // Only of HTTP/1.1 in plain text does a body come to the socket as it is.
     let (at_most, pages) = match request.version() {
         Version::HTTP_2 => (HTTP2_PIECE_BYTES, None),
         _ => (usize::MAX, is_plain.then(Pages::get)),
     };
-    request.extensions_mut().insert(ConnectInfo(peer));
-    let Ok(response) = router.oneshot(request).await;
+    let response = match by {
+        By::Here(router, answered) => {
+            let method = request.method().clone();
+            let Ok(mut response) = router.oneshot(request).await;
+            answered(&method, &mut response);
+            response
+        }
+        By::Others(router, runtime) => {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            match AbortOnDropHandle::new(runtime.spawn(router.oneshot(request))).await {
+                Ok(Ok(response)) => response,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    // The runtime has ended, and with it the process.
+                    Err(_) => pending().await,
+                },
+            }
+        }
+    };
     drop(held);
     Ok(response.map(|body| Sent::new(body, at_most, pages, answering)))
+}
+
+/// Takes a request's head out of the buffer that it was read into, so that the connection has that again while the request is
+/// held: it would take another 8 KiB to notice that the client is gone. What is `before` the path is left out of it.
+fn apart(request: &mut Request<Incoming>, before: usize) {
+    let target = request.uri().path_and_query().map_or("/", PathAndQuery::as_str).get(before..).unwrap_or_default();
+    let slash = if target.starts_with('/') { "" } else { "/" };
+    let length = slash.len() + target.len();
+    let mut copy = BytesMut::with_capacity(length + request.headers().values().map(HeaderValue::len).sum::<usize>());
+    copy.extend_from_slice(slash.as_bytes());
+    copy.extend_from_slice(target.as_bytes());
+    for value in request.headers().values() {
+        copy.extend_from_slice(value.as_bytes());
+    }
+    let mut copy = copy.freeze();
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::from_maybe_shared(copy.split_to(length)).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    for value in request.headers_mut().values_mut() {
+        let bytes = copy.split_to(value.len());
+        if let Ok(copied) = HeaderValue::from_maybe_shared(bytes) {
+            *value = copied;
+        }
+    }
+}
+
+const LIVE: &str = "/live";
+
+/// Whether what is asked for is answered from memory, for the most part, on the thread of its connection.
+fn is_live(path: &str) -> bool {
+    path.strip_prefix(LIVE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Says why there is no place, in HTTP/1.1, which every client reads.

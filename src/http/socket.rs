@@ -135,6 +135,11 @@ impl Watched {
         Self { socket, activity, traffic, unread, blocked_since: None, timer: None }
     }
 
+    /// What has come, which stays to be read.
+    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.peek(buffer).await
+    }
+
     /// Writes from memory, or from pages where what is written is in some.
     fn write(&mut self, context: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let large = pieces.iter().take(2).position(|piece| piece.len() >= LEAST_BYTES);

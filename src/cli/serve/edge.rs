@@ -74,12 +74,10 @@ impl EdgeArgs {
             let limits = http::HttpLimits::of_this_process();
             tokio::spawn(http::serve(listener, router, limits, background.clone()));
         }
-        let router = Router::new()
-            .route("/healthz", get(async || "ok"))
-            .nest("/live", edge.router())
-            .nest("/vod", edge.recordings());
+        let rest = Router::new().route("/healthz", get(async || "ok")).nest("/vod", edge.recordings());
+        let site = http::Site { live: edge.router(), rest, answered: |_, _| {} };
         let limits = node::http_limits(&config);
-        let mut server = tokio::spawn(http::serve_tls(listener, tls, router, limits, stopping.clone()));
+        let mut server = tokio::spawn(http::serve_tls(listener, tls, site, limits, stopping.clone()));
         info!(http = %address, origins = origins.join(","), "weir relays");
         let ended = tokio::select! {
             signal = signals.next() => {
