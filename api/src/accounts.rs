@@ -1,7 +1,13 @@
 //! Accounts: registering, signing in and out, who am I.
 
 mod client;
+mod device;
+mod passwords;
+mod personal_tokens;
+mod reauthentication;
 mod refresh_cookie;
+mod second_factor;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -13,7 +19,11 @@ use axum::{
 };
 use commands::{
     Actor, CommandError,
-    accounts::{self, AccountsError, Erase, Register, sessions},
+    accounts::{
+        self, AccountsError, Erase, Register,
+        second_factor::{self as factor, SecondFactorRefusal},
+        sessions as signed,
+    },
 };
 use domain::{
     accounts::{AccountRefusal, SessionRefusal},
@@ -39,6 +49,7 @@ use crate::{
     error::{ApiError, ApiResult},
     extract::Json,
     frame::RequestContext,
+    limits::SignInAttempt,
     operation::accepted,
     server::Server,
 };
@@ -53,6 +64,10 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(refresh_session))
         .routes(routes!(logout))
         .routes(routes!(get_me, erase_me))
+        .merge(sessions::routes())
+        .merge(personal_tokens::routes())
+        .merge(passwords::routes())
+        .merge(second_factor::routes())
 }
 
 const ME: &str = "/api/v1/auth/me";
@@ -97,14 +112,16 @@ async fn register(
 
 /// Sign in
 ///
-/// An unknown username and a wrong password get the same answer after the same time.
+/// An unknown username and a wrong password get the same answer after the same time. An account with a second factor takes a
+/// code, too: of its authenticator, or one of its recovery codes.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", operation_id = "login", tag = "accounts",
     request_body = LoginRequest,
     responses(
         (status = 200, description = "Signed in; the refresh cookie is set.", body = SignedIn,
             headers(("Set-Cookie" = String, description = "The refresh cookie."))),
-        (status = 401, description = "`credentials_wrong`: the username or the password is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`credentials_wrong`: the username or the password is wrong; `second_factor_required`: they are right, and a code is needed, too; `code_wrong`: the code is wrong or was used.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_codes`: too many codes were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn login(
@@ -113,11 +130,25 @@ async fn login(
     client: Client,
     Json(request): Json<LoginRequest>,
 ) -> ApiResult<Response> {
+    let attempt = SignInAttempt::begin(server.access.rate_limits.as_ref(), &context, &request.username)?;
     let password = Zeroizing::new(request.password);
     let account_id = accounts::verify(&server.commands, &request.username, &password).await.map_err(|error| {
         ApiError::command(error, |_| {
             ApiError::new(StatusCode::UNAUTHORIZED, "credentials_wrong", "Username or password are wrong")
                 .detail("The username or the password is wrong. Check both and try again.")
+        })
+    })?;
+    attempt.succeeded();
+    let checked = factor::check(&server.commands, account_id, request.code.as_deref()).await;
+    checked.map_err(|error| {
+        ApiError::command(error, |refusal| match refusal {
+            SecondFactorRefusal::TooManyAttempts => second_factor::too_many_codes(),
+            SecondFactorRefusal::CodeMissing => {
+                ApiError::new(StatusCode::UNAUTHORIZED, "second_factor_required", "A code is needed")
+                    .detail("Send the same again with a code of the authenticator, or a recovery code, as `code`.")
+            }
+            _ => ApiError::new(StatusCode::UNAUTHORIZED, "code_wrong", "The code is wrong")
+                .detail("The code is wrong, too old, or was used before. Wait for the next one and try again."),
         })
     })?;
     context.signed_in(account_id);
@@ -151,7 +182,7 @@ async fn refresh_session(
     let Some(token) = cookie.read(&headers) else {
         return Err(session_ended("There is no refresh cookie; sign in."));
     };
-    let session = sessions::refresh(&server.commands, &token).await.map_err(|error| {
+    let session = signed::refresh(&server.commands, &token).await.map_err(|error| {
         ApiError::command(error, |_| session_ended("The session is over; sign in again.").headers(cookie.clear()))
     })?;
     context.signed_in(session.account_id);
@@ -178,7 +209,9 @@ async fn logout(State(server): State<Arc<Server>>, headers: HeaderMap) -> ApiRes
     refuse_other_sites(&server, &headers)?;
     let cookie = RefreshCookie::new(&server.addresses);
     if let Some(token) = cookie.read(&headers) {
-        match sessions::end(&server.commands, &token).await {
+        let ended = signed::end(&server.commands, &token).await;
+        server.know_ended().await;
+        match ended {
             // Somebody else was faster.
             Ok(()) | Err(CommandError::Refused(_)) => {}
             Err(error) => return Err(session_failed(error)),
@@ -209,7 +242,8 @@ async fn get_me(State(server): State<Arc<Server>>, authenticated: Authenticated)
     responses(
         (status = 204, description = "Erased; the refresh cookie is gone. Channels and exports follow within seconds.",
             headers(("Set-Cookie" = String, description = "Takes the refresh cookie away."))),
-        (status = 403, description = "`password_wrong`: the password is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_codes`: too many codes were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`only_administrator`: nobody could administer this install any more.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -219,13 +253,7 @@ async fn erase_me(
     Json(request): Json<EraseAccountRequest>,
 ) -> ApiResult<Response> {
     let account_id = authenticated.account_id;
-    let password = Zeroizing::new(request.password);
-    accounts::verify_password(&server.commands, account_id, &password).await.map_err(|error| {
-        ApiError::command(error, |_| {
-            ApiError::new(StatusCode::FORBIDDEN, "password_wrong", "The password is wrong")
-                .detail("The password is wrong. Nothing was erased.")
-        })
-    })?;
+    reauthentication::check(&server, &authenticated, request.password, request.code.as_deref()).await?;
     let metadata = authenticated.metadata();
     let erase = Erase { account_id, by: Some(account_id), even_administrator: false, metadata };
     let position = accounts::erase(&server.commands, erase).await.map_err(|error| {
@@ -237,16 +265,17 @@ async fn erase_me(
             refusal => ApiError::internal(refusal),
         })
     })?;
+    server.know_ended().await;
     // So that nobody reads the name in the moment after; it is gone from the log all the same.
     server.has_read(SHOWN_FROM, position).await;
     Ok((StatusCode::NO_CONTENT, RefreshCookie::new(&server.addresses).clear()).into_response())
 }
 
-async fn open_session(server: &Server, account_id: AccountId, client: &Client) -> ApiResult<sessions::OpenedSession> {
-    sessions::open(&server.commands, account_id, &client.user_agent, &client.address).await.map_err(session_failed)
+async fn open_session(server: &Server, account_id: AccountId, client: &Client) -> ApiResult<signed::OpenedSession> {
+    signed::open(&server.commands, account_id, &client.user_agent, &client.address).await.map_err(session_failed)
 }
 
-async fn signed_in(server: &Server, session: &sessions::OpenedSession) -> ApiResult<SignedIn> {
+async fn signed_in(server: &Server, session: &signed::OpenedSession) -> ApiResult<SignedIn> {
     Ok(SignedIn {
         account: own_account(server, session.account_id).await?,
         access_token: server.tokens.sign(session.account_id, session.session_id, OffsetDateTime::now_utc()),
@@ -271,6 +300,7 @@ fn account(row: AccountRow) -> Account {
         username: row.username,
         email: row.email,
         is_administrator: row.is_administrator,
+        has_second_factor: row.has_second_factor,
         created_at: row.created_at,
         updated_at: row.updated_at,
         version: row.version,
@@ -309,7 +339,10 @@ fn not_registered(error: AccountsError) -> ApiError {
             }
             AccountRefusal::SetupTokenUsed => setup_token_invalid(),
             AccountRefusal::AlreadyExists => ApiError::internal("a new account was there before"),
-            AccountRefusal::Unknown | AccountRefusal::OnlyAdministrator => {
+            AccountRefusal::Unknown
+            | AccountRefusal::OnlyAdministrator
+            | AccountRefusal::SecondFactorThere
+            | AccountRefusal::NoSecondFactor => {
                 ApiError::internal("a new account was treated as an old one")
             }
         }),

@@ -10,20 +10,27 @@
 //! **Read your writes**: a command answers with the position of its event; the API waits up to two seconds until the read
 //! models have it and renders from them. After that it answers 202 with the address where the result will be.
 
+mod access;
 mod access_token;
 mod accounts;
 mod addresses;
 mod authentication;
 mod channels;
+mod client_address;
 mod conditional;
 mod document;
+mod ended;
 mod error;
 mod events;
 mod exports;
 mod extract;
 mod frame;
+mod headers;
 mod idempotency;
 mod ingest;
+mod invites;
+mod limits;
+mod media_calls;
 mod operation;
 mod ports;
 mod recordings;
@@ -46,11 +53,14 @@ use tower_http::compression::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use access::{AccessOptions, AddressList};
 pub use access_token::AccessTokenKey;
 pub use events::{FeedOptions, asyncapi};
+pub use limits::RateLimits;
+pub use media_calls::{media_answered, media_call};
 pub use ports::{
     Advice, BoxFuture, Check, IngestRefusal, IngestRendition, IngestSample, IngestState, IngestStatus, LiveStreams,
-    PlaybackPass, PlaybackTokens, PortUnavailable, Publishers, Readiness,
+    PlaybackPass, PlaybackTokens, PortUnavailable, Publishers, Readiness, RecordingPass,
 };
 pub use server::Api;
 pub use web_app::WebApp;
@@ -96,6 +106,7 @@ fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::with_openapi(openapi::document::frame())
         .merge(accounts::routes())
         .merge(channels::routes())
+        .merge(invites::routes())
         .merge(streams::routes())
         .merge(recordings::routes())
         .merge(ingest::routes())

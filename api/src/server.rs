@@ -1,5 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use commands::Commands;
 use domain::recordings::RecordingLimits;
@@ -9,9 +14,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::AccessOptions,
     access_token::{AccessTokenKey, AccessTokens},
     addresses::Addresses,
+    client_address::ClientAddress,
+    ended::Ended,
     events::{self, Catalogue, FeedOptions, Follower, Places},
+    limits,
     ports::{LiveStreams, PlaybackTokens, Publishers, Readiness},
     web_app::WebApp,
 };
@@ -52,6 +61,8 @@ pub struct Api {
     pub recording_limits: RecordingLimits,
     /// What readers of the event feed may take.
     pub feed: FeedOptions,
+    /// Who may talk to it, from where and how often.
+    pub access: AccessOptions,
     /// When the process stops, long answers end.
     pub stopping: CancellationToken,
 }
@@ -66,6 +77,10 @@ pub(crate) struct Server {
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) tokens: AccessTokens,
     pub(crate) addresses: Addresses,
+    /// Which sessions and personal tokens are over.
+    pub(crate) ended: Arc<Ended>,
+    pub(crate) access: AccessOptions,
+    proxy_warning: Once,
     pub(crate) web_app: WebApp,
     pub(crate) storage: Storage,
     pub(crate) recording_limits: RecordingLimits,
@@ -86,14 +101,18 @@ impl Server {
         let addresses = Addresses::new(&api.public_url, &api.public_rtmp_url, api.public_rtmps_url.as_deref());
         let feed = api.feed;
         events::tell_metrics();
+        limits::tell_metrics();
         Self {
             catalogue: Catalogue::new(&addresses),
             transfers: Places::new(feed.transfers_per_account, feed.transfers),
             subscriptions: Places::new(feed.subscriptions_per_account, feed.subscriptions),
             follower: Follower::new(api.commands.clone(), api.stopping.clone()),
             reading_past: Semaphore::new(READING_PAST),
+            ended: Ended::follow(api.commands.clone(), api.stopping.clone()),
             stopping: api.stopping,
             feed,
+            access: api.access,
+            proxy_warning: Once::new(),
             storage: api.storage,
             recording_limits: api.recording_limits,
             commands: api.commands,
@@ -113,5 +132,34 @@ impl Server {
     /// it. One that stands still keeps nobody waiting who does not ask it.
     pub(crate) async fn has_read(&self, models: &[&dyn Projection], position: i64) -> bool {
         self.read.wait_for_some(models, position, READ_YOUR_WRITES).await
+    }
+
+    /// Has this node know what has just ended, before anybody is told that it has. Where the log does not answer, it is asked
+    /// for each call anyway.
+    pub(crate) async fn know_ended(&self) {
+        if let Err(error) = self.ended.look().await {
+            tracing::debug!(error = &*error as &(dyn std::error::Error + 'static), "the log could not be looked at");
+        }
+    }
+
+    /// Says once that a proxy stands in front which nobody named: all who come through it share one limit.
+    pub(crate) fn warn_of_untrusted_proxy(&self, client: ClientAddress, headers: &HeaderMap) {
+        let is_local = client.0.is_some_and(|address| match address {
+            IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+        });
+        if self.access.rate_limits.is_some()
+            && is_local
+            && self.access.trusted_proxies.is_empty()
+            && headers.contains_key("x-forwarded-for")
+        {
+            self.proxy_warning.call_once(|| {
+                tracing::warn!(
+                    proxy = client.0.map(tracing::field::display),
+                    "requests come through a proxy that is not trusted, so that all who use it share one rate limit; name it \
+                     with --trusted-proxies"
+                );
+            });
+        }
     }
 }

@@ -26,7 +26,8 @@ const DESCRIPTION: &str = "\
 The REST API of Weir, a self-hosted live-streaming platform.
 
 **Signing in** gives an access token for `Authorization: Bearer …`, good for 15 minutes, and a refresh cookie, with which \
-`POST /api/v1/auth/refresh` gives the next one.
+`POST /api/v1/auth/refresh` gives the next one. Programs use a **personal token** (`POST /api/v1/auth/tokens`) in the same \
+header, which may do what its scopes say.
 
 **Errors** are problem documents (RFC 9457, `application/problem+json`). Go by `code`; `errors` names the wrong fields.
 

@@ -8,7 +8,7 @@ use domain::{
 use openapi::events::ActorNames;
 
 use crate::{
-    authentication::Authenticated,
+    authentication::{Authenticated, is_open},
     error::{ApiError, ApiResult},
     server::Server,
 };
@@ -61,8 +61,7 @@ impl Reader {
     /// # Errors
     /// When that cannot be said at the moment.
     pub(crate) async fn still_may(&self, server: &Server) -> ApiResult<bool> {
-        let is_open = accounts::sessions::is_open(&server.commands, self.session_id);
-        if !is_open.await.map_err(ApiError::unavailable)? {
+        if !is_open(server, self.session_id).await? {
             return Ok(false);
         }
         match self.owned {
@@ -77,7 +76,7 @@ impl Reader {
     /// Whether it may no more from this event on.
     pub(crate) fn is_ended_by(&self, event: &StoredEvent) -> bool {
         match event.event_type.as_str() {
-            "session.ended" => is(&event.aggregate_id, self.session_id),
+            "session.ended" | "personal_token.revoked" => is(&event.aggregate_id, self.session_id),
             "account.erased" => is(&event.aggregate_id, self.account_id),
             "channel.closed" => self.owned.is_some_and(|channel_id| is(&event.aggregate_id, channel_id)),
             _ => false,
