@@ -74,6 +74,47 @@ const key = {
   rtmp_url: 'rtmp://stream.example.org:1935/live',
   rtmps_url: 'rtmps://stream.example.org:1936/live',
 }
+const qr =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 29 29"><path fill="#fff" d="M0 0h29v29H0z"/><path d="M4 4h7v7H4zm14 0h7v7h-7zM4 18h7v7H4zm9-8h3v3h-3zm4 6h4v4h-4zm-3 5h3v3h-3z"/></svg>'
+const device = {
+  id: 'here',
+  is_current: true,
+  browser: 'Firefox',
+  system: 'Linux',
+  network: '203.0.113.0/24',
+  opened_at: minutesAgo(60 * 24 * 3),
+  last_used_at: minutesAgo(4),
+}
+const settingsAnswers = {
+  'GET auth/sessions': page0([
+    device,
+    {
+      ...device,
+      id: 'phone',
+      is_current: false,
+      browser: 'Safari',
+      system: 'iPhone',
+      network: '2001:db8:85a3::/48',
+    },
+    { ...device, id: 'other', is_current: false, browser: null, system: null, network: null },
+  ]),
+  'GET auth/tokens': page0([
+    {
+      id: 'one',
+      name: 'Schedule on the site of the rowing club',
+      scopes: ['read', 'channels:write', 'stream_keys', 'exports:write'],
+      expires_at: minutesAgo(-60 * 24 * 80),
+      created_at: minutesAgo(60 * 24 * 10),
+      last_used_at: minutesAgo(70),
+    },
+  ]),
+  'POST auth/second-factor': {
+    id: 'seed',
+    secret: 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ',
+    uri: 'otpauth://totp/weir',
+    qr_svg: qr,
+  },
+}
 const channelAnswers = {
   'GET channels/marina': channelOf(),
   'GET channels/marina/stream-key': key,
@@ -182,6 +223,60 @@ const shots: Shot[] = [
     path: '/',
     answers: { 'GET streams?live=true': { status: 500, code: 'internal' } },
     until: (page) => page.getByRole('alert').first().waitFor(),
+  },
+  {
+    name: 'sign-in-code',
+    path: '/sign-in',
+    answers: { 'POST auth/login': { status: 401, code: 'second_factor_required' } },
+    until: async (page) => {
+      await page.locator('input[name=username]').fill('marina')
+      await page.locator('input[name=password]').fill('quiet river water')
+      await page.locator('form button[type=submit]').click()
+      await page.locator('input[autocomplete=one-time-code]').waitFor()
+    },
+  },
+  {
+    name: 'settings',
+    path: '/settings',
+    as: 'member',
+    isWhole: true,
+    answers: settingsAnswers,
+    until: (page) => page.getByText('iPhone').waitFor(),
+  },
+  {
+    name: 'settings-code',
+    path: '/settings',
+    as: 'member',
+    isWhole: true,
+    answers: { ...settingsAnswers, 'GET auth/tokens': page0([]) },
+    until: async (page) => {
+      await page.locator('section').nth(1).getByRole('button').click()
+      await page.locator('section').nth(1).locator('input[type=password]').fill('quiet river water')
+      await page.locator('section').nth(1).locator('button[type=submit]').click()
+      await page.locator('section').nth(1).getByRole('img').waitFor()
+      await page.locator('section').nth(3).getByRole('button').click()
+    },
+  },
+  {
+    name: 'settings-recovery',
+    path: '/settings',
+    as: 'member',
+    isWhole: true,
+    answers: {
+      ...settingsAnswers,
+      'POST auth/refresh': { ...signedIn, account: { ...signedIn.account, has_second_factor: true } },
+      'PUT auth/second-factor/recovery-codes': {
+        codes: Array.from({ length: 10 }, (_, index) => `k7qm${index}-f9xc${index}`),
+      },
+    },
+    until: async (page) => {
+      const section = page.locator('section').nth(1)
+      await section.getByRole('button').first().click()
+      await section.locator('input[type=password]').fill('quiet river water')
+      await section.locator('input[autocomplete=one-time-code]').fill('123456')
+      await section.locator('button[type=submit]').click()
+      await section.locator('ol').waitFor()
+    },
   },
   { name: 'register', path: '/register', until: heading },
   {

@@ -101,6 +101,13 @@ const dashboard = createRoute({
   component: lazyRouteComponent(() => import('@/features/channels/dashboard-page'), 'DashboardPage'),
 })
 
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: '/settings',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/accounts/settings-page'), 'SettingsPage'),
+})
+
 const channel = createRoute({
   getParentRoute: () => root,
   path: '/$handle',
@@ -136,6 +143,7 @@ const routes = root.addChildren([
   newChannel,
   dashboards,
   dashboard,
+  settings,
   channel,
   videos,
   video,

@@ -9,6 +9,7 @@ export const account: Schemas['Account'] = {
   username: 'marina',
   email: 'marina@example.org',
   is_administrator: false,
+  has_second_factor: false,
   created_at: '2026-11-02T09:00:00Z',
   updated_at: '2026-11-02T09:00:00Z',
   version: 1,

@@ -1,6 +1,6 @@
 import { Trans, useLingui } from '@lingui/react/macro'
 import { Link, useNavigate } from '@tanstack/react-router'
-import { ChevronDown, LayoutDashboard, LogOut, Plus } from 'lucide-react'
+import { ChevronDown, LayoutDashboard, LogOut, Plus, Settings } from 'lucide-react'
 import { toast } from 'sonner'
 import { Avatar } from '@/ui/avatar'
 import { ButtonLook } from '@/ui/button'
@@ -78,6 +78,12 @@ export function AccountMenu() {
             <Link to="/new-channel">
               <Plus aria-hidden />
               <Trans>Create a channel</Trans>
+            </Link>
+          </MenuItem>
+          <MenuItem asChild>
+            <Link to="/settings">
+              <Settings aria-hidden />
+              <Trans>Settings</Trans>
             </Link>
           </MenuItem>
           <MenuSeparator />

@@ -86,6 +86,12 @@ export class Session {
     this.tabs?.postMessage('signed-in')
   }
 
+  /** Takes in what one has just changed of one's account. */
+  change(changes: Partial<Account>): void {
+    if (this.state.status !== 'signed-in') return
+    this.become({ status: 'signed-in', account: { ...this.state.account, ...changes } })
+  }
+
   /** Gets a new access token by the cookie; `false` when there is none to be had. */
   readonly renew = (): Promise<boolean> => {
     this.renewing ??= this.ask().finally(() => {

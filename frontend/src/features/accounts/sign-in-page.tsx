@@ -1,13 +1,16 @@
 import { zodResolver } from '@hookform/resolvers/zod'
 import { Trans, useLingui } from '@lingui/react/macro'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
+import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from '@/ui/checks'
 import { api } from '@/api/client'
+import { ProblemError } from '@/api/problem'
 import { Button } from '@/ui/button'
 import { TextField } from '@/ui/field'
 import { ProblemNotice } from '@/ui/problem-notice'
 import { Gate } from './gate'
+import { CodeField } from './proof-fields'
 import { session } from './session'
 
 export function SignInPage() {
@@ -15,6 +18,8 @@ export function SignInPage() {
   const { next } = useSearch({ from: '/sign-in' })
   const navigate = useNavigate()
   const login = api.useMutation('post', '/api/v1/auth/login')
+  const [asksForCode, setAsksForCode] = useState(false)
+  const [code, setCode] = useState('')
   const form = useForm({
     resolver: zodResolver(
       z.object({
@@ -28,12 +33,18 @@ export function SignInPage() {
     defaultValues: { username: '', password: '' },
   })
   const { errors } = form.formState
+  // That a code is needed is no fault: the field says it.
+  const isOnlyAsked = login.error instanceof ProblemError && login.error.code === 'second_factor_required'
 
   const submit = form.handleSubmit(async (body) => {
     try {
-      session.begin(await login.mutateAsync({ body }))
-    } catch {
-      form.setFocus('password', { shouldSelect: true })
+      const typed = code.trim()
+      session.begin(await login.mutateAsync({ body: typed === '' ? body : { ...body, code: typed } }))
+    } catch (error) {
+      const why = error instanceof ProblemError ? error.code : ''
+      if (why === 'second_factor_required') setAsksForCode(true)
+      else if (why !== 'code_wrong') form.setFocus('password', { shouldSelect: true })
+      setCode('')
       return
     }
     await navigate({ to: next ?? '/dashboard', replace: true })
@@ -58,7 +69,7 @@ export function SignInPage() {
     >
       <title>{t`Sign in · Weir`}</title>
       <form noValidate onSubmit={(event) => void submit(event)} className="flex flex-col gap-5">
-        <ProblemNotice error={login.error} />
+        {!isOnlyAsked && <ProblemNotice error={login.error} />}
         <TextField
           label={t`Username`}
           autoComplete="username"
@@ -74,6 +85,7 @@ export function SignInPage() {
           error={errors.password?.message}
           {...form.register('password')}
         />
+        {asksForCode && <CodeField takesFocus value={code} onChange={setCode} />}
         <Button type="submit" kind="primary" size="large" isBusy={form.formState.isSubmitting}>
           <Trans>Sign in</Trans>
         </Button>
