@@ -391,8 +391,8 @@ describe('a live source', () => {
   })
 
   const named = (levels: object[], playable: object[]) => {
-    current().handlers.get('named')?.('named', { levels })
     current().handlers.get('parsed')?.('parsed', { levels: playable })
+    current().handlers.get('named')?.('named', { levels })
   }
   const hevc = {
     uri: '/live/a/source/index.m3u8',

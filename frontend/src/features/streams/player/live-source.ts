@@ -399,14 +399,16 @@ export class LiveSource {
     const { rewound } = this
     const hls = new Hls(rewound === null ? config : { ...config, ...past(rewound.behindSeconds) })
     this.hls = hls
+    let playsPicture = false
     hls.on(Events.ERROR, (_, data) => this.onFault(hls, data))
     hls.on(Events.MANIFEST_LOADED, (_, { levels }) => {
+      // Told last: what this browser cannot play is left out of what was parsed before.
       this.namedPictures = levels.filter(hasPicture).length
+      if (!playsPicture) this.tellPicture(this.namedPictures > 0 ? 'unplayable' : 'none')
     })
     hls.on(Events.MANIFEST_PARSED, (_, { levels }) => {
-      // hls.js leaves out what this browser cannot play.
-      if (levels.some(hasPicture)) this.tellPicture('there')
-      else this.tellPicture(this.namedPictures > 0 ? 'unplayable' : 'none')
+      playsPicture = levels.some(hasPicture)
+      if (playsPicture) this.tellPicture('there')
       // The playlists of the past have the same renditions under other names.
       if (rewound === null) {
         const known = levels.map(({ uri, height, frameRate, bitrate }) => {

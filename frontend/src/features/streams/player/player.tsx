@@ -184,10 +184,14 @@ export function Player({
         />
       </media-controller>
 
-      {poster !== null && !hasShown && (
+      {poster !== null && !hasShown && picture === 'there' && (
         <img
           src={poster}
           alt=""
+          onError={({ currentTarget }) => {
+            // Of a stream that is sound alone, or has just begun, there is none.
+            currentTarget.hidden = true
+          }}
           fetchPriority="high"
           className="pointer-events-none absolute inset-0 size-full object-contain"
         />
