@@ -324,6 +324,8 @@ async fn another_picture_gets_other_renditions_after_a_discontinuity() {
 async fn a_rate_that_varies_with_pictures_out_of_order_is_cut_where_the_source_is() {
     let mut config = ladder();
     config.rungs = vec![Rung { max_frame_rate: 60, ..rung("90p", 90) }];
+    // It is sent faster than it plays.
+    config.pace.max_lag = 2 * LONG;
     let plane = plane(config).await;
     plane.platform.channel("key");
     let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
