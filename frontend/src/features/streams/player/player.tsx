@@ -258,13 +258,13 @@ function WithoutPicture({ picture, isPlaying }: { picture: 'none' | 'unplayable'
   return (
     <div
       role="alert"
-      className="pointer-events-none absolute inset-0 flex flex-col items-center justify-center gap-1 p-4 text-center"
+      className="pointer-events-none absolute inset-0 flex flex-col items-center justify-end gap-1 p-4 text-center sm:justify-center"
     >
-      <MonitorX aria-hidden className="mb-2 size-12 text-on-picture-soft" />
+      <MonitorX aria-hidden className="mb-2 hidden size-12 text-on-picture-soft sm:block" />
       <p className="text-base font-semibold sm:text-lg">
         <Trans>Your browser cannot show this picture</Trans>
       </p>
-      <p className="max-w-md text-sm text-on-picture-soft">
+      <p className="max-w-md text-xs text-on-picture-soft sm:text-sm">
         <Trans>
           It is sent in a format that this browser does not know, and there is no other quality of it. Try
           another browser, Safari for example, or ask the streamer to send H.264.
