@@ -1,10 +1,12 @@
 //! Settings of who may talk to Weir, from where and how often.
 
+use std::net::IpAddr;
+
 use anyhow::{Context, bail, ensure};
 use api::AddressList;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What may be set; in `weir.toml` it is the table `[access]`.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -48,18 +50,23 @@ pub enum RateLimiting {
 #[derive(Debug, Clone, Serialize)]
 pub struct AccessConfig {
     /// Whose `X-Forwarded-For` is believed.
+    #[serde(serialize_with = "as_texts")]
     pub trusted_proxies: Vec<IpNet>,
     /// As browsers write them in `Origin`.
     pub cors_origins: Vec<String>,
     /// Whether it is limited how often one may ask.
     pub rate_limits: RateLimiting,
     /// Empty: from everywhere.
+    #[serde(serialize_with = "as_texts")]
     pub admin_allow: Vec<IpNet>,
     /// Stronger than `admin_allow`.
+    #[serde(serialize_with = "as_texts")]
     pub admin_deny: Vec<IpNet>,
     /// Empty: from everywhere.
+    #[serde(serialize_with = "as_texts")]
     pub publish_allow: Vec<IpNet>,
     /// Stronger than `publish_allow`.
+    #[serde(serialize_with = "as_texts")]
     pub publish_deny: Vec<IpNet>,
 }
 
@@ -90,12 +97,16 @@ impl AccessSettings {
     }
 }
 
+fn as_texts<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(networks.iter().map(ToString::to_string))
+}
+
 /// Networks, or single addresses, in canonical form.
 fn networks(name: &str, values: Option<Vec<String>>) -> anyhow::Result<Vec<IpNet>> {
     let values = values.unwrap_or_default();
     let network = |value: &String| {
         let value = value.trim();
-        let network = value.parse::<IpNet>().or_else(|_| value.parse().map(IpNet::from));
+        let network = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
         network.map(|network| network.trunc()).with_context(|| {
             format!(
                 "access.{name}: \"{value}\" is neither an address nor a network such as 10.0.0.0/8 or 2001:db8::/32"
