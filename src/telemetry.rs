@@ -2,11 +2,7 @@
 
 mod rotating;
 
-use std::{
-    io::IsTerminal,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io::IsTerminal, sync::Mutex, time::Duration};
 
 use anyhow::Context;
 use tracing_subscriber::{
@@ -45,7 +41,7 @@ pub fn start_serving(config: &Config) -> anyhow::Result<()> {
     let file = RotatingFile::open(path, rotation)
         .with_context(|| format!("the log file {} cannot be written", path.display()))?;
     // A line is made once, and a file is no place for colours.
-    start_with(config, std::io::stderr.and(Arc::new(Mutex::new(file))), false)
+    start_with(config, std::io::stderr.and(Mutex::new(file)), false)
 }
 
 fn start_with(
