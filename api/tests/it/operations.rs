@@ -115,7 +115,11 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("revoke_invite", 404, 401, |fixture| {
             fixture.site.request(Method::DELETE, "/api/v1/channels/river/invites/none")
         }),
-        call!("use_invite", 404, 404, |fixture| fixture.site.post("/api/v1/invites/use", &json!({"invite": "none"}))),
+        call!("use_invite", 404, 404, |fixture| {
+            // As if it were ours, so that the log is asked.
+            let invite = commands::invites::secret(&fixture.site.commands, uuid::Uuid::nil().into());
+            fixture.site.post("/api/v1/invites/use", &json!({"invite": invite}))
+        }),
         call!("get_ingest_status", 200, 401, |fixture| get("/api/v1/channels/river/ingest")(fixture)),
         call!("list_streams", 200, 200, |fixture| get("/api/v1/streams")(fixture)),
         call!("get_stream", 200, 200, |fixture| {
