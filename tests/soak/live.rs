@@ -40,6 +40,8 @@ struct Tally {
     playlists: u64,
     deltas: u64,
     segments: u64,
+    /// Gone before this looked again: the machine was too busy for a look each second.
+    missed: u64,
     bytes: u64,
     /// How far the sound's end was behind the picture's in one segment, in milliseconds: least and most.
     sound_behind_ms: Option<(i64, i64)>,
@@ -86,12 +88,13 @@ fn what_is_live_is_valid_at_each_second() {
     for watch in watching {
         let Watch { master, tally, .. } = watch.join().unwrap();
         println!(
-            "{master}: {} looks, {} playlists, {} delta updates, {} segments of {} MB, sound behind the picture {:?} ms, {} findings",
+            "{master}: {} looks, {} playlists, {} delta updates, {} segments of {} MB, {} missed, sound behind the picture {:?} ms, {} findings",
             tally.looks,
             tally.playlists,
             tally.deltas,
             tally.segments,
             tally.bytes / 1_000_000,
+            tally.missed,
             tally.sound_behind_ms,
             tally.findings.len(),
         );
@@ -173,6 +176,12 @@ impl Rendition {
         let folder = address.rsplit_once('/').expect("an address has a path").0;
         let newest = playlist.complete().next_back().map(|segment| segment.number);
         let first = self.number.map(|number| number + 1).or(newest);
+        if let Some(missed) =
+            first.and_then(|first| playlist.media_sequence.checked_sub(first)).filter(|missed| *missed > 0)
+        {
+            tally.missed += missed;
+            self.ends.clear();
+        }
         for segment in playlist.complete().filter(|segment| Some(segment.number) >= first && !segment.is_gap) {
             if self.init != segment.init {
                 self.timescales = fragments::timescales(&get(&format!("{folder}/{}", segment.init))?);
