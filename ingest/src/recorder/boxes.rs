@@ -102,15 +102,17 @@ fn children(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
 
 /// The index in front of the segments. One that is longer than `u16` can say names as many as it can: players find the rest
 /// by the boxes themselves.
-pub(crate) fn sidx(segments: &[Placed], track: u32) -> Vec<u8> {
+///
+/// Its times are in ticks of the track itself: ffmpeg takes them for that whatever the box says.
+pub(crate) fn sidx(segments: &[Placed], (track, timescale): (u32, u32)) -> Vec<u8> {
     let segments = &segments[..segments.len().min(usize::from(u16::MAX))];
     let mut out = Vec::with_capacity(40 + 12 * segments.len());
     put_u32(&mut out, (40 + 12 * segments.len()) as u32);
     out.extend_from_slice(b"sidx");
     put_u32(&mut out, 0x0100_0000);
     put_u32(&mut out, track);
-    put_u32(&mut out, VIDEO_TIMESCALE);
-    put_u64(&mut out, segments.first().map_or(0, |first| first.decode_time));
+    put_u32(&mut out, timescale);
+    put_u64(&mut out, segments.first().map_or(0, |first| in_ticks(first.decode_time, timescale)));
     // The first segment follows at once.
     put_u64(&mut out, 0);
     put_u32(&mut out, segments.len() as u32);
@@ -119,11 +121,20 @@ pub(crate) fn sidx(segments: &[Placed], track: u32) -> Vec<u8> {
         // To where the next one begins, so that times stay right where something is missing.
         let ticks = u64::from(segment.duration_ms) * u64::from(VIDEO_TIMESCALE / 1_000);
         let until_next = segments.get(at + 1).and_then(|next| next.decode_time.checked_sub(segment.decode_time));
-        put_u32(&mut out, u32::try_from(until_next.filter(|ticks| *ticks > 0).unwrap_or(ticks)).unwrap_or(u32::MAX));
+        let lasts = until_next.filter(|ticks| *ticks > 0).unwrap_or(ticks);
+        let begins = in_ticks(segment.decode_time, timescale);
+        let ends = in_ticks(segment.decode_time.saturating_add(lasts), timescale);
+        put_u32(&mut out, u32::try_from(ends - begins).unwrap_or(u32::MAX));
         // Begins with a stream access point of type 1.
         put_u32(&mut out, if segment.is_key { 0x9000_0000 } else { 0 });
     }
     out
+}
+
+/// A time of the picture's track in ticks of another.
+fn in_ticks(time: u64, timescale: u32) -> u64 {
+    let ticks = u128::from(time) * u128::from(timescale) / u128::from(VIDEO_TIMESCALE);
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// How long [`mfra`] is for so many segments, in bytes.
@@ -148,9 +159,7 @@ pub(crate) fn mfra(segments: &[Placed], first_offset: u64, (track, timescale): (
     let mut offset = first_offset;
     for segment in segments {
         if segment.is_key {
-            // In ticks of the track itself.
-            let time = u128::from(segment.decode_time) * u128::from(timescale) / u128::from(VIDEO_TIMESCALE);
-            put_u64(&mut out, u64::try_from(time).unwrap_or(u64::MAX));
+            put_u64(&mut out, in_ticks(segment.decode_time, timescale));
             put_u64(&mut out, offset);
             out.extend_from_slice(&[1, 1, 1]);
         }
@@ -190,7 +199,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(mfra(&placed, 700, (VIDEO_TRACK, VIDEO_TIMESCALE)).len() as u64, mfra_len(&placed));
-            let front = sidx(&placed, VIDEO_TRACK);
+            let front = sidx(&placed, (VIDEO_TRACK, VIDEO_TIMESCALE));
             assert_eq!(front[..4], u32::try_from(front.len()).unwrap().to_be_bytes());
         }
     }

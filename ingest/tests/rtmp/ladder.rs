@@ -339,8 +339,12 @@ async fn a_rate_that_varies_with_pictures_out_of_order_is_cut_where_the_source_i
     let stream = report.stream_id;
     let playlist = media(&plane, stream, "90p", has_complete(6)).await;
     let source = media(&plane, stream, "source", has_complete(6)).await;
-    assert_eq!(playlist.findings(), [] as [String; 0]);
     assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+    // Durations are by decode time. Where pictures are out of order a hole is in that of the segment after it, and in the
+    // rendition, whose pictures are in order, in that of the one before: dates are the source's, durations are not.
+    let is_of_dates = |finding: &&String| finding.contains(" begins ") && finding.contains(" ends ");
+    let findings = playlist.findings();
+    assert!(findings.iter().all(|finding| is_of_dates(&finding)), "{findings:?}");
     let presented = |runs: &[fragments::Run]| -> Vec<i64> {
         let pictures = fragments::track(runs, VIDEO);
         let mut times: Vec<i64> = pictures.iter().map(|(time, sample)| *time as i64 + sample.composition).collect();

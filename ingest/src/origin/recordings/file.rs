@@ -117,7 +117,7 @@ impl File {
             (None, Some(timescale)) => (AUDIO_TRACK, timescale),
             _ => (VIDEO_TRACK, VIDEO_TIMESCALE),
         };
-        let front = boxes::sidx(&placed, track);
+        let front = boxes::sidx(&placed, (track, timescale));
         let first_offset = init.len() as u64 + front.len() as u64;
         let back = boxes::mfra(&placed, first_offset, (track, timescale));
         let duration_ms = segments.iter().map(|segment| u64::from(segment.duration_ms)).sum();
