@@ -128,7 +128,7 @@ async fn the_refresh_cookie_is_out_of_reach() {
     let (pair, flags) = cookie.split_once("; ").unwrap();
     assert!(pair.starts_with("__Host-weir_refresh="), "{cookie}");
     assert_eq!(flags, "HttpOnly; SameSite=Strict; Secure; Path=/; Max-Age=2592000");
-    assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");
+    assert_eq!(answer.header("strict-transport-security"), "max-age=31536000; includeSubDomains");
     let refreshed = refresh(&site, pair).await;
     assert_eq!(refreshed.status, 200);
     assert_eq!(refresh(&site, &pair.replace("__Host-", "")).await.problem(), (401, "session_ended".to_owned()));
