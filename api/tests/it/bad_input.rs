@@ -33,10 +33,15 @@ fn takers() -> Vec<Taker> {
 impl Taker {
     fn example(&self) -> Value {
         let properties = self.schema["properties"].as_object().unwrap();
+        // One of several words.
+        let word = |reference: &str| DOCUMENT.pointer(reference.trim_start_matches('#')).unwrap()["enum"][0].clone();
         let of = |property: &Value| match property.get("$ref").and_then(Value::as_str) {
-            // One of several words.
-            Some(reference) => DOCUMENT.pointer(reference.trim_start_matches('#')).unwrap()["enum"][0].clone(),
-            None => property["example"].clone(),
+            Some(reference) => word(reference),
+            None => match property.pointer("/items/$ref").and_then(Value::as_str) {
+                // A list of them has no example of its own.
+                Some(reference) if property.get("example").is_none() => json!([word(reference)]),
+                _ => property["example"].clone(),
+            },
         };
         properties.iter().map(|(name, property)| (name.clone(), of(property))).collect()
     }
