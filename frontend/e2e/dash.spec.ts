@@ -72,7 +72,7 @@ test('dash.js plays a live stream near its edge', async ({ page, request }) => {
   const start = await glance(page)
   await expect
     .poll(async () => (await glance(page)).currentTime, { timeout: 40_000 })
-    .toBeGreaterThan(start.currentTime + 10)
+    .toBeGreaterThan(start.currentTime + 7)
   const end = await glance(page)
   test.info().annotations.push({
     type: 'latency',

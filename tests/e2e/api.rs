@@ -3,6 +3,9 @@
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
+/// That of every account that tests make.
+pub const PASSWORD: &str = "a river runs through it";
+
 /// Someone who talks to a Weir; signed in or not.
 #[derive(Clone)]
 pub struct Caller {
@@ -20,7 +23,7 @@ impl Caller {
     /// A new account; with a set-up token it is the administrator.
     pub async fn register(http: &str, username: &str, setup_token: Option<&str>) -> Self {
         let mut body = json!({
-            "username": username, "email": format!("{username}@example.org"), "password": "a river runs through it",
+            "username": username, "email": format!("{username}@example.org"), "password": PASSWORD,
         });
         if let Some(token) = setup_token {
             body["setup_token"] = token.into();
@@ -35,7 +38,7 @@ impl Caller {
     /// Signs in again, as after a restart.
     pub async fn sign_in(http: &str, username: &str) -> Self {
         let mut caller = Self::anonymous(http);
-        let body = json!({ "username": username, "password": "a river runs through it" });
+        let body = json!({ "username": username, "password": PASSWORD });
         let (status, answer) = caller.call(Method::POST, "auth/login", Some(body)).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         caller.token = Some(answer["access_token"].as_str().unwrap().to_owned());

@@ -8,8 +8,9 @@ use std::{
 };
 
 use crate::{
-    api::Caller,
+    api::{Caller, PASSWORD},
     encoder::Encoder,
+    enhanced::Av1Encoder,
     thread::channel_when,
     weir::{DataDir, PATIENCE, Weir, eventually},
 };
@@ -21,14 +22,20 @@ const BACK_WITHIN: Duration = Duration::from_secs(10);
 pub struct Spec(Child);
 
 impl Spec {
-    pub fn run(name: &str, weir: &Weir, environment: &[(&str, &str)]) -> Self {
+    /// Runs one, or several with spaces between, in the order of their names.
+    pub fn run(names: &str, weir: &Weir, environment: &[(&str, &str)]) -> Self {
         let frontend = Path::new(env!("CARGO_MANIFEST_DIR")).join("frontend");
         let playwright = frontend.join("node_modules/.bin/playwright");
         assert!(playwright.exists(), "the web app's packages are not installed; run: make test");
         let child = Command::new(playwright)
-            .args(["test", name, "--output"])
+            .arg("test")
+            .args(names.split(' '))
             // Specs run side by side, and each empties its folder.
-            .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("playwright-{}", name.replace('.', "-"))))
+            .arg("--output")
+            .arg(
+                Path::new(env!("CARGO_TARGET_TMPDIR"))
+                    .join(format!("playwright-{}", names.replace(['.', ' ', '/'], "-"))),
+            )
             .current_dir(&frontend)
             .env("WEIR_URL", &weir.http)
             .envs(environment.iter().copied())
@@ -63,16 +70,30 @@ impl Drop for Spec {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_streamer_gets_going_and_a_viewer_watches() {
+async fn a_streamer_gets_going_and_viewers_watch_as_they_choose() {
     let folder = DataDir::new();
-    let weir = Weir::up(&folder);
+    let weir = Weir::up_with(&folder, &[&Weir::ANYWHERE[..], &["--ladder-rungs", "180p:180:30:200"]].concat());
     Spec::run("streamer.spec.ts", &weir, &[]).passes().await;
     let streamer = Caller::register(&weir.http, "streamer", None).await;
     let key = streamer.channel("river").await;
     let encoder = Encoder::publish(&weir.rtmp, &key);
     channel_when(&streamer, "river", true).await;
-    Spec::run("/watch.spec.ts", &weir, &[("WEIR_CHANNEL", "river")]).passes().await;
+    Spec::run("/watch.spec.ts dash.spec.ts", &weir, &[("WEIR_CHANNEL", "river")]).passes().await;
+    let as_owner = [
+        ("WEIR_CHANNEL", "river"),
+        ("WEIR_TOKEN", streamer.token()),
+        ("WEIR_USERNAME", "streamer"),
+        ("WEIR_PASSWORD", PASSWORD),
+    ];
+    Spec::run("choices.spec.ts", &weir, &as_owner).passes().await;
     encoder.stop();
+    // A codec that most encoders do not know yet: Chromium plays it as it came.
+    let key = streamer.channel("spring").await;
+    let av1 = Av1Encoder::publish(&weir.rtmp, &key);
+    channel_when(&streamer, "spring", true).await;
+    let codecs = [("WEIR_CHANNEL", "spring"), ("WEIR_VIDEO_CODEC", "av01")];
+    Spec::run("codec.spec.ts", &weir, &codecs).passes().await;
+    drop(av1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
