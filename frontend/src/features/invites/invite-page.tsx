@@ -2,7 +2,7 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useLocation } from '@tanstack/react-router'
 import { TicketX } from 'lucide-react'
-import { lazy, Suspense, useState } from 'react'
+import { lazy, Suspense, useEffect, useState } from 'react'
 import { ownAddress } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import type { SourceState } from '@/features/streams/player/live-source'
@@ -149,12 +149,12 @@ function Shown({
 
 /** The player keeps the address that it has, since another one makes it load anew, until it is refused or grows old. */
 function useKeptAddress(url: string, playing: SourceState | null): string {
-  const [taken, setTaken] = useState(() => ({ url, atMs: Date.now() }))
-  const isStale = playing === null || playing === 'denied' || isOld(taken.atMs)
-  if (taken.url !== url && isStale) setTaken({ url, atMs: Date.now() })
+  const [taken, setTaken] = useState({ url, isOld: false })
+  useEffect(() => {
+    const timer = setTimeout(() => setTaken((now) => ({ ...now, isOld: true })), renewedAfterMs)
+    return () => clearTimeout(timer)
+  }, [taken.url])
+  const isStale = playing === null || playing === 'denied' || taken.isOld
+  if (taken.url !== url && isStale) setTaken({ url, isOld: false })
   return ownAddress(taken.url)
-}
-
-function isOld(sinceMs: number): boolean {
-  return Date.now() - sinceMs > renewedAfterMs
 }
