@@ -342,9 +342,7 @@ fn not_registered(error: AccountsError) -> ApiError {
             AccountRefusal::Unknown
             | AccountRefusal::OnlyAdministrator
             | AccountRefusal::SecondFactorThere
-            | AccountRefusal::NoSecondFactor => {
-                ApiError::internal("a new account was treated as an old one")
-            }
+            | AccountRefusal::NoSecondFactor => ApiError::internal("a new account was treated as an old one"),
         }),
     }
 }

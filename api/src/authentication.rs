@@ -76,8 +76,9 @@ async fn authenticate(parts: &mut Parts, server: &Server) -> ApiResult<Option<Au
     if !administration.admits(context.client().0)
         && commands::accounts::is_administrator(&server.commands, account_id).await?
     {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "address_not_allowed", "Not from this address")
-            .detail("Administrators of this Weir may be signed in from certain addresses only, and this is none of them."));
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "address_not_allowed", "Not from this address").detail(
+            "Administrators of this Weir may be signed in from certain addresses only, and this is none of them.",
+        ));
     }
     Ok(Some(Authenticated { account_id, session_id, context }))
 }
