@@ -73,7 +73,6 @@ async fn verdicts(fixture: &Fixture, who: &[Option<&SignedIn>]) -> BTreeMap<Stri
 }
 
 #[tokio::test]
-#[ignore = "docs/roles.md has no rows yet: run this, judge the rows that it prints, and put them there"]
 async fn every_operation_is_for_whom_the_table_says() {
     let (fixture, owner) = stage(false).await;
     let stranger = fixture.site.register("stranger").await;
