@@ -17,8 +17,8 @@ mod ladder;
 mod log_file;
 mod storage;
 
-pub use access::{AccessConfig, RateLimiting};
 use access::AccessSettings;
+pub use access::{AccessConfig, RateLimiting};
 pub use ladder::Ladder;
 use ladder::LadderSettings;
 pub use log_file::LogFileConfig;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use api::{
-    AccessOptions, AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PlaybackPass, PlaybackTokens,
-    PortUnavailable, Publishers, Readiness, WebApp,
+    AccessOptions, AccessTokenKey, Api, BoxFuture, Check, FeedOptions, IngestStatus, LiveStreams, PlaybackPass,
+    PlaybackTokens, PortUnavailable, Publishers, Readiness, WebApp,
 };
 use bytes::Bytes;
 use commands::{
