@@ -186,7 +186,8 @@ impl Node {
         let projections = roles.contains(&Role::Projections).then(|| {
             Arc::new(Projections::start(pool.clone(), Some(nats.clone()), commands.keyring(), background.clone()))
         });
-        let Objects { storage, disk, waiting, tasks: storing } = objects::open(&config, &secrets, &roles, &background).await?;
+        let Objects { storage, disk, waiting, tasks: storing } =
+            objects::open(&config, &secrets, &roles, &background).await?;
         tasks.extend(storing);
 
         if roles.contains(&Role::Ingest) && storage.is_remote() {

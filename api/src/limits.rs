@@ -157,9 +157,7 @@ impl SignInAttempt {
         let address = context.client().network().map(|address| address.to_string()).unwrap_or_default();
         // From one address few tries: somebody guesses. From all together more, so that nobody can easily keep somebody
         // else out who comes from an address of their own.
-        for (policy, who) in
-            [(Policy::SignInAs, format!("{address} {username}")), (Policy::SignInAnywhere, username.clone())]
-        {
+        for (policy, who) in [(Policy::SignInAs, format!("{address} {username}")), (Policy::SignInAnywhere, username)] {
             match limits.take(policy, &who) {
                 Ok(quota) => attempt.taken.push(quota),
                 Err(quota) => {

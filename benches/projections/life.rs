@@ -132,7 +132,12 @@ fn happens(person: &mut Person, step: usize, at: OffsetDateTime) -> (DomainEvent
                 channel_id,
                 node_id: NodeId::from(Uuid::nil()),
                 title: "What I see from my window".to_owned(),
-                video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1_920, height: 1_080, frame_rate: 30.0 }),
+                video: Some(VideoTrack {
+                    codec: "avc1.64001f".to_owned(),
+                    width: 1_920,
+                    height: 1_080,
+                    frame_rate: 30.0,
+                }),
                 audio: Some(AudioTrack { codec: "mp4a.40.2".to_owned(), sample_rate: 48_000, channels: 2 }),
                 encoder: None,
                 started_at: at,

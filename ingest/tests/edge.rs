@@ -25,9 +25,7 @@ use axum::{
 use bytes::Bytes;
 use domain::{channels::Visibility, ids::SessionId};
 use futures::future::join_all;
-use ingest::{
-    rights::{Bearer, Pass, PlaybackKeys},
-};
+use ingest::rights::{Bearer, Pass, PlaybackKeys};
 use node::{LONG, Origin, get, now_s, request, token};
 use playlist::MediaPlaylist;
 use tokio::{net::TcpListener, time::timeout};

@@ -55,13 +55,7 @@ enum End {
 }
 
 /// Publishes until the encoder stops, is lost or is sent away, and gives the seat back accordingly.
-pub(crate) async fn run(
-    mut line: Paced<'_>,
-    input: BytesMut,
-    reader: ChunkReader,
-    request: Accepted,
-    seat: Seat,
-) {
+pub(crate) async fn run(mut line: Paced<'_>, input: BytesMut, reader: ChunkReader, request: Accepted, seat: Seat) {
     let Accepted { message_stream_id, window_bytes } = request;
     let packager = seat.packager();
     let mut publication = Publication {

@@ -102,7 +102,9 @@ impl EdgeArgs {
             let origin = origin.trim_end_matches('/');
             match origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) {
                 Some(rest) if !rest.is_empty() && !rest.contains('/') => Ok(origin.to_owned()),
-                _ => bail!("{origin} cannot be an origin: give http:// or https:// with a host and a port, and no path"),
+                _ => {
+                    bail!("{origin} cannot be an origin: give http:// or https:// with a host and a port, and no path")
+                }
             }
         };
         self.origins.iter().map(read).collect()
