@@ -175,7 +175,11 @@ describe('dashboard', () => {
     const group = await screen.findByRole('group', { name: 'Who may watch' })
     expect(within(group).getByRole('radio', { name: /Unlisted/ })).toBeChecked()
     await expectAccessible()
-    await user.click(within(group).getByRole('radio', { name: /Only you and administrators can watch/ }))
+    await user.click(
+      within(group).getByRole('radio', {
+        name: /Only you, administrators and those whom you invite can watch/,
+      }),
+    )
     await waitFor(() => expect(body).toEqual({ visibility: 'private' }))
     await waitFor(() => expect(within(group).getByRole('radio', { name: /Private/ })).toBeChecked())
   })
