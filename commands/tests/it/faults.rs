@@ -22,9 +22,9 @@ enum Outcome {
 }
 
 async fn kill_the_appenders(stage: &Stage) {
-    // The server is shared with other tests.
+    // The server is shared with other tests. Waits until they are gone: what meets one that is just dying is not known.
     sqlx::query(
-        "select pg_terminate_backend(pid) from pg_stat_activity \
+        "select pg_terminate_backend(pid, 30000) from pg_stat_activity \
          where datname = current_database() and application_name = 'weir append'",
     )
     .execute(&stage.pool)
@@ -124,7 +124,6 @@ async fn a_connection_that_died_while_idle_is_replaced_unnoticed() {
     let commands = stage.commands().await;
     bare_channel(&commands, account_id(), "before").await;
     kill_the_appenders(&stage).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
     bare_channel(&commands, account_id(), "after").await;
 }
 

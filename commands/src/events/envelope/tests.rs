@@ -256,8 +256,19 @@ fn no_account_of_the_golden_events_is_told() {
 /// A new field with an id in it has to be named here or in [`ACCOUNT_KEYS`].
 #[test]
 fn whether_an_id_is_that_of_an_account_is_known_of_every_field() {
-    const OTHERS: [&str; 8] =
-        ["channel_id", "stream_id", "session_id", "node_id", "export_id", "recording_id", "password", "stream_key"];
+    const OTHERS: [&str; 11] = [
+        "channel_id",
+        "stream_id",
+        "session_id",
+        "node_id",
+        "export_id",
+        "recording_id",
+        "invite_id",
+        "token_id",
+        "password",
+        "seed",
+        "stream_key",
+    ];
     let mut of_accounts = std::collections::BTreeSet::new();
     for described in domain::catalogue() {
         let mut schemas = vec![&described.schema];
