@@ -1,11 +1,12 @@
 //! Calls for media, under `/live` and `/vod`: a viewer makes three a second, so that they are counted (by the HTTP server)
-//! and told at debug alone. What fails gets a request id, by which it is found.
+//! and told at debug alone. What fails gets a request id, by which it is found. A warning is for what should not happen: that
+//! a stream or a recording cannot be had for a while (503) is met by all its viewers at once, and told where it is seen first.
 
 use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -41,7 +42,7 @@ pub async fn media_call(request: Request, next: Next) -> Response {
             request.id = id,
             "media request"
         );
-    } else if status.is_server_error() {
+    } else if is_surprise(status) {
         warn!(http.status = status.as_u16(), request.id = id, "media request");
     }
     response
@@ -58,9 +59,13 @@ pub fn media_answered(method: &Method, response: &mut Response) {
         }
         tracing::field::display(id)
     });
-    if status.is_server_error() {
+    if is_surprise(status) {
         warn!(http.method = %method, http.status = status.as_u16(), request.id = id, "media request");
     } else {
         debug!(http.method = %method, http.status = status.as_u16(), request.id = id, "media request");
     }
+}
+
+fn is_surprise(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
 }
