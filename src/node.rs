@@ -22,7 +22,10 @@ use processes::{ExportsOptions, RecordingsOptions};
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use storage::{DiskWatch, Storage};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -391,8 +394,18 @@ const EXPORTS_AT_ONCE: usize = 2;
 /// How long requests in flight may take once the process stops.
 const HTTP_DRAIN: Duration = Duration::from_secs(3);
 
+/// Connections that the system may keep until they are accepted, as far as it grants them (`net.core.somaxconn`, 4,096 on
+/// Linux): all viewers of a stream come at once when it comes back, and who finds no room waits for a second and more.
+const BACKLOG: u32 = 4_096;
+
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().with_context(|| {
         format!("HTTP cannot be served on {address}; is something else there? Choose another with --http")
     })
 }
