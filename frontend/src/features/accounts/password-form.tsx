@@ -1,6 +1,6 @@
 import { Trans, useLingui } from '@lingui/react/macro'
 import { useQueryClient } from '@tanstack/react-query'
-import { useState, type FormEvent } from 'react'
+import { useState, type SubmitEvent } from 'react'
 import { toast } from 'sonner'
 import { api } from '@/api/client'
 import { ProblemError } from '@/api/problem'
@@ -28,7 +28,7 @@ export function PasswordForm({ account }: { account: Account }) {
   const rule = wanted.length < 8 ? t`At least 8 characters.` : undefined
   const wantedError = isTouched && rule !== undefined ? rule : refused && describeFieldError(refused, i18n)
 
-  async function submit(event: FormEvent) {
+  async function submit(event: SubmitEvent) {
     event.preventDefault()
     setTouched(true)
     if (rule !== undefined || proof.password === '') return

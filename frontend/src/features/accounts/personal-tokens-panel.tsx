@@ -1,7 +1,7 @@
 import { Plural, Trans, useLingui } from '@lingui/react/macro'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Plus } from 'lucide-react'
-import { useState, type FormEvent, type ReactNode } from 'react'
+import { useState, type SubmitEvent, type ReactNode } from 'react'
 import { toast } from 'sonner'
 import { api, client, type Schemas } from '@/api/client'
 import { Button } from '@/ui/button'
@@ -143,7 +143,7 @@ function NewToken({ account, onDone }: { account: Account; onDone: (token: strin
   const [proof, setProof] = useState(noProof)
   const [isTouched, setTouched] = useState(false)
 
-  async function submit(event: FormEvent) {
+  async function submit(event: SubmitEvent) {
     event.preventDefault()
     setTouched(true)
     if (name.trim() === '' || chosen.length === 0 || proof.password === '') return

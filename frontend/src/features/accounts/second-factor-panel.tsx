@@ -1,6 +1,6 @@
 import { Trans, useLingui } from '@lingui/react/macro'
 import { ShieldCheck } from 'lucide-react'
-import { useState, type FormEvent } from 'react'
+import { useState, type SubmitEvent } from 'react'
 import { toast } from 'sonner'
 import { api, type Schemas } from '@/api/client'
 import { Button } from '@/ui/button'
@@ -99,7 +99,7 @@ function ProofForm({
   const disable = api.useMutation('delete', '/api/v1/auth/second-factor')
   const replace = api.useMutation('put', '/api/v1/auth/second-factor/recovery-codes')
 
-  async function submit(event: FormEvent) {
+  async function submit(event: SubmitEvent) {
     event.preventDefault()
     setTouched(true)
     if (proof.password === '') return
@@ -160,7 +160,7 @@ function EnableForm({
   const [code, setCode] = useState('')
   const enable = api.useMutation('put', '/api/v1/auth/second-factor')
 
-  async function submit(event: FormEvent) {
+  async function submit(event: SubmitEvent) {
     event.preventDefault()
     if (code.trim() === '') return
     try {
