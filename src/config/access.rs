@@ -16,7 +16,7 @@ pub struct AccessSettings {
     /// none]
     #[arg(long, env = "WEIR_TRUSTED_PROXIES", global = true, value_name = "NETWORKS", value_delimiter = ',')]
     trusted_proxies: Option<Vec<String>>,
-    /// Other sites whose pages may call the API, as in https://app.example.org [default: none]
+    /// Other sites whose pages may call the API, as in `https://app.example.org` [default: none]
     #[arg(long, env = "WEIR_CORS_ORIGINS", global = true, value_name = "ORIGINS", value_delimiter = ',')]
     cors_origins: Option<Vec<String>>,
     /// Whether it is limited how often one may ask [default: on]

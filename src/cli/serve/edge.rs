@@ -24,7 +24,7 @@ const MEASURED_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(super) struct EdgeArgs {
-    /// Nodes that an edge asks, as in http://10.0.0.5:8080 or https://weir.example.org, separated by commas, the preferred first
+    /// Nodes that an edge asks, as in `http://10.0.0.5:8080` or `https://weir.example.org`, separated by commas, the preferred first
     #[arg(long = "origin", env = "WEIR_ORIGINS", value_delimiter = ',', value_name = "URLS")]
     origins: Vec<String>,
     /// How much of parts and segments an edge keeps, in MiB, 16 to 65536
