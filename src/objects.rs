@@ -119,12 +119,15 @@ async fn tidy(storage: Storage) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match storage.abort_stale_uploads(UPLOADS_LAST_AT_MOST).await {
-            Ok(0) => {}
-            Ok(uploads) => info!(uploads, "uploads that were never completed are gone from S3"),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                debug!(error, "S3 does not say which uploads were never completed");
+        for kind in KINDS {
+            let Ok(folder) = Key::new(kind) else { continue };
+            match storage.abort_stale_uploads(&folder, UPLOADS_LAST_AT_MOST).await {
+                Ok(0) => {}
+                Ok(uploads) => info!(uploads, kind, "uploads that were never completed are gone from S3"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    debug!(error, kind, "S3 does not say which uploads were never completed");
+                }
             }
         }
     }

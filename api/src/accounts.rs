@@ -132,13 +132,17 @@ async fn login(
 ) -> ApiResult<Response> {
     let attempt = SignInAttempt::begin(server.access.rate_limits.as_ref(), &context, &request.username)?;
     let password = Zeroizing::new(request.password);
-    let account_id = accounts::verify(&server.commands, &request.username, &password).await.map_err(|error| {
+    let verified = accounts::verify(&server.commands, &request.username, &password).await;
+    if !matches!(verified, Err(CommandError::Refused(_))) {
+        // What could not be checked was no wrong guess.
+        attempt.forget();
+    }
+    let account_id = verified.map_err(|error| {
         ApiError::command(error, |_| {
             ApiError::new(StatusCode::UNAUTHORIZED, "credentials_wrong", "Username or password are wrong")
                 .detail("The username or the password is wrong. Check both and try again.")
         })
     })?;
-    attempt.succeeded();
     let checked = factor::check(&server.commands, account_id, request.code.as_deref()).await;
     checked.map_err(|error| {
         ApiError::command(error, |refusal| match refusal {
@@ -182,7 +186,12 @@ async fn refresh_session(
     let Some(token) = cookie.read(&headers) else {
         return Err(session_ended("There is no refresh cookie; sign in."));
     };
-    let session = signed::refresh(&server.commands, &token).await.map_err(|error| {
+    let refreshed = signed::refresh(&server.commands, &token).await;
+    if matches!(refreshed, Err(CommandError::Refused(_))) {
+        // A token that was used before has just ended the session.
+        server.know_ended().await;
+    }
+    let session = refreshed.map_err(|error| {
         ApiError::command(error, |_| session_ended("The session is over; sign in again.").headers(cookie.clear()))
     })?;
     context.signed_in(session.account_id);

@@ -64,8 +64,9 @@ impl<S: Send + Sync> FromRequestParts<S> for ClientAddress {
 }
 
 fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let said = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-    let mut said: Vec<&str> = said.flat_map(|value| value.split(',')).collect();
+    // Each by itself: what a client has written may be anything, and must not take along what its proxy has added.
+    let said = headers.get_all(X_FORWARDED_FOR).iter();
+    let mut said: Vec<&[u8]> = said.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).collect();
     let mut address = peer;
     while trusted.iter().any(|net| net.contains(&address)) {
         // A proxy that is asked directly, by a health check for one, forwards nobody.
@@ -76,8 +77,8 @@ fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
 }
 
 /// An address as proxies write it: bare, or with a port.
-fn parse(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
+fn parse(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?.trim();
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let address = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     address.map(|address: IpAddr| address.to_canonical())
@@ -89,10 +90,12 @@ mod tests {
 
     use super::*;
 
-    fn seen(peer: &str, forwarded_for: &[&'static str], trusted: &[&str]) -> String {
+    fn seen(peer: &str, forwarded_for: &[&str], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded_for {
-            headers.append(X_FORWARDED_FOR, HeaderValue::from_static(value));
+            // In Latin-1, where ÿ is a byte that is no UTF-8.
+            let value: Vec<u8> = value.chars().map(|letter| letter as u8).collect();
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(&value).unwrap());
         }
         headers.insert("forwarded", HeaderValue::from_static("for=6.6.6.6"));
         let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
@@ -112,6 +115,8 @@ mod tests {
         // The client sent 6.6.6.6; the proxy added where it came from.
         assert_eq!(seen("10.0.0.1", &["6.6.6.6, 1.2.3.4"], &["10.0.0.0/8"]), "1.2.3.4");
         assert_eq!(seen("10.0.0.1", &["6.6.6.6", "1.2.3.4"], &["10.0.0.0/8"]), "1.2.3.4");
+        assert_eq!(seen("10.0.0.1", &["ÿ, 1.2.3.4"], &["10.0.0.0/8"]), "1.2.3.4");
+        assert_eq!(seen("10.0.0.1", &["ÿ", "1.2.3.4"], &["10.0.0.0/8"]), "1.2.3.4");
         // Two proxies, one behind the other.
         assert_eq!(seen("10.0.0.1", &["6.6.6.6, 1.2.3.4, 10.0.0.2"], &["10.0.0.0/8"]), "1.2.3.4");
         // What is no address ends the search.

@@ -161,7 +161,7 @@ impl SignInAttempt {
             match limits.take(policy, &who) {
                 Ok(quota) => attempt.taken.push(quota),
                 Err(quota) => {
-                    attempt.succeeded();
+                    attempt.forget();
                     context.note(quota);
                     return Err(quota.refusal());
                 }
@@ -170,8 +170,8 @@ impl SignInAttempt {
         Ok(attempt)
     }
 
-    /// The password was right, or none was tried.
-    pub(crate) fn succeeded(self) {
+    /// The password was right, or none was checked.
+    pub(crate) fn forget(self) {
         if let Some(limits) = &self.limits {
             self.taken.into_iter().for_each(|quota| limits.give_back(quota));
         }

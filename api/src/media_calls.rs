@@ -33,7 +33,9 @@ pub async fn media_call(request: Request, next: Next) -> Response {
         }
         tracing::field::display(id)
     });
-    if let Some((started, method, route)) = told {
+    if is_surprise(status) {
+        warn!(http.status = status.as_u16(), request.id = id, "media request");
+    } else if let Some((started, method, route)) = told {
         debug!(
             http.method = %method,
             http.route = route.as_ref().map_or("", MatchedPath::as_str),
@@ -42,8 +44,6 @@ pub async fn media_call(request: Request, next: Next) -> Response {
             request.id = id,
             "media request"
         );
-    } else if is_surprise(status) {
-        warn!(http.status = status.as_u16(), request.id = id, "media request");
     }
     response
 }

@@ -71,10 +71,14 @@ impl RotatingFile {
         for number in (1..=there.min(self.rotation.keep.saturating_sub(1))).rev() {
             fs::rename(name(number), name(number + 1))?;
         }
-        if self.rotation.keep == 0 {
-            fs::remove_file(&self.path)?;
-        } else {
-            fs::rename(&self.path, name(1))?;
+        let moved = match self.rotation.keep {
+            0 => fs::remove_file(&self.path),
+            _ => fs::rename(&self.path, name(1)),
+        };
+        match moved {
+            // Somebody took it away; what was written since went with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved?,
         }
         self.file = append_to(&self.path)?;
         (self.size, self.begun_at) = (0, now);
@@ -167,6 +171,19 @@ mod tests {
         fs::create_dir_all(folder.path().join("weir.log.1/kept")).unwrap();
         file.write_all(b"two\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+    }
+
+    #[test]
+    fn one_that_was_taken_away_begins_anew() {
+        for keep in [0, 1] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("weir.log");
+            let mut file = RotatingFile::open(&path, rotation(4, keep)).unwrap();
+            file.write_all(b"one\n").unwrap();
+            fs::remove_file(&path).unwrap();
+            file.write_all(b"two\n").unwrap();
+            assert_eq!(all(folder.path()), named(&[("weir.log", "two\n")]));
+        }
     }
 
     #[test]

@@ -182,16 +182,17 @@ impl Storage {
     }
 
     /// Ends uploads that were begun longer ago than `older_than` and never completed: a process that is killed leaves parts
-    /// that nobody sees and everybody pays for. Only those of our own prefix. Answers how many there were.
+    /// that nobody sees and everybody pays for. Only those below `folder`, since a bucket may be shared with other programs.
+    /// Answers how many there were.
     ///
     /// # Errors
     ///
     /// [`StorageError`] when the server cannot be asked, or does not know how to list them.
-    pub async fn abort_stale_uploads(&self, older_than: Duration) -> Result<u64, StorageError> {
+    pub async fn abort_stale_uploads(&self, folder: &Key, older_than: Duration) -> Result<u64, StorageError> {
         match &self.backend {
             Backend::Disk(_) => Ok(0),
-            Backend::S3(s3) => s3.abort_stale_uploads(older_than).await,
-            Backend::Spooled(spool) | Backend::Direct(spool) => spool.abort_stale_uploads(older_than).await,
+            Backend::S3(s3) => s3.abort_stale_uploads(folder, older_than).await,
+            Backend::Spooled(spool) | Backend::Direct(spool) => spool.abort_stale_uploads(folder, older_than).await,
         }
     }
 

@@ -236,8 +236,8 @@ impl Spool {
         self.state().waiting(|key| key.is_below(folder))
     }
 
-    pub(crate) async fn abort_stale_uploads(&self, older_than: Duration) -> Result<u64, StorageError> {
-        self.s3.abort_stale_uploads(older_than).await
+    pub(crate) async fn abort_stale_uploads(&self, folder: &Key, older_than: Duration) -> Result<u64, StorageError> {
+        self.s3.abort_stale_uploads(folder, older_than).await
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

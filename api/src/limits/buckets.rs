@@ -12,8 +12,10 @@ const SHARDS: usize = 16;
 /// Buckets that are kept at most, in a shard: some 5 MB in all. Whoever comes when all are taken shares one.
 const KEPT: usize = 8_192;
 
-/// The bucket of those for whom there is no room.
-const OTHERS: Key = Key(0);
+/// The bucket of those for whom there is no room: one for each policy, since what is much under one is little under another.
+fn others(policy: Policy) -> Key {
+    Key(u128::from(policy as u8))
+}
 
 /// When each bucket is full again, in microseconds since `began`.
 pub(super) struct Buckets {
@@ -41,7 +43,7 @@ impl Buckets {
 
     fn take_at(&self, policy: Policy, key: Key, now: u64) -> Result<Quota, Quota> {
         let (each, window) = (each_us(policy), window_us(policy));
-        self.with(key, now, |full_at| {
+        self.with(policy, key, now, |full_at| {
             let after = (*full_at).max(now) + each;
             if after - now > window {
                 let wait = after - now - window;
@@ -57,21 +59,21 @@ impl Buckets {
     fn add_at(&self, policy: Policy, key: Key, count: i32, now: u64) {
         let change = each_us(policy).saturating_mul(count.unsigned_abs().into());
         let most = now + window_us(policy);
-        self.with(key, now, |full_at| {
+        self.with(policy, key, now, |full_at| {
             let at = (*full_at).max(now);
             // What others took while we did not know is not held against somebody for longer than a window.
             *full_at = if count > 0 { at.saturating_add(change).min(most) } else { at.saturating_sub(change).max(now) };
         });
     }
 
-    fn with<T>(&self, key: Key, now: u64, change: impl FnOnce(&mut u64) -> T) -> T {
+    fn with<T>(&self, policy: Policy, key: Key, now: u64, change: impl FnOnce(&mut u64) -> T) -> T {
         let shard = &self.shards[(key.0 as usize) % SHARDS];
         let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= KEPT && !buckets.contains_key(&key) {
             buckets.retain(|_, full_at| *full_at > now);
         }
         let has_room = buckets.len() < KEPT || buckets.contains_key(&key);
-        change(buckets.entry(if has_room { key } else { OTHERS }).or_insert(now))
+        change(buckets.entry(if has_room { key } else { others(policy) }).or_insert(now))
     }
 }
 

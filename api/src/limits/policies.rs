@@ -20,10 +20,12 @@ pub(crate) enum Policy {
     Registration = 6,
     /// Codes and passwords that are asked for or tried, by address.
     Code = 7,
+    /// Wrong passwords of somebody who is signed in, by account.
+    Password = 8,
 }
 
 impl Policy {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Address,
         Self::Account,
         Self::SignIn,
@@ -31,6 +33,7 @@ impl Policy {
         Self::SignInAnywhere,
         Self::Registration,
         Self::Code,
+        Self::Password,
     ];
 
     pub(super) fn of_number(number: u8) -> Option<Self> {
@@ -47,6 +50,7 @@ impl Policy {
             Self::SignInAnywhere => "sign-in-anywhere",
             Self::Registration => "registration",
             Self::Code => "code",
+            Self::Password => "password",
         }
     }
 
@@ -59,7 +63,7 @@ impl Policy {
             Self::Address => 600,
             Self::Account => 300,
             Self::SignIn => 20,
-            Self::SignInAs | Self::Registration => 10,
+            Self::SignInAs | Self::Registration | Self::Password => 10,
             Self::SignInAnywhere => 100,
             Self::Code => 30,
         }
@@ -69,8 +73,9 @@ impl Policy {
         match self {
             Self::Address | Self::Account => 10,
             Self::SignIn => 60,
-            Self::SignInAs => 300,
-            Self::SignInAnywhere | Self::Registration => 3_600,
+            Self::Password => 300,
+            // Less than what is left to all addresses together, so that one alone does not keep somebody out.
+            Self::SignInAs | Self::SignInAnywhere | Self::Registration => 3_600,
             Self::Code => 600,
         }
     }
@@ -83,6 +88,7 @@ impl Policy {
             Self::SignInAs | Self::SignInAnywhere => "Too many sign-ins with this username failed.",
             Self::Registration => "Too many accounts were registered from your address.",
             Self::Code => "Too many codes or passwords were tried from your address.",
+            Self::Password => "Too many wrong passwords were tried for your account.",
         }
     }
 

@@ -141,6 +141,10 @@ impl Lane {
                 Some(until_ms) if until_ms > start_ms => until_ms,
                 _ => (start_ms + target_ms).min(end_ms),
             };
+            if until_ms <= start_ms {
+                // A frame longer than a part can be: the next one brings both on.
+                return Ok(());
+            }
             epoch.part.end_ms = until_ms;
             self.write_part(until_ms, true)?;
             if self.segment_ms() + (until_ms - start_ms) > SOUND_SEGMENT_MS {

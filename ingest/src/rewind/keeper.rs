@@ -132,7 +132,8 @@ impl StreamShelf {
             match &shown.view {
                 Some(view) => {
                     let written = self.write(&name, &shelf, view, failed_at.is_some()).await;
-                    holds.store(shelf.last().map_or(0, |last| last + 1));
+                    // Where writing fails the disk lets go of its oldest: then memory forgets by time alone, as without a disk.
+                    holds.store(shelf.last().filter(|_| written).map_or(0, |last| last + 1));
                     failed_at = (!written).then_some(view.facts.next_segment);
                     if shown.is_ended {
                         return;

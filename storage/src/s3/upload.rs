@@ -121,14 +121,15 @@ impl Upload {
 }
 
 impl S3 {
-    /// Of our own prefix alone; page by page, since a bucket that nobody has tidied may have many.
-    pub(crate) async fn abort_stale_uploads(&self, older_than: Duration) -> Result<u64, StorageError> {
+    /// Page by page, since a bucket that nobody has tidied may have many.
+    pub(crate) async fn abort_stale_uploads(&self, folder: &Key, older_than: Duration) -> Result<u64, StorageError> {
         let oldest = OffsetDateTime::now_utc() - older_than;
+        let prefix = format!("{}/", self.path(folder));
         let (mut aborted, mut key_marker, mut id_marker) = (0, None, None);
         loop {
             let list = || async {
                 let page = self.bucket.list_multiparts_uploads_page(
-                    Some(&self.prefix),
+                    Some(&prefix),
                     None,
                     key_marker.clone(),
                     id_marker.clone(),
@@ -140,7 +141,7 @@ impl S3 {
             for upload in page.uploads {
                 let begun = OffsetDateTime::parse(&upload.initiated, &Rfc3339);
                 // Somebody else's, when the server passes over the prefix; one of this moment, when its time cannot be read.
-                if !upload.key.starts_with(&self.prefix) || begun.is_ok_and(|begun| begun > oldest) || begun.is_err() {
+                if !upload.key.starts_with(&prefix) || begun.is_ok_and(|begun| begun > oldest) || begun.is_err() {
                     continue;
                 }
                 let abort = || async {
@@ -156,10 +157,12 @@ impl S3 {
             if !page.is_truncated {
                 return Ok(aborted);
             }
-            (key_marker, id_marker) = (page.next_marker, page.next_upload_id_marker);
-            if key_marker.is_none() {
+            let next = (page.next_marker, page.next_upload_id_marker);
+            // A server that does not go on would be asked for ever.
+            if next.0.is_none() || next == (key_marker.clone(), id_marker.clone()) {
                 return Ok(aborted);
             }
+            (key_marker, id_marker) = next;
         }
     }
 }

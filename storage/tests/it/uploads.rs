@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storage::Storage;
+use storage::{Key, Storage};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::server::Server;
@@ -23,6 +23,7 @@ async fn what_was_begun_a_day_ago_and_is_ours_is_ended() {
     let uploads = [
         upload("shared/install-1/exports/old.ndjson", "stale", 3 * DAY),
         upload("shared/install-1/exports/new.ndjson", "fresh", DAY / 2),
+        upload("shared/install-1/backups/old.tar", "of another program", 3 * DAY),
         upload("shared/install-10/exports/old.ndjson", "foreign", 3 * DAY),
     ];
     server.list_uploads(format!(
@@ -32,7 +33,7 @@ async fn what_was_begun_a_day_ago_and_is_ours_is_ended() {
     ));
     let storage = Storage::open_s3(server.options()).unwrap();
     server.asked();
-    assert_eq!(storage.abort_stale_uploads(DAY).await.unwrap(), 1);
+    assert_eq!(storage.abort_stale_uploads(&Key::new("exports").unwrap(), DAY).await.unwrap(), 1);
     let asked = server.asked();
     let ended: Vec<_> = asked.iter().filter(|asked| asked.starts_with("DELETE ")).collect();
     assert_eq!(ended.len(), 1, "{asked:?}");
@@ -41,12 +42,16 @@ async fn what_was_begun_a_day_ago_and_is_ours_is_ended() {
         "{ended:?}"
     );
     let listed = asked.iter().find(|asked| asked.starts_with("GET ")).unwrap();
-    assert!(listed.contains("prefix=shared%2Finstall-1%2F") || listed.contains("prefix=shared/install-1/"), "{listed}");
+    assert!(
+        listed.contains("prefix=shared%2Finstall-1%2Fexports%2F")
+            || listed.contains("prefix=shared/install-1/exports/"),
+        "{listed}"
+    );
 }
 
 #[tokio::test]
 async fn on_disk_there_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Storage::open_disk(folder.path()).await.unwrap();
-    assert_eq!(storage.abort_stale_uploads(DAY).await.unwrap(), 0);
+    assert_eq!(storage.abort_stale_uploads(&Key::new("exports").unwrap(), DAY).await.unwrap(), 0);
 }
