@@ -124,6 +124,8 @@ async fn a_connection_that_died_while_idle_is_replaced_unnoticed() {
     let commands = stage.commands().await;
     bare_channel(&commands, account_id(), "before").await;
     kill_the_appenders(&stage).await;
+    // That the server hung up is known here once the runtime has heard of it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     bare_channel(&commands, account_id(), "after").await;
 }
 
