@@ -68,6 +68,7 @@ vi.mock('hls.js', () => {
 
 class FakeVideo extends EventTarget {
   currentTime = 0
+  playbackRate = 1
   readyState = 4
   paused = false
   ended = false
@@ -248,6 +249,28 @@ describe('a live source', () => {
     expect(video.currentTime).toBe(left + 8)
     await pass(10)
     expect(video.currentTime).toBeGreaterThan(left + 28)
+  })
+
+  it('hurries after what is live while enough is buffered', async () => {
+    await pass(5)
+    follow('a', 10)
+    Object.assign(current().latestLevelDetails ?? {}, { partTarget: 0.5, targetduration: 2 })
+    const isAhead = (seconds: number) => {
+      const end = video.currentTime + seconds
+      video.buffered = { length: 1, end: () => end }
+    }
+    current().liveSyncPosition = video.currentTime + 1
+    isAhead(2)
+    await pass(0.25)
+    expect(video.playbackRate).toBeGreaterThan(1)
+    isAhead(0.9)
+    await pass(0.25)
+    expect(video.playbackRate).toBe(1)
+    isAhead(2)
+    await pass(0.25)
+    source.seekBy(-1)
+    await pass(0.25)
+    expect(video.playbackRate).toBe(1)
   })
 
   it('leaves those behind who chose it', async () => {

@@ -2,6 +2,7 @@ import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, t
 import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { isFresh, probe, streamFolder, type Edge } from './edge'
 import { playlistPath, readQualities, type Quality } from './levels'
+import { pace } from './pace'
 import { findRewind, type Rewind } from './rewind'
 
 /**
@@ -64,9 +65,11 @@ const rewindKnownMs = 60_000
 const rewindAtMostSeconds = 1800
 /** Nearer to now than this is live. */
 const liveWithinSeconds = 6
-/** Past this the picture is old: further than hls.js hurries after, and viewers are told. */
+/** Past this the picture is old, and viewers are told. */
 export const behindLiveSeconds = 4
-/** How long it may be old before a viewer who did not choose that is brought back, and how seldom that is done. */
+/** Past this a viewer who did not choose that is brought back at once: to hurry would take too long. */
+const hurriedSeconds = 3
+/** How long it may be old before that, and how seldom it is done. */
 const catchUpAfterMs = 2000
 const catchUpPauseMs = 15_000
 
@@ -83,7 +86,8 @@ const policy = (firstByteMs: number, wholeMs: number, count: number) => ({
 const config: Partial<HlsConfig> = {
   workerPath,
   lowLatencyMode: true,
-  maxLiveSyncPlaybackRate: 1.5,
+  // How fast to play is decided here: see `pace`.
+  maxLiveSyncPlaybackRate: 1,
   liveSyncOnStallIncrease: 0,
   backBufferLength: 60,
   capLevelToPlayerSize: true,
@@ -532,10 +536,17 @@ export class LiveSource {
     }
   }
 
-  /** Brings back who was left behind by a wait: hls.js itself only hurries where little is missing. */
+  /** Brings back who was left behind: by playing faster, and where much is missing by a leap. */
   private catchUp(time: number): void {
+    const { video, hls } = this
     const behind = this.rewound === null && !this.isBehindByWish ? this.behindSeconds : null
-    if (behind === null || behind <= behindLiveSeconds) {
+    const details = hls?.latestLevelDetails
+    // 0 where there are no parts.
+    const piece = details?.partTarget === 0 ? details.targetduration : details?.partTarget
+    const buffered = (lastBuffered(video) ?? video.currentTime) - video.currentTime
+    const rate = behind === null || piece === undefined ? 1 : pace(behind, buffered, piece)
+    if (video.playbackRate !== rate) video.playbackRate = rate
+    if (behind === null || behind <= hurriedSeconds) {
       this.behindSince = null
       return
     }
@@ -543,7 +554,7 @@ export class LiveSource {
     if (time - this.behindSince < catchUpAfterMs || time - this.caughtUpAt < catchUpPauseMs) return
     this.behindSince = null
     this.caughtUpAt = time
-    this.video.currentTime += behind
+    video.currentTime += behind
   }
 
   private recover(why: 'fatal' | 'stuck' | 'ended'): void {
@@ -625,7 +636,6 @@ function firstSeekable(video: HTMLVideoElement): number {
 function past(behindSeconds: number): Partial<HlsConfig> {
   return {
     lowLatencyMode: false,
-    maxLiveSyncPlaybackRate: 1,
     liveSyncDuration: Math.max(behindSeconds, liveWithinSeconds),
     liveMaxLatencyDuration: 2 * rewindAtMostSeconds,
   }
