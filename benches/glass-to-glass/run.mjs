@@ -160,7 +160,12 @@ async function measure(browser, name, url) {
   await page.waitForTimeout(seconds * 1000)
   const glass = await page.evaluate(() => globalThis.glass)
   await page.close()
-  const delays = glass.delays.filter(([shown]) => shown >= settled).map(([, delay]) => delay)
+  const frames = glass.delays.filter(([shown]) => shown >= settled)
+  const pause = frames.reduce((longest, [shown], index) => {
+    const length = index === 0 ? 0 : shown - frames[index - 1][0]
+    return length > longest.length ? { length, after: shown - settled } : longest
+  }, { length: 0, after: 0 })
+  const delays = frames.map(([, delay]) => delay)
   delays.sort((a, b) => a - b)
   const figures = [
     `p50 ${(at(delays, 0.5) / 1000).toFixed(2)} s`,
@@ -168,6 +173,7 @@ async function measure(browser, name, url) {
     `most ${(at(delays, 1) / 1000).toFixed(2)} s`,
     `first frame ${(glass.firstMs / 1000).toFixed(2)} s after the page was asked for`,
     `stalls ${glass.stalls}`,
+    `longest pause ${(pause.length / 1000).toFixed(2)} s after ${(pause.after / 1000).toFixed(0)} s`,
     `${delays.length} frames read, ${glass.unread} not`,
     `load ${loadavg()[0].toFixed(1)}`,
   ]
