@@ -26,14 +26,17 @@ pub(crate) enum Kind {
     StreamKey,
     /// What codes of an authenticator are made from.
     TotpSeed,
+    /// What is sealed for a while is sealed under on one day; of no aggregate.
+    DayKey,
 }
 
 impl Kind {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::StreamKey => "stream_key",
             Self::TotpSeed => "totp_seed",
+            Self::DayKey => "day_key",
         }
     }
 }
@@ -137,14 +140,19 @@ pub(crate) async fn find(
     Ok(found.map(|(id, aggregate_id)| (SecretId::from(id), aggregate_id)))
 }
 
-/// Whether there is such a secret, and it was kept for this aggregate.
-pub(crate) async fn belongs(pool: &PgPool, kind: Kind, id: SecretId, aggregate_id: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from log.vault where id = $1 and kind = $2 and aggregate_id = $3)")
-        .bind(id.uuid())
-        .bind(kind.as_str())
-        .bind(aggregate_id)
-        .fetch_one(pool)
-        .await
+/// Whether there is such a secret of the last hour, and it was kept for this aggregate. An event may refer to it within the hour
+/// that begins now: until then no sweep takes it.
+pub(crate) async fn take_up(pool: &PgPool, kind: Kind, id: SecretId, aggregate_id: &str) -> Result<bool, sqlx::Error> {
+    let taken_up = sqlx::query(
+        "update log.vault set created_at = now() where id = $1 and kind = $2 and aggregate_id = $3 \
+         and created_at >= now() - interval '1 hour'",
+    )
+    .bind(id.uuid())
+    .bind(kind.as_str())
+    .bind(aggregate_id)
+    .execute(pool)
+    .await?;
+    Ok(taken_up.rows_affected() == 1)
 }
 
 /// Destroys a secret that was replaced.
@@ -198,7 +206,12 @@ pub async fn sweep(commands: &Commands) -> Result<Swept, LoadError> {
             if is_wanted { wanted.push(id) } else { unwanted.push(id) }
         }
         sqlx::query("update log.vault set is_settled = true where id = any($1)").bind(wanted).execute(pool).await?;
-        let deleted = sqlx::query("delete from log.vault where id = any($1)").bind(unwanted).execute(pool).await?;
+        // Unless it was taken up meanwhile.
+        let deleted =
+            sqlx::query("delete from log.vault where id = any($1) and created_at < now() - interval '1 hour'")
+                .bind(unwanted)
+                .execute(pool)
+                .await?;
         swept.secrets += deleted.rows_affected();
     }
     let deleted = sqlx::query(
@@ -225,7 +238,7 @@ async fn is_wanted(commands: &Commands, id: SecretId, kind: &str, aggregate_id: 
     } else if kind == Kind::TotpSeed.as_str() {
         commands.load::<Account>(aggregate_id).await?.is_some_and(|(account, _)| account.second_factor() == Some(id))
     } else {
-        // A newer Weir keeps secrets that this one does not know.
+        // The key of a day goes with its time; and a newer Weir keeps secrets that this one does not know.
         true
     })
 }

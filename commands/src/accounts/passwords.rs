@@ -1,8 +1,15 @@
-use std::{sync::Arc, thread::available_parallelism, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    thread::available_parallelism,
+    time::Duration,
+};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version, password_hash::SaltString,
+    Algorithm, Argon2, Block, Params, PasswordHash, Version,
+    password_hash::{Output, ParamsString, SaltString},
 };
+use subtle::ConstantTimeEq;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
@@ -18,26 +25,37 @@ const NOBODY: &str =
 /// Hashes passwords with argon2id (19 MiB, two passes), on half of the processors at once: a storm of sign-ins takes no more
 /// memory than that many times 19 MiB, and leaves the other half to everybody else. Who waits for longer than [`PATIENCE`]
 /// is told to come back.
+///
+/// That memory is kept once it was needed. Allocated anew for each hash, it would stay with the allocator for every thread that ever
+/// made one, which are many.
 pub(crate) struct Passwords {
     threads: Arc<Semaphore>,
+    /// Those that nobody works in: never more than there are permits.
+    memories: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         let processors = available_parallelism().map_or(1, usize::from);
-        Self { threads: Arc::new(Semaphore::new((processors / 2).max(1))) }
+        Self { threads: Arc::new(Semaphore::new((processors / 2).max(1))), memories: Arc::default() }
     }
 }
 
 impl Passwords {
     /// The hash of a new password, with a salt of its own.
     pub(crate) async fn hash<R>(&self, password: Zeroizing<String>) -> Result<Zeroizing<String>, CommandError<R>> {
-        self.work(move || {
-            let salt = SaltString::encode_b64(&random::<16>()).map_err(text)?;
-            argon2()?
-                .hash_password(password.as_bytes(), &salt)
-                .map(|hash| Zeroizing::new(hash.to_string()))
-                .map_err(text)
+        self.work(move |memory| {
+            let (salt, params) = (random::<16>(), params()?);
+            let salt_text = SaltString::encode_b64(&salt).map_err(text)?;
+            let hash = derive(&password, &salt, Version::V0x13, &params, Params::DEFAULT_OUTPUT_LEN, memory)?;
+            let hash = PasswordHash {
+                algorithm: Algorithm::Argon2id.ident(),
+                version: Some(Version::V0x13.into()),
+                params: ParamsString::try_from(&params).map_err(text)?,
+                salt: Some(salt_text.as_salt()),
+                hash: Some(Output::new(&hash).map_err(text)?),
+            };
+            Ok(Zeroizing::new(hash.to_string()))
         })
         .await
     }
@@ -48,31 +66,42 @@ impl Passwords {
         password: Zeroizing<String>,
         hash: Option<Zeroizing<String>>,
     ) -> Result<bool, CommandError<R>> {
-        self.work(move || {
+        self.work(move |memory| {
             let hash = hash.as_ref().map_or(NOBODY, |hash| hash.as_str());
             let parsed = PasswordHash::new(hash).map_err(text)?;
+            let (Some(salt_text), Some(wanted), true) =
+                (parsed.salt, parsed.hash, parsed.algorithm == Algorithm::Argon2id.ident())
+            else {
+                return Err("a password's hash is none of argon2id".into());
+            };
             // The parameters are those that the hash was made with.
-            match Argon2::default().verify_password(password.as_bytes(), &parsed) {
-                Ok(()) => Ok(true),
-                Err(argon2::password_hash::Error::Password) => Ok(false),
-                Err(error) => Err(text(error)),
-            }
+            let params = Params::try_from(&parsed).map_err(text)?;
+            let version = parsed.version.map_or(Ok(Version::V0x13), Version::try_from).map_err(text)?;
+            let mut salt = [0; 64];
+            let salt = salt_text.decode_b64(&mut salt).map_err(text)?;
+            let found = derive(&password, salt, version, &params, wanted.len(), memory)?;
+            Ok(found.ct_eq(wanted.as_bytes()).into())
         })
         .await
     }
 
     async fn work<T: Send + 'static, R>(
         &self,
-        work: impl FnOnce() -> Result<T, BoxError> + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> Result<T, BoxError> + Send + 'static,
     ) -> Result<T, CommandError<R>> {
         let permit = timeout(PATIENCE, Arc::clone(&self.threads).acquire_owned())
             .await
             .map_err(|_| CommandError::Overloaded)?
             .expect("the semaphore is never closed");
+        let memories = Arc::clone(&self.memories);
         let work = move || {
             // Held by the thread, which goes on when nobody waits any more.
             let _permit = permit;
-            work()
+            let kept = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = kept().pop().unwrap_or_default();
+            let done = work(&mut memory);
+            kept().push(memory);
+            done
         };
         spawn_blocking(work)
             .await
@@ -81,13 +110,33 @@ impl Passwords {
     }
 }
 
-fn argon2() -> Result<Argon2<'static>, BoxError> {
-    let params = Params::new(19_456, 2, 1, None).map_err(|error| error.to_string())?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+fn params() -> Result<Params, BoxError> {
+    Params::new(19_456, 2, 1, None).map_err(text)
+}
+
+/// `length` bytes that only the password and the salt lead to, worked out in `memory`.
+fn derive(
+    password: &str,
+    salt: &[u8],
+    version: Version,
+    params: &Params,
+    length: usize,
+    memory: &mut Vec<Block>,
+) -> Result<Zeroizing<Vec<u8>>, BoxError> {
+    // The first pass writes all of it before anything is read, so that what is left there from the last hash does not matter.
+    if memory.len() < params.block_count() {
+        memory.resize(params.block_count(), Block::default());
+    }
+    let mut found = Zeroizing::new(vec![0; length]);
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params.clone());
+    argon2
+        .hash_password_into_with_memory(password.as_bytes(), salt, &mut found, &mut memory[..params.block_count()])
+        .map_err(text)?;
+    Ok(found)
 }
 
 /// argon2's errors are errors only with a feature that is off.
-fn text(error: argon2::password_hash::Error) -> BoxError {
+fn text(error: impl fmt::Display) -> BoxError {
     error.to_string().into()
 }
 
@@ -106,5 +155,21 @@ mod tests {
         assert!(passwords.verify::<Infallible>(plain(), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify::<Infallible>(Zeroizing::new("wrong".to_owned()), Some(hash)).await.unwrap());
         assert!(!passwords.verify::<Infallible>(plain(), None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn hashes_are_those_that_argon2_makes_and_takes() {
+        use argon2::{PasswordHasher, PasswordVerifier};
+        let passwords = Passwords::default();
+        let plain = || Zeroizing::new("correct horse".to_owned());
+        let ours = passwords.hash::<Infallible>(plain()).await.unwrap();
+        Argon2::default().verify_password(plain().as_bytes(), &PasswordHash::new(&ours).unwrap()).unwrap();
+        // With other parameters than ours, after a hash of ours has filled the memory.
+        let salt = SaltString::encode_b64(&[7; 16]).unwrap();
+        let small = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1_024, 3, 2, Some(24)).unwrap());
+        let theirs = small.hash_password(plain().as_bytes(), &salt).unwrap().to_string();
+        assert!(passwords.verify::<Infallible>(plain(), Some(Zeroizing::new(theirs))).await.unwrap());
+        assert!(passwords.verify::<Infallible>(plain(), Some(ours)).await.unwrap());
+        assert!(passwords.memories.lock().unwrap().len() <= 1, "what is not in use at once shares a memory");
     }
 }

@@ -2,7 +2,8 @@
 //! codes for when it is lost.
 //!
 //! The seed is in the vault. A code works once: the step of the last one is kept, and none at or before it is taken again.
-//! Ten wrong ones within a quarter of an hour are all there are.
+//! Ten wrong ones within a quarter of an hour are all there are; who is signed in has ten of their own, so that somebody who
+//! knows the password does not keep them from changing it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -30,6 +31,24 @@ const STEPS_OFF: i64 = 1;
 const STEP_SECONDS: u64 = 30;
 /// How many wrong codes there may be, and the time after which they are forgotten.
 const MOST_FAILURES: i32 = 10;
+
+/// Who tries codes: each has a count of wrong ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// Somebody who has the password.
+    SigningIn,
+    /// Somebody who has a session, too.
+    SignedIn,
+}
+
+impl Who {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::SigningIn => "signing_in",
+            Self::SignedIn => "signed_in",
+        }
+    }
+}
 
 /// A seed that is not in use yet.
 pub struct PreparedSecondFactor {
@@ -96,11 +115,12 @@ pub async fn enable(
     if in_use(commands, account_id).await?.is_some() {
         return Err(CommandError::Refused(SecondFactorRefusal::AlreadyThere));
     }
-    if !vault::belongs(commands.pool(), Kind::TotpSeed, seed_id, &account).await? {
+    // For an hour from now on no sweep takes it from under the event.
+    if !vault::take_up(commands.pool(), Kind::TotpSeed, seed_id, &account).await? {
         return Err(CommandError::Refused(SecondFactorRefusal::SeedUnknown));
     }
-    count_attempt(commands, account_id).await?;
-    take_code(commands, account_id, seed_id, &normal(code)).await?;
+    count_attempt(commands, account_id, Who::SignedIn).await?;
+    take_code(commands, account_id, seed_id, &normal(code), Who::SignedIn).await?;
     let codes = replace_codes(commands, account_id).await?;
     let command = AccountCommand::EnableSecondFactor { seed: seed_id };
     let committed = commands.execute::<Account>(&account, command, metadata).await.map_err(refused)?;
@@ -151,7 +171,8 @@ pub async fn recovery_codes_left(commands: &Commands, account_id: AccountId) -> 
         .await
 }
 
-/// Takes a code of the authenticator or a recovery code, once, where the account asks for one.
+/// Takes a code of the authenticator or a recovery code, once, where the account asks for one, of somebody who wants to sign in
+/// or has forgotten the password.
 ///
 /// # Errors
 /// [`CommandError::Refused`] when it is missing or wrong, or too many were.
@@ -160,14 +181,35 @@ pub async fn check(
     account_id: AccountId,
     code: Option<&str>,
 ) -> Result<(), CommandError<SecondFactorRefusal>> {
+    check_of(commands, account_id, code, Who::SigningIn).await
+}
+
+/// The same of somebody who is signed in, however many wrong codes came from those who are not.
+///
+/// # Errors
+/// [`CommandError::Refused`] when it is missing or wrong, or too many were.
+pub async fn check_again(
+    commands: &Commands,
+    account_id: AccountId,
+    code: Option<&str>,
+) -> Result<(), CommandError<SecondFactorRefusal>> {
+    check_of(commands, account_id, code, Who::SignedIn).await
+}
+
+async fn check_of(
+    commands: &Commands,
+    account_id: AccountId,
+    code: Option<&str>,
+    who: Who,
+) -> Result<(), CommandError<SecondFactorRefusal>> {
     let Some(seed) = in_use(commands, account_id).await? else { return Ok(()) };
     let code = normal(code.unwrap_or_default());
     if code.is_empty() {
         return Err(CommandError::Refused(SecondFactorRefusal::CodeMissing));
     }
-    count_attempt(commands, account_id).await?;
+    count_attempt(commands, account_id, who).await?;
     if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
-        return take_code(commands, account_id, seed, &code).await;
+        return take_code(commands, account_id, seed, &code, who).await;
     }
     let taken = sqlx::query("delete from log.recovery_codes where account_id = $1 and digest = $2")
         .bind(account_id.uuid())
@@ -177,7 +219,7 @@ pub async fn check(
     if taken.rows_affected() == 0 {
         return Err(CommandError::Refused(SecondFactorRefusal::CodeWrong));
     }
-    forgive(commands, account_id).await?;
+    forgive(commands, account_id, who).await?;
     let left = recovery_codes_left(commands, account_id).await?;
     let command = AccountCommand::UseRecoveryCode { left: u32::try_from(left).unwrap_or_default() };
     let metadata = Metadata::new(Actor::Account(account_id));
@@ -188,7 +230,8 @@ pub async fn check(
 /// Forgets what is kept beside the log.
 pub(super) async fn forget(commands: &Commands, account_id: AccountId) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "with codes as (delete from log.recovery_codes where account_id = $1) \
+        "with codes as (delete from log.recovery_codes where account_id = $1), \
+             attempts as (delete from log.code_attempts where account_id = $1) \
          delete from log.second_factors where account_id = $1",
     )
     .bind(account_id.uuid())
@@ -203,14 +246,19 @@ async fn in_use<R>(commands: &Commands, account_id: AccountId) -> Result<Option<
 }
 
 /// Counts before it is looked, so that many at once are counted as well.
-async fn count_attempt(commands: &Commands, account_id: AccountId) -> Result<(), CommandError<SecondFactorRefusal>> {
+async fn count_attempt(
+    commands: &Commands,
+    account_id: AccountId,
+    who: Who,
+) -> Result<(), CommandError<SecondFactorRefusal>> {
     let counted = sqlx::query(
-        "insert into log.second_factors as factor (account_id, failures, failed_at) values ($1, 1, now()) \
-         on conflict (account_id) do update set failed_at = now(), failures = \
-             case when factor.failed_at < now() - interval '15 minutes' then 1 else factor.failures + 1 end \
-         where factor.failures < $2 or factor.failed_at < now() - interval '15 minutes'",
+        "insert into log.code_attempts as attempts (account_id, who, failures, failed_at) values ($1, $2, 1, now()) \
+         on conflict (account_id, who) do update set failed_at = now(), failures = \
+             case when attempts.failed_at < now() - interval '15 minutes' then 1 else attempts.failures + 1 end \
+         where attempts.failures < $3 or attempts.failed_at < now() - interval '15 minutes'",
     )
     .bind(account_id.uuid())
+    .bind(who.as_str())
     .bind(MOST_FAILURES)
     .execute(commands.pool())
     .await?;
@@ -220,9 +268,10 @@ async fn count_attempt(commands: &Commands, account_id: AccountId) -> Result<(),
     Err(CommandError::Refused(SecondFactorRefusal::TooManyAttempts))
 }
 
-async fn forgive(commands: &Commands, account_id: AccountId) -> Result<(), sqlx::Error> {
-    sqlx::query("update log.second_factors set failures = 0 where account_id = $1")
+async fn forgive(commands: &Commands, account_id: AccountId, who: Who) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from log.code_attempts where account_id = $1 and who = $2")
         .bind(account_id.uuid())
+        .bind(who.as_str())
         .execute(commands.pool())
         .await?;
     Ok(())
@@ -234,6 +283,7 @@ async fn take_code(
     account_id: AccountId,
     seed: SecretId,
     code: &str,
+    who: Who,
 ) -> Result<(), CommandError<SecondFactorRefusal>> {
     let seed = vault::get(commands.pool(), commands.keys(), Kind::TotpSeed, seed).await?;
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -244,13 +294,18 @@ async fn take_code(
     });
     let Some(step) = step else { return Err(CommandError::Refused(SecondFactorRefusal::CodeWrong)) };
     let taken = sqlx::query(
-        "update log.second_factors set last_step = $2, failures = 0 where account_id = $1 and last_step < $2",
+        "insert into log.second_factors as factor (account_id, last_step) values ($1, $2) \
+         on conflict (account_id) do update set last_step = $2 where factor.last_step < $2",
     )
     .bind(account_id.uuid())
     .bind(step)
     .execute(commands.pool())
     .await?;
-    if taken.rows_affected() == 1 { Ok(()) } else { Err(CommandError::Refused(SecondFactorRefusal::CodeWrong)) }
+    if taken.rows_affected() == 0 {
+        return Err(CommandError::Refused(SecondFactorRefusal::CodeWrong));
+    }
+    forgive(commands, account_id, who).await?;
+    Ok(())
 }
 
 async fn replace_codes<R>(
