@@ -212,6 +212,9 @@ fn passwords_are_long_enough_and_not_everybodys() {
         (&"x".repeat(129), "too_long"),
         ("password", "too_common"),
         ("PassWord", "too_common"),
+        ("Weir-2026", "too_common"),
+        ("LiveStream!1", "too_common"),
+        ("admin.weir.admin", "too_common"),
     ] {
         assert_eq!(Password::parse(text).unwrap_err().code, code, "{text:?}");
     }
