@@ -4,9 +4,9 @@
 //! and by whoever has them, as to stderr: what was said before a crash is there after it.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -88,7 +88,13 @@ impl RotatingFile {
 
 fn append_to(path: &Path) -> io::Result<File> {
     // Who did what is for the operator alone.
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let metadata = file.metadata()?;
+    // One that was there before, made by a shell or by a Weir of before. A pipe or a terminal is somebody else's.
+    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }
 
 impl Write for RotatingFile {
@@ -188,10 +194,14 @@ mod tests {
 
     #[test]
     fn nobody_else_may_read_it() {
-        use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weir.log");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         RotatingFile::open(&path, rotation(4, 1)).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(mode(), 0o600);
+        // Nor one that was there before.
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        RotatingFile::open(&path, rotation(4, 1)).unwrap();
+        assert_eq!(mode(), 0o600);
     }
 }
