@@ -128,7 +128,7 @@ generated: web ## Generated files are what the sources make
 	@scripts/check-generated $(WEIR_DEBUG)
 
 .PHONY: contract
-contract: setup-test generated ## No answer of the API is a 500 or other than openapi.json says, whatever is asked
+contract: setup-contract generated ## No answer of the API is a 500 or other than openapi.json says, whatever is asked
 	@scripts/check-api $(WEIR_DEBUG)
 
 .PHONY: compose
@@ -142,8 +142,8 @@ docs: ## Links between the documents lead somewhere
 
 ## Foundations
 
-.PHONY: setup-run setup-test setup-check
-setup-run setup-test setup-check: setup-%:
+.PHONY: setup-run setup-test setup-contract setup-check
+setup-run setup-test setup-contract setup-check: setup-%:
 	@scripts/setup $*
 
 .PHONY: tools
