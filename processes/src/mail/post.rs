@@ -1,0 +1,333 @@
+//! How mails leave: by an SMTP server, or, without one, into a folder.
+
+use std::{
+    fmt,
+    io::Write as _,
+    net::IpAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Once,
+    time::Duration,
+};
+
+use lettre::{
+    Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{
+        Mailbox, MultiPart,
+        header::{HeaderName, HeaderValue},
+    },
+    transport::smtp::{
+        authentication::Credentials,
+        client::{Certificate, CertificateStore, Tls, TlsParameters},
+        extension::ClientId,
+    },
+};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::letter::Letter;
+
+/// How long a server may take for an answer, and for a whole mail.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const SENT_WITHIN: Duration = Duration::from_secs(60);
+/// The most that is kept of what a server says of a failure, in letters.
+const FAILURE_LEN: usize = 200;
+
+/// Where mails go.
+#[derive(Debug, Clone)]
+pub enum MailWay {
+    /// To a server.
+    Smtp(SmtpOptions),
+    /// Into this folder, a file each.
+    Folder(PathBuf),
+}
+
+/// How the server is reached.
+#[derive(Clone)]
+pub struct SmtpOptions {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How what is said to it is kept from others.
+    pub tls: SmtpTls,
+    /// The authorities (PEM) that may vouch for it, instead of those of the system.
+    pub authorities: Option<Vec<u8>>,
+    /// As whom, if it asks.
+    pub credentials: Option<(String, Zeroizing<String>)>,
+}
+
+/// How what is said to an SMTP server is kept from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SmtpTls {
+    /// From the first byte (RFC 8314).
+    Implicit,
+    /// By STARTTLS (RFC 3207), or nothing is sent.
+    StartTls,
+    /// Not at all.
+    Off,
+}
+
+impl fmt::Debug for SmtpOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SmtpOptions")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why no mail can be sent at all.
+#[derive(Debug, Error)]
+pub enum PostError {
+    /// Not what a mail may come from.
+    #[error("\"{0}\" is no address that mails can come from; give one like \"Weir <weir@example.org>\"")]
+    From(String),
+    /// The certificates of the authorities cannot be used.
+    #[error("the certificates that vouch for the mail server cannot be used")]
+    Tls(#[source] lettre::transport::smtp::Error),
+}
+
+/// Why a mail was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SendError {
+    /// It may go another time.
+    #[error("{0}")]
+    Later(String),
+    /// The server will not take it.
+    #[error("{0}")]
+    Refused(String),
+    /// The address is none.
+    #[error("the address is none that a mail can go to")]
+    Address,
+    /// The mail cannot be written.
+    #[error("the mail cannot be written: {0}")]
+    Unwritten(String),
+}
+
+/// The way by which mails leave. Made once.
+pub struct Post {
+    way: Way,
+    from: Mailbox,
+    /// The host of the install.
+    site: String,
+    told: Once,
+}
+
+enum Way {
+    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Folder(PathBuf),
+}
+
+/// A mail with all that stands on it.
+#[derive(Debug)]
+pub(super) struct Parcel<'a> {
+    pub(super) to: &'a str,
+    pub(super) letter: Letter,
+    /// The code of its language.
+    pub(super) language: &'a str,
+    /// Always the same of the same mail; letters and digits.
+    pub(super) id: &'a str,
+    /// What its file is called, in a folder.
+    pub(super) file_name: &'a str,
+}
+
+impl Post {
+    /// Mails come from `from`, or from `weir@` the install's host, and are about the install at `public_url`.
+    ///
+    /// # Errors
+    /// [`PostError`] when the settings cannot be used. Whether a server is there shows when something is sent.
+    pub fn new(way: MailWay, from: Option<&str>, public_url: &str) -> Result<Self, PostError> {
+        let site = host(public_url);
+        let made = format!("Weir <weir@{}>", if site.contains('.') && site.parse::<IpAddr>().is_err() { &site } else { "weir.invalid" });
+        let from = from.unwrap_or(&made);
+        let from: Mailbox = from.parse().map_err(|_| PostError::From(from.to_owned()))?;
+        let way = match way {
+            MailWay::Folder(folder) => Way::Folder(folder),
+            MailWay::Smtp(options) => Way::Smtp(Box::new(transport(options, &site)?)),
+        };
+        Ok(Self { way, from, site, told: Once::new() })
+    }
+
+    /// The host of the install, as mails call it.
+    pub(super) fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// Says once, when there is no server, where mails are.
+    pub(super) fn tell(&self) {
+        if let Way::Folder(folder) = &self.way {
+            self.told.call_once(|| {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    "no mail server is set: mails go into a folder, and nobody gets them; name a server with --mail-host"
+                );
+            });
+        }
+    }
+
+    /// Sends a mail. It was sent when the server has said so, or its file is written.
+    pub(super) async fn send(&self, parcel: Parcel<'_>) -> Result<(), SendError> {
+        let file_name = format!("{}.eml", parcel.file_name);
+        let message = self.message(parcel)?;
+        match &self.way {
+            Way::Smtp(transport) => {
+                let sending = transport.send(message);
+                match tokio::time::timeout(SENT_WITHIN, sending).await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err(error)) => Err(failure(&error)),
+                    Err(_) => Err(SendError::Later("the mail server took too long".to_owned())),
+                }
+            }
+            Way::Folder(folder) => {
+                let (folder, bytes) = (folder.clone(), message.formatted());
+                tokio::task::spawn_blocking(move || keep(&folder, &file_name, &bytes))
+                    .await
+                    .map_err(|error| SendError::Later(error.to_string()))?
+                    .map_err(|error| SendError::Later(format!("the folder of mails cannot be written: {error}")))
+            }
+        }
+    }
+
+    fn message(&self, parcel: Parcel<'_>) -> Result<Message, SendError> {
+        let to: Address = parcel.to.parse().map_err(|_| SendError::Address)?;
+        let Letter { subject, text, html } = parcel.letter;
+        let header = |name: &'static str, value: &str| {
+            HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+        };
+        Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(subject)
+            .message_id(Some(format!("<{}@{}>", parcel.id, self.from.email.domain())))
+            // RFC 3834, section 5: nobody's absence need be answered to us.
+            .raw_header(header("Auto-Submitted", "auto-generated"))
+            .raw_header(header("Content-Language", parcel.language))
+            .multipart(MultiPart::alternative_plain_html(text, html))
+            .map_err(|error| SendError::Unwritten(error.to_string()))
+    }
+}
+
+impl fmt::Debug for Post {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Post").field("site", &self.site).finish_non_exhaustive()
+    }
+}
+
+fn transport(options: SmtpOptions, site: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, PostError> {
+    let SmtpOptions { host, port, tls, authorities, credentials } = options;
+    let parameters = || {
+        let mut builder = TlsParameters::builder(host.clone());
+        if let Some(pem) = &authorities {
+            builder = builder.certificate_store(CertificateStore::None).add_root_certificate(Certificate::from_pem(pem)?);
+        }
+        builder.build_rustls()
+    };
+    let tls = match tls {
+        SmtpTls::Implicit => Tls::Wrapper(parameters().map_err(PostError::Tls)?),
+        SmtpTls::StartTls => Tls::Required(parameters().map_err(PostError::Tls)?),
+        SmtpTls::Off => Tls::None,
+    };
+    let hello = match site.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(address)) => ClientId::Ipv4(address),
+        Ok(IpAddr::V6(address)) => ClientId::Ipv6(address),
+        Err(_) => ClientId::Domain(site.to_owned()),
+    };
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host.clone())
+        .port(port)
+        .tls(tls)
+        .hello_name(hello)
+        .timeout(Some(ANSWER_WITHIN));
+    if let Some((user, password)) = credentials {
+        builder = builder.credentials(Credentials::new(user, password.as_str().to_owned()));
+    }
+    Ok(builder.build())
+}
+
+/// What a failure means for the mail.
+fn failure(error: &lettre::transport::smtp::Error) -> SendError {
+    let mut said = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_said = cause.to_string();
+        if !said.contains(&cause_said) {
+            said = format!("{said}: {cause_said}");
+        }
+        source = cause.source();
+    }
+    let said = without_addresses(&said);
+    // That it does not take us, or nothing at all, says nothing about the mail: 530 to 538 (RFC 4954, section 6), 521 (RFC 7504).
+    let is_about_us = error.status().is_some_and(|code| {
+        let code = code.to_string();
+        code.starts_with("53") || code == "521"
+    });
+    if error.is_permanent() && !is_about_us { SendError::Refused(said) } else { SendError::Later(said) }
+}
+
+/// What a server says may repeat to whom the mail goes, which no log may hold.
+fn without_addresses(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word.contains('@') { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(FAILURE_LEN).collect()
+}
+
+/// Writes a file that only we may read, whole or not at all; over one of the same name.
+fn keep(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let unfinished = folder.join(format!(".{name}.{:016x}.new", uuid::Uuid::now_v7().as_u128() as u64));
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, folder.join(name))
+    };
+    let written = write();
+    if written.is_err() {
+        drop(std::fs::remove_file(&unfinished));
+    }
+    written
+}
+
+/// The host of an address, without its port.
+fn host(url: &str) -> String {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        // Not within an IPv6 address.
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host.to_owned(),
+        _ => authority.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_install_stands_alone() {
+        for (url, expected) in [
+            ("https://weir.example.org", "weir.example.org"),
+            ("http://127.0.0.1:8080", "127.0.0.1"),
+            ("http://[::1]:8080/", "[::1]"),
+            ("http://[2001:db8::1]", "[2001:db8::1]"),
+        ] {
+            assert_eq!(host(url), expected);
+        }
+    }
+
+    #[test]
+    fn what_servers_say_is_kept_without_addresses() {
+        let said = without_addresses("permanent error (550): 5.1.1 <mira@example.org>: Recipient  unknown");
+        assert_eq!(said, "permanent error (550): 5.1.1 … Recipient unknown");
+        assert_eq!(without_addresses(&"x".repeat(1_000)).len(), FAILURE_LEN);
+    }
+
+    #[test]
+    fn mails_come_from_the_install_unless_it_is_said_otherwise() {
+        let post = |from: Option<&str>, url: &str| Post::new(MailWay::Folder("/nowhere".into()), from, url);
+        assert_eq!(post(None, "https://weir.example.org").unwrap().from.email.to_string(), "weir@weir.example.org");
+        assert_eq!(post(None, "http://127.0.0.1:8080").unwrap().from.email.to_string(), "weir@weir.invalid");
+        assert_eq!(post(Some("Us <us@example.org>"), "").unwrap().from.email.to_string(), "us@example.org");
+        assert!(matches!(post(Some("nobody"), ""), Err(PostError::From(_))));
+    }
+}
