@@ -1,3 +1,4 @@
+mod days;
 mod listener;
 
 use std::{
@@ -20,6 +21,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::days::DayKeys;
 use crate::{
     MasterKeys,
     master_keys::{OpenError, SEALING_KEY, SecretKey},
@@ -34,7 +36,8 @@ const REMEMBERED_KEYS: usize = 16_384;
 /// How often a key is made again because all nodes were told to seal under another master key meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// The keys under which personal data is sealed: one for each account, itself encrypted under the master key.
+/// The keys under which personal data is sealed: one for each account, itself encrypted under the master key; and for what
+/// is kept for a while only, one for each day.
 pub struct AccountKeys {
     pool: PgPool,
     keys: Arc<MasterKeys>,
@@ -43,6 +46,7 @@ pub struct AccountKeys {
     forgotten: AtomicU64,
     /// Whether other processes tell what they destroy.
     is_told: AtomicBool,
+    days: DayKeys,
     listening: OnceLock<JoinHandle<()>>,
 }
 
@@ -72,6 +76,7 @@ impl AccountKeys {
             remembered: Cache::new(REMEMBERED_KEYS),
             forgotten: AtomicU64::new(0),
             is_told: AtomicBool::new(false),
+            days: DayKeys::new(),
             listening: OnceLock::new(),
         });
         let listening = listener::listen(&account_keys.pool, &account_keys);
@@ -84,6 +89,10 @@ impl AccountKeys {
     /// # Errors
     /// [`KeyringError::Unavailable`] when the log does not answer, or the key was destroyed.
     pub async fn seal(&self, account_id: AccountId, text: &str) -> Result<Sealed, KeyringError> {
+        self.seal_bytes(account_id, text.as_bytes()).await
+    }
+
+    async fn seal_bytes(&self, account_id: AccountId, plain: &[u8]) -> Result<Sealed, KeyringError> {
         let mut keys = self.find(&[account_id]).await?;
         let key = match keys.remove(&account_id) {
             Some(key) => key,
@@ -91,11 +100,41 @@ impl AccountKeys {
         };
         match key {
             AccountKey::Usable(key) => {
-                let ciphertext = key.seal(text.as_bytes(), &text_context(account_id));
+                let ciphertext = key.seal(plain, &text_context(account_id));
                 Ok(Sealed { account_id, ciphertext })
             }
             AccountKey::Destroyed => Err(KeyringError::Unavailable(Box::new(Destroyed(account_id)))),
         }
+    }
+
+    /// Seals `text` under the key of `account_id` as [`Self::seal`] does, and before that under a key of this day, which is
+    /// destroyed when the time for which such data is kept is over: it opens as [`Opened::Erased`] then.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub async fn seal_for_a_while(&self, account_id: AccountId, text: &str) -> Result<Sealed, KeyringError> {
+        let inner = self.days.seal((&self.pool, &self.keys), account_id, text).await?;
+        self.seal_bytes(account_id, &inner).await
+    }
+
+    /// Destroys the keys of the days that began longer than `age` ago, so that whatever was sealed for a while on them opens as
+    /// [`Opened::Erased`]; in other processes as soon as they hear of it, and within a second where they cannot. Answers how
+    /// many there were.
+    ///
+    /// # Errors
+    /// [`KeyringError::Unavailable`] when the log does not answer.
+    pub async fn forget_days(&self, age: Duration) -> Result<u64, KeyringError> {
+        let destroyed = days::destroy(&self.pool, age).await.map_err(unavailable)?;
+        if destroyed > 0 {
+            self.forget_all();
+            // Not the id of an account: whoever hears it forgets everything.
+            sqlx::query("select pg_notify($1, 'days')")
+                .bind(listener::NOTIFICATIONS)
+                .execute(&self.pool)
+                .await
+                .map_err(unavailable)?;
+        }
+        Ok(destroyed)
     }
 
     /// Destroys the key of `account_id`: whatever was sealed under it opens as [`Opened::Erased`] from now on, in other
@@ -133,6 +172,12 @@ impl AccountKeys {
     fn forget_all(&self) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.remembered.clear();
+        self.days.forget_all();
+    }
+
+    /// How long what was read is used without being looked at again.
+    fn remembered_for(&self) -> Duration {
+        if self.is_told.load(Ordering::SeqCst) { REMEMBERED } else { REMEMBERED_UNTOLD }
     }
 
     /// Whether other processes can tell what they destroy from now on.
@@ -144,7 +189,7 @@ impl AccountKeys {
     /// The keys of those of `account_ids` that have one.
     async fn find(&self, account_ids: &[AccountId]) -> Result<HashMap<AccountId, AccountKey>, KeyringError> {
         let forgotten = self.forgotten.load(Ordering::SeqCst);
-        let remembered = if self.is_told.load(Ordering::SeqCst) { REMEMBERED } else { REMEMBERED_UNTOLD };
+        let remembered = self.remembered_for();
         let mut found = HashMap::with_capacity(account_ids.len());
         let mut missing: Vec<Uuid> = Vec::new();
         for account_id in account_ids {
@@ -254,22 +299,35 @@ impl Keyring for AccountKeys {
             account_ids.sort_unstable();
             account_ids.dedup();
             let keys = self.find(&account_ids).await?;
-            sealed
-                .iter()
-                .map(|sealed| {
-                    let account_id = sealed.account_id;
-                    match keys.get(&account_id) {
-                        Some(AccountKey::Destroyed) => Ok(Opened::Erased),
-                        Some(AccountKey::Usable(key)) => key
-                            .open(&sealed.ciphertext, &text_context(account_id))
-                            .and_then(|text| std::str::from_utf8(&text).ok().map(str::to_owned))
-                            .map(Opened::Text)
-                            .ok_or(KeyringError::Corrupt(account_id)),
-                        // Erasure leaves a tombstone; without one, the table was restored in part.
-                        None => Err(KeyringError::Corrupt(account_id)),
-                    }
-                })
-                .collect()
+            let layers = sealed.iter().map(|sealed| {
+                let account_id = sealed.account_id;
+                match keys.get(&account_id) {
+                    Some(AccountKey::Destroyed) => Ok(None),
+                    Some(AccountKey::Usable(key)) => key
+                        .open(&sealed.ciphertext, &text_context(account_id))
+                        .map(Some)
+                        .ok_or(KeyringError::Corrupt(account_id)),
+                    // Erasure leaves a tombstone; without one, the table was restored in part.
+                    None => Err(KeyringError::Corrupt(account_id)),
+                }
+            });
+            let layers: Vec<_> = layers.collect::<Result<_, _>>()?;
+            let days: Vec<_> = layers.iter().flatten().filter_map(|layer| days::split(layer)).map(|(id, _)| id).collect();
+            let days = self.days.find((&self.pool, &self.keys), &days, self.remembered_for()).await?;
+            let opened = layers.iter().zip(&sealed).map(|(layer, sealed)| {
+                let account_id = sealed.account_id;
+                let Some(layer) = layer else { return Ok(Opened::Erased) };
+                let text = match days::split(layer) {
+                    None => std::str::from_utf8(layer).ok().map(str::to_owned),
+                    Some((id, ciphertext)) => match days.get(&id) {
+                        Some(key) => days::open(key, account_id, ciphertext),
+                        // Its time is over.
+                        None => return Ok(Opened::Erased),
+                    },
+                };
+                text.map(Opened::Text).ok_or(KeyringError::Corrupt(account_id))
+            });
+            opened.collect()
         })
     }
 }

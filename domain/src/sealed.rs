@@ -31,7 +31,7 @@ pub struct Sealed {
 pub enum Opened {
     /// The plain text.
     Text(String),
-    /// The key was destroyed: the person was erased.
+    /// The key was destroyed: the person was erased, or the time of what was sealed for a while is over.
     Erased,
 }
 

@@ -4,7 +4,8 @@
 //! at once, and done again by a process that follows the event, so that no crash leaves it half done:
 //!
 //! 1. The account's key is destroyed, and with it every sealed field of every event, wherever there is a copy.
-//! 2. Its sessions end, its personal tokens are revoked, its secrets and its clients' request keys are deleted.
+//! 2. Its sessions end, its personal tokens are revoked, its secrets, its clients' request keys and what was counted of failed
+//!    sign-ins are deleted.
 //! 3. Its channels are closed and the exports that it asked for are deleted (by the process).
 
 use domain::{
@@ -14,7 +15,9 @@ use domain::{
 };
 use zeroize::Zeroizing;
 
-use super::{CredentialsWrong, find, personal_tokens, second_factor, sessions, username_digest};
+use super::{
+    CredentialsWrong, email, failed_sign_ins, find, personal_tokens, second_factor, sessions, username_digest,
+};
 use crate::{Actor, CommandError, Commands, LoadError, Metadata, setup, vault};
 
 /// Somebody who is to be forgotten.
@@ -70,6 +73,10 @@ pub async fn finish(commands: &Commands, account_id: AccountId) -> Result<(), Co
         .await
         .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
     second_factor::forget(commands, account_id).await?;
+    email::release(commands, account_id, Metadata::new(Actor::System))
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
+    failed_sign_ins::forget(commands, account_id).await?;
     vault::destroy_all(commands.pool(), &account_id.to_string()).await?;
     commands.forget_requests(Actor::Account(account_id)).await?;
     Ok(())
