@@ -7,7 +7,7 @@ use commands::{
     AsOf, LoadError,
     channels::as_of::{self, ChannelAsOf as Stored},
 };
-use openapi::channels::{ChannelAsOf, ChannelQuery, LogPoint};
+use openapi::channels::{ChannelAsOf, ChannelQuery, LogPoint, TeamMemberAsOf};
 use time::OffsetDateTime;
 
 use crate::{
@@ -45,7 +45,7 @@ fn parse(text: &str) -> ApiResult<AsOf> {
     Ok(AsOf::Time(time))
 }
 
-/// The channel of `handle` as it was, for its owner of now and for administrators.
+/// The channel of `handle` as it was, for whoever may see its history now.
 ///
 /// # Errors
 /// `forbidden`; `not_found` where there was no channel at that point; `position_beyond_head`.
@@ -73,6 +73,10 @@ pub(super) async fn get(server: &Server, by: &Authenticated, handle: &str, as_of
         description: description.as_str().to_owned(),
         visibility: super::visibility(channel.visibility().unwrap_or_default()),
         owner_id: owner_id.uuid(),
+        team: channel
+            .team()
+            .map(|(account_id, role)| TeamMemberAsOf { account_id: account_id.uuid(), role: super::team::role(role) })
+            .collect(),
         created_at,
         updated_at,
         version,

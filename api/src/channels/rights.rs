@@ -1,21 +1,27 @@
-//! Who may watch a channel and know of it, decided here and nowhere else: a public or unlisted one everybody, a private one
-//! its owner and administrators.
+//! Who may do what to a channel, as handlers ask it. The table is that of [`domain::channels::may`]; what somebody is to a
+//! channel is asked of the log and of no read model, so that a role that was taken counts no more.
 
-use commands::invites::Admission;
+use commands::{accounts, invites::Admission};
 use domain::{
-    channels::Visibility,
+    Principal,
+    channels::{Channel, ChannelAct, Visibility, may},
     ids::{AccountId, ChannelId},
 };
 use projections::channels::ChannelRow;
 use time::{Duration, OffsetDateTime};
 
-use crate::{authentication::Authenticated, error::ApiResult, ports::PlaybackPass, server::Server};
+use crate::{
+    authentication::Authenticated,
+    error::{ApiError, ApiResult},
+    ports::PlaybackPass,
+    server::Server,
+};
 
 /// What a right to watch depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rights {
+    pub(crate) channel_id: ChannelId,
     pub(crate) visibility: Visibility,
-    pub(crate) owner_id: AccountId,
 }
 
 /// A token that stands in an address.
@@ -24,18 +30,71 @@ pub(crate) struct PlaybackToken {
     pub(crate) expires_at: OffsetDateTime,
 }
 
+/// Who asks, with what they are to the whole install.
+///
+/// # Errors
+/// When that cannot be said at the moment.
+pub(crate) async fn principal(server: &Server, by: &Authenticated) -> ApiResult<Principal> {
+    let account_id = by.account_id;
+    let is_administrator = accounts::is_administrator(&server.commands, account_id).await?;
+    Ok(Principal { account_id, is_administrator })
+}
+
+/// Whether `by` may do this to the channel; nobody may where nobody is signed in.
+///
+/// # Errors
+/// When that cannot be said at the moment.
+pub(crate) async fn is_allowed(
+    server: &Server,
+    by: Option<&Authenticated>,
+    channel_id: ChannelId,
+    act: ChannelAct,
+) -> ApiResult<bool> {
+    let Some(by) = by else { return Ok(false) };
+    match server.commands.load::<Channel>(&channel_id.to_string()).await? {
+        Some((channel, _)) => allows(server, &channel, by.account_id, act).await,
+        None => Ok(false),
+    }
+}
+
+/// The same of a channel that is known.
+///
+/// # Errors
+/// When that cannot be said at the moment.
+pub(crate) async fn allows(server: &Server, channel: &Channel, by: AccountId, act: ChannelAct) -> ApiResult<bool> {
+    let standing = channel.standing(by);
+    if may(standing, false, act) {
+        return Ok(true);
+    }
+    Ok(may(standing, true, act) && accounts::is_administrator(&server.commands, by).await?)
+}
+
+/// Has everybody refused who may not do this to the channel, but may know of it.
+///
+/// # Errors
+/// `forbidden`.
+pub(crate) async fn authorise(
+    server: &Server,
+    by: &Authenticated,
+    channel_id: ChannelId,
+    act: ChannelAct,
+) -> ApiResult<()> {
+    if is_allowed(server, Some(by), channel_id, act).await? { Ok(()) } else { Err(not_allowed()) }
+}
+
+/// The refusal of somebody who may know of the channel.
+pub(crate) fn not_allowed() -> ApiError {
+    ApiError::forbidden("This account may not do this to the channel. Its owner may, or can say who does.")
+}
+
 /// Whether `by` may watch the channel, and know of it.
 ///
 /// # Errors
 /// When that cannot be said at the moment.
 pub(crate) async fn may_watch(server: &Server, by: Option<&Authenticated>, rights: Rights) -> ApiResult<bool> {
-    match (rights.visibility, by) {
-        (Visibility::Public | Visibility::Unlisted, _) => Ok(true),
-        (Visibility::Private, None) => Ok(false),
-        (Visibility::Private, Some(by)) if by.account_id == rights.owner_id => Ok(true),
-        (Visibility::Private, Some(by)) => {
-            Ok(commands::accounts::is_administrator(&server.commands, by.account_id).await?)
-        }
+    match rights.visibility {
+        Visibility::Public | Visibility::Unlisted => Ok(true),
+        Visibility::Private => is_allowed(server, by, rights.channel_id, ChannelAct::Watch).await,
     }
 }
 

@@ -1,14 +1,15 @@
-//! Who may read which events, decided here and nowhere else: administrators all, a channel's owner that channel's.
+//! Who may read which events: administrators all, and those of a channel whoever the table of [`domain::channels::may`] names.
 
 use commands::{accounts, events::StoredEvent};
 use domain::{
-    channels::{Channel, Handle, Visibility},
+    channels::{Channel, ChannelAct, Handle, Visibility, may},
     ids::{AccountId, ChannelId, SessionId},
 };
 use openapi::events::ActorNames;
 
 use crate::{
     authentication::{Authenticated, is_open},
+    channels::allows,
     error::{ApiError, ApiResult},
     server::Server,
 };
@@ -18,7 +19,7 @@ use crate::{
 pub(crate) struct Reader {
     pub(crate) account_id: AccountId,
     session_id: SessionId,
-    /// The channel whose owner it is; `None` for an administrator.
+    /// The channel whose events it may read; `None` for an administrator.
     owned: Option<ChannelId>,
 }
 
@@ -42,13 +43,9 @@ impl Reader {
                 "Only administrators may read all events. Give `channel` with the handle of a channel of yours.",
             ));
         };
-        match channel.owner_id {
-            None => return Err(no_channel()),
-            Some(owner_id) if owner_id == account_id => {}
-            Some(_) if channel.is_private => return Err(no_channel()),
-            Some(_) => {
-                return Err(ApiError::forbidden("Only administrators and the channel's owner may read its events."));
-            }
+        if !channel.allows(account_id, ChannelAct::ReadEvents) {
+            let detail = "Only administrators and the channel's owner may read its events.";
+            return Err(channel.refusal(account_id, detail));
         }
         if actors == ActorNames::Plain {
             return Err(ApiError::forbidden("Only administrators may read who acted. Leave `actors` out."));
@@ -68,7 +65,8 @@ impl Reader {
             None => Ok(accounts::is_administrator(&server.commands, self.account_id).await?),
             Some(channel_id) => {
                 let channel = server.commands.load::<Channel>(&channel_id.to_string()).await?;
-                Ok(channel.and_then(|(channel, _)| channel.owner_id()) == Some(self.account_id))
+                let standing = channel.map(|(channel, _)| channel.standing(self.account_id));
+                Ok(standing.is_some_and(|standing| may(standing, false, ChannelAct::ReadEvents)))
             }
         }
     }
@@ -89,13 +87,11 @@ fn is(aggregate_id: &str, id: impl ToString) -> bool {
 }
 
 /// A channel as far as rights need it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct FoundChannel {
     pub(crate) id: ChannelId,
-    /// `None` when it is closed.
-    owner_id: Option<AccountId>,
-    /// Whether nobody else may learn that it is there.
-    is_private: bool,
+    /// As the log has it.
+    channel: Channel,
 }
 
 impl FoundChannel {
@@ -122,23 +118,33 @@ impl FoundChannel {
 
     async fn of(server: &Server, id: ChannelId) -> ApiResult<Self> {
         let (channel, _) = server.commands.load::<Channel>(&id.to_string()).await?.ok_or_else(no_channel)?;
-        let is_private = channel.visibility() == Some(Visibility::Private);
-        Ok(Self { id, owner_id: channel.owner_id(), is_private })
+        Ok(Self { id, channel })
     }
 
-    /// Whether `by` may know what it was: its owner, and administrators.
+    /// Whether `by` may know what it was.
     ///
     /// # Errors
     /// `forbidden`, or `not_found` for a channel that is closed.
     pub(crate) async fn authorise(&self, server: &Server, by: AccountId) -> ApiResult<()> {
-        if self.owner_id == Some(by) || accounts::is_administrator(&server.commands, by).await? {
+        if allows(server, &self.channel, by, ChannelAct::SeeHistory).await? {
             return Ok(());
         }
-        match self.owner_id {
-            None => Err(no_channel()),
-            Some(_) if self.is_private => Err(no_channel()),
-            Some(_) => Err(ApiError::forbidden("Only the channel's owner and administrators may see how it was.")),
-        }
+        Err(self.refusal(by, "Only the channel's owner and administrators may see how it was."))
+    }
+
+    /// Whether `by` may do this by what they are to it.
+    fn allows(&self, by: AccountId, act: ChannelAct) -> bool {
+        may(self.channel.standing(by), false, act)
+    }
+
+    /// The refusal of somebody who is no administrator: nobody learns of a channel that they may not watch.
+    fn refusal(&self, by: AccountId, detail: &'static str) -> ApiError {
+        let is_known = match self.channel.visibility() {
+            None => false,
+            Some(Visibility::Private) => self.allows(by, ChannelAct::Watch),
+            Some(Visibility::Public | Visibility::Unlisted) => true,
+        };
+        if is_known { ApiError::forbidden(detail) } else { no_channel() }
     }
 }
 
