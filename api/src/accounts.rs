@@ -2,12 +2,20 @@
 
 mod client;
 mod device;
+mod email;
+mod password_reset;
+pub(crate) mod failed_sign_ins;
 mod passwords;
+mod privacy;
 mod personal_tokens;
+mod profile;
 mod reauthentication;
 mod refresh_cookie;
 mod second_factor;
+mod security_events;
+mod session_watch;
 mod sessions;
+mod suspension;
 
 use std::sync::Arc;
 
@@ -20,18 +28,20 @@ use axum::{
 use commands::{
     Actor, CommandError,
     accounts::{
-        self, AccountsError, Erase, Register,
+        self, AccountsError, CredentialsWrong, Erase, Register, due_erasures,
+        failed_sign_ins::FailedSignIn,
         second_factor::{self as factor, SecondFactorRefusal},
         sessions as signed,
     },
+    registrations,
 };
 use domain::{
-    accounts::{AccountRefusal, SessionRefusal},
+    accounts::{AccountRefusal, ErasureCancelledReason, SessionRefusal, SignInFailure},
     ids::AccountId,
 };
 use openapi::{
     Problem,
-    accounts::{Account, EraseAccountRequest, LoginRequest, RegisterRequest, SignedIn},
+    accounts::{Account, EraseAccountRequest, LoginRequest, RegisterRequest, SignedIn, privacy::ErasureScheduled},
     operation::Accepted,
 };
 use projections::{
@@ -42,6 +52,8 @@ use time::OffsetDateTime;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
+pub(crate) use self::profile::{AVATAR_PATH, avatar_of, serve_avatar};
+pub(crate) use self::suspension::{need_administrator, not_suspended};
 use self::{client::Client, refresh_cookie::RefreshCookie};
 use crate::{
     access_token,
@@ -65,16 +77,24 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(logout))
         .routes(routes!(get_me, erase_me))
         .merge(sessions::routes())
+        .merge(suspension::routes())
+        .merge(session_watch::routes())
         .merge(personal_tokens::routes())
+        .merge(profile::routes())
         .merge(passwords::routes())
+        .merge(password_reset::routes())
+        .merge(email::routes())
         .merge(second_factor::routes())
+        .merge(security_events::routes())
+        .merge(privacy::routes())
 }
 
 const ME: &str = "/api/v1/auth/me";
 
 /// Register
 ///
-/// Makes an account and signs it in. With the set-up token that `weir up` printed the account is the administrator.
+/// Makes an account and signs it in, where registration is open (`get_registration`) or by an invite. With the set-up token that
+/// `weir up` printed the account is the administrator, and may always be made.
 #[utoipa::path(
     post, path = "/api/v1/auth/register", operation_id = "register", tag = "accounts",
     request_body = RegisterRequest,
@@ -83,7 +103,7 @@ const ME: &str = "/api/v1/auth/me";
             headers(("Set-Cookie" = String, description = "The refresh cookie."), ("Location" = String, description = "Where the account is."))),
         (status = 202, description = "Registered and the refresh cookie set, but the account cannot be read yet: refresh the session in a moment.", body = Accepted,
             headers(("Set-Cookie" = String, description = "The refresh cookie."), ("Location" = String, description = "Where the account will be."))),
-        (status = 403, description = "`setup_token_invalid`: the set-up token is wrong or used up.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`setup_token_invalid`: the set-up token is wrong or used up; `registration_closed`: nobody may register; `registration_invite_needed`: it takes an invite; `registration_invite_invalid`: the invite was used up or taken back, is over, or is none.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`username_taken`: somebody else has this username.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -91,13 +111,16 @@ async fn register(
     State(server): State<Arc<Server>>,
     context: RequestContext,
     client: Client,
+    headers: HeaderMap,
     Json(request): Json<RegisterRequest>,
 ) -> ApiResult<Response> {
-    let RegisterRequest { username, email, password, setup_token } = request;
+    let RegisterRequest { username, email, password, setup_token, invite, language } = request;
     let metadata = context.metadata(Actor::System);
     let register = Register { username, email, password: password.into(), setup_token, metadata };
-    let registered = accounts::register(&server.commands, register).await.map_err(not_registered)?;
+    let registered = registrations::register(&server.commands, register, invite.as_deref()).await;
+    let registered = registered.map_err(|error| crate::registrations::not_registered(error, not_registered))?;
     context.signed_in(registered.account_id);
+    self::email::begin(&server, &context, registered.account_id, language, &headers).await;
     // The account is there from here on: whatever fails now must not say that nothing was changed.
     let session = open_session(&server, registered.account_id, &client).await.map_err(ApiError::half_done)?;
     let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
@@ -121,6 +144,7 @@ async fn register(
         (status = 200, description = "Signed in; the refresh cookie is set.", body = SignedIn,
             headers(("Set-Cookie" = String, description = "The refresh cookie."))),
         (status = 401, description = "`credentials_wrong`: the username or the password is wrong; `second_factor_required`: they are right, and a code is needed, too; `code_wrong`: the code is wrong or was used.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`account_suspended`: all of it is right, but an administrator has suspended the account; `suspension` says why and until when.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`too_many_codes`: too many codes were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -132,18 +156,20 @@ async fn login(
 ) -> ApiResult<Response> {
     let attempt = SignInAttempt::begin(server.access.rate_limits.as_ref(), &context, &request.username)?;
     let password = Zeroizing::new(request.password);
-    let verified = accounts::verify(&server.commands, &request.username, &password).await;
+    let verified = accounts::authenticate(&server.commands, &request.username, &password).await;
     if !matches!(verified, Err(CommandError::Refused(_))) {
         // What could not be checked was no wrong guess.
         attempt.forget();
     }
-    let account_id = verified.map_err(|error| {
-        ApiError::command(error, |_| {
-            ApiError::new(StatusCode::UNAUTHORIZED, "credentials_wrong", "Username or password are wrong")
-                .detail("The username or the password is wrong. Check both and try again.")
-        })
-    })?;
+    if matches!(verified, Err(CommandError::Refused(_))) {
+        server.failed_sign_ins.note(failed(&request.username, SignInFailure::WrongPassword, &client));
+    }
+    let verified = verified.map_err(credentials_wrong)?;
+    let account_id = verified.account_id;
     let checked = factor::check(&server.commands, account_id, request.code.as_deref()).await;
+    if matches!(checked, Err(CommandError::Refused(SecondFactorRefusal::CodeWrong))) {
+        server.failed_sign_ins.note(failed(&request.username, SignInFailure::WrongCode, &client));
+    }
     checked.map_err(|error| {
         ApiError::command(error, |refusal| match refusal {
             SecondFactorRefusal::TooManyAttempts => second_factor::too_many_codes(),
@@ -156,9 +182,17 @@ async fn login(
         })
     })?;
     context.signed_in(account_id);
-    let session = open_session(&server, account_id, &client).await?;
+    suspension::refuse(&server, account_id).await?;
+    let session = signed::open_for(&server.commands, verified, &client.user_agent, &client.address).await;
+    let session = session.map_err(credentials_wrong)?;
+    // After the session is there: who asks for erasure ends sessions after their event, so one of the two finds the other.
+    let (reason, metadata) = (ErasureCancelledReason::SignedIn, context.metadata(Actor::Account(account_id)));
+    let has_cancelled_erasure = due_erasures::cancel(&server.commands, account_id, reason, metadata).await;
+    let has_cancelled_erasure = has_cancelled_erasure.map_err(|error| {
+        ApiError::command(error, |_| ApiError::unauthenticated("The account no longer exists."))
+    })?;
     let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
-    let signed_in = signed_in(&server, &session).await?;
+    let signed_in = SignedIn { has_cancelled_erasure, ..signed_in(&server, &session).await? };
     Ok((cookie, JsonBody(signed_in)).into_response())
 }
 
@@ -241,15 +275,18 @@ async fn get_me(State(server): State<Arc<Server>>, authenticated: Authenticated)
 
 /// Erase my account
 ///
-/// Forgets the person for good: nothing personal can be read any more, all sessions end, the channels are closed and the
-/// exports that it asked for are deleted. The username is free for others; the channels' handles are not. The only
-/// administrator can be erased by the operator alone.
+/// Signs the person out everywhere, and forgets them for good after a time that the operator sets (14 days unless they say
+/// otherwise), or at once where they set none. Whoever signs in before that keeps the account. Then nothing personal can be read
+/// any more, the channels are closed, and the exports that it asked for are deleted. The username is free for others; the
+/// channels' handles are not. The only administrator can be erased by the operator alone.
 #[utoipa::path(
     delete, path = "/api/v1/auth/me", operation_id = "erase_me", tag = "accounts",
     security(("access_token" = [])),
     request_body = EraseAccountRequest,
     responses(
-        (status = 204, description = "Erased; the refresh cookie is gone. Channels and exports follow within seconds.",
+        (status = 200, description = "It will be erased, unless somebody signs in before; all its sessions have ended, and the refresh cookie is gone.", body = ErasureScheduled,
+            headers(("Set-Cookie" = String, description = "Takes the refresh cookie away."))),
+        (status = 204, description = "Erased at once; the refresh cookie is gone. Channels and exports follow within seconds.",
             headers(("Set-Cookie" = String, description = "Takes the refresh cookie away."))),
         (status = 403, description = "`password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`too_many_codes`: too many codes were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
@@ -264,20 +301,20 @@ async fn erase_me(
     let account_id = authenticated.account_id;
     reauthentication::check(&server, &authenticated, request.password, request.code.as_deref()).await?;
     let metadata = authenticated.metadata();
+    let cookie = RefreshCookie::new(&server.addresses);
+    if !server.erasure_after.is_zero() {
+        let requested = due_erasures::request(&server.commands, account_id, server.erasure_after, metadata).await;
+        let requested = requested.map_err(not_erased)?;
+        sessions::has_ended(&server, requested.position).await;
+        let scheduled = ErasureScheduled { erased_at: requested.due_at };
+        return Ok((cookie.clear(), JsonBody(scheduled)).into_response());
+    }
     let erase = Erase { account_id, by: Some(account_id), even_administrator: false, metadata };
-    let position = accounts::erase(&server.commands, erase).await.map_err(|error| {
-        ApiError::command(error, |refusal| match refusal {
-            AccountRefusal::OnlyAdministrator => {
-                ApiError::new(StatusCode::CONFLICT, "only_administrator", "The only administrator cannot go")
-                    .detail("Nobody could administer this install any more. Its operator can erase this account.")
-            }
-            refusal => ApiError::internal(refusal),
-        })
-    })?;
+    let position = accounts::erase(&server.commands, erase).await.map_err(not_erased)?;
     server.know_ended().await;
     // So that nobody reads the name in the moment after; it is gone from the log all the same.
     server.has_read(SHOWN_FROM, position).await;
-    Ok((StatusCode::NO_CONTENT, RefreshCookie::new(&server.addresses).clear()).into_response())
+    Ok((StatusCode::NO_CONTENT, cookie.clear()).into_response())
 }
 
 async fn open_session(server: &Server, account_id: AccountId, client: &Client) -> ApiResult<signed::OpenedSession> {
@@ -289,6 +326,7 @@ async fn signed_in(server: &Server, session: &signed::OpenedSession) -> ApiResul
         account: own_account(server, session.account_id).await?,
         access_token: server.tokens.sign(session.account_id, session.session_id, OffsetDateTime::now_utc()),
         expires_in: access_token::LIFETIME_SECONDS,
+        has_cancelled_erasure: false,
     })
 }
 
@@ -308,6 +346,7 @@ fn account(row: AccountRow) -> Account {
         id: row.id.uuid(),
         username: row.username,
         email: row.email,
+        is_email_confirmed: row.is_email_confirmed,
         is_administrator: row.is_administrator,
         has_second_factor: row.has_second_factor,
         created_at: row.created_at,
@@ -351,14 +390,38 @@ fn not_registered(error: AccountsError) -> ApiError {
             AccountRefusal::Unknown
             | AccountRefusal::OnlyAdministrator
             | AccountRefusal::SecondFactorThere
+            | AccountRefusal::Suspension(_)
             | AccountRefusal::NoSecondFactor => ApiError::internal("a new account was treated as an old one"),
         }),
     }
 }
 
+fn not_erased(error: CommandError<AccountRefusal>) -> ApiError {
+    ApiError::command(error, |refusal| match refusal {
+        AccountRefusal::OnlyAdministrator => {
+            ApiError::new(StatusCode::CONFLICT, "only_administrator", "The only administrator cannot go")
+                .detail("Nobody could administer this install any more. Its operator can erase this account.")
+        }
+        refusal => ApiError::internal(refusal),
+    })
+}
+
+fn failed(username: &str, failure: SignInFailure, client: &Client) -> FailedSignIn {
+    let (user_agent, address) = (client.user_agent.clone(), client.address.clone());
+    FailedSignIn { username: username.to_owned(), failure, user_agent, address }
+}
+
+fn credentials_wrong(error: CommandError<CredentialsWrong>) -> ApiError {
+    ApiError::command(error, |_| {
+        ApiError::new(StatusCode::UNAUTHORIZED, "credentials_wrong", "Username or password are wrong")
+            .detail("The username or the password is wrong. Check both and try again.")
+    })
+}
+
 fn session_failed(error: CommandError<SessionRefusal>) -> ApiError {
     ApiError::command(error, |refusal| match refusal {
         SessionRefusal::NoAccount => ApiError::unauthenticated("The account no longer exists."),
+        SessionRefusal::AccountSuspended => ApiError::unauthenticated("The account is suspended."),
         refusal => ApiError::internal(refusal),
     })
 }

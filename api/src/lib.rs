@@ -32,8 +32,11 @@ mod invites;
 mod limits;
 mod media_calls;
 mod operation;
+mod pictures;
 mod ports;
 mod recordings;
+mod registrations;
+mod reports;
 mod server;
 mod streams;
 mod web_app;
@@ -87,6 +90,7 @@ pub fn router_with(api: Api, web_app: WebApp) -> Router {
     routes
         .layer(compression)
         .route(events::PAGE, get(events::get_page))
+        .route(accounts::AVATAR_PATH, get(accounts::serve_avatar))
         .merge(openapi::swagger::router("/docs", document::PATH))
         .fallback(web_app::serve)
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
@@ -105,10 +109,12 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::with_openapi(openapi::document::frame())
         .merge(accounts::routes())
+        .merge(registrations::routes())
         .merge(channels::routes())
         .merge(invites::routes())
         .merge(streams::routes())
         .merge(recordings::routes())
+        .merge(reports::routes())
         .merge(ingest::routes())
         .merge(events::routes())
         .merge(exports::routes())

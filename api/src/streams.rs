@@ -54,14 +54,14 @@ async fn list_streams(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let after = cursor(query.after.as_deref())?;
-    let mut filter = StreamFilter { live: query.live, channel: None, visibility: Some(Visibility::Public) };
+    let mut filter = StreamFilter { live: query.live, channel: None, owner: None, visibility: Some(Visibility::Public) };
     let (by, mut token) = (authenticated.as_ref(), None);
     if let Some(handle) = &query.channel {
         let handle = Handle::parse(handle)
             .map_err(|invalid| ApiError::query_invalid("channel", invalid.code, invalid.message))?;
         let nothing = || conditional::json(&headers, &StreamPage { items: Vec::new(), next_cursor: None });
         let Some(channel) = server.read.channels().by_handle(handle.as_str()).await? else { return nothing() };
-        let rights = Rights { visibility: channel.visibility, owner_id: channel.owner_id };
+        let rights = Rights { channel_id: channel.id, visibility: channel.visibility };
         if !may_watch(&server, by, rights).await? {
             return nothing();
         }
@@ -116,7 +116,7 @@ async fn get_stream(
     }
     let by = authenticated.as_ref();
     let channel = server.read.channels().by_id(row.channel_id).await?.ok_or_else(unknown)?;
-    let rights = Rights { visibility: channel.visibility, owner_id: channel.owner_id };
+    let rights = Rights { channel_id: channel.id, visibility: channel.visibility };
     if !may_watch(&server, by, rights).await? {
         return Err(unknown());
     }
@@ -128,7 +128,7 @@ async fn get_stream(
 }
 
 /// With the token that its channel needs, if it needs one.
-fn stream(server: &Server, row: StreamRow, token: Option<&str>) -> Stream {
+pub(crate) fn stream(server: &Server, row: StreamRow, token: Option<&str>) -> Stream {
     Stream {
         id: row.id.uuid(),
         channel: StreamChannel { id: row.channel_id.uuid(), handle: row.channel_handle, title: row.channel_title },
@@ -189,6 +189,8 @@ fn end_reason(reason: streams::EndReason) -> EndReason {
         streams::EndReason::Crashed => EndReason::Crashed,
         streams::EndReason::KeyRotated => EndReason::KeyRotated,
         streams::EndReason::ChannelClosed => EndReason::ChannelClosed,
+        streams::EndReason::AccountSuspended => EndReason::AccountSuspended,
+        streams::EndReason::TakenDown => EndReason::TakenDown,
         streams::EndReason::Error => EndReason::Error,
     }
 }

@@ -1,15 +1,23 @@
 //! Accounts: registering, and checking who signs in.
 
+pub mod due_erasures;
+pub mod email;
 mod erasure;
+pub mod failed_sign_ins;
+pub mod mailed_codes;
+pub mod password_reset;
 mod passwords;
+pub mod personal_exports;
 pub mod personal_tokens;
+pub mod profile;
 pub mod second_factor;
 pub mod sessions;
+pub mod suspension;
 
 use domain::{
     Claimed, Invalid,
     accounts::{Account, AccountCommand, AccountRefusal, Email, Password, PasswordChangedReason, Username},
-    ids::{AccountId, SessionId},
+    ids::{AccountId, SecretId, SessionId},
     sealed::KeyringError,
 };
 use thiserror::Error;
@@ -20,7 +28,7 @@ pub use self::erasure::{Erase, by_username, erase, exports_of, finish as finish_
 pub(crate) use self::passwords::Passwords;
 use crate::{
     CommandError, Commands, LoadError, Metadata, setup,
-    vault::{self, Kind},
+    vault::{self, Kind, VaultError},
 };
 
 /// A person who wants an account.
@@ -70,6 +78,15 @@ pub struct CredentialsWrong;
 /// # Errors
 /// [`AccountsError`]; `AccountRefusal::UsernameTaken` is the refusal to expect.
 pub async fn register(commands: &Commands, register: Register) -> Result<Registered, AccountsError> {
+    register_as(commands, AccountId::from(Uuid::now_v7()), register).await
+}
+
+/// The same under an id that was chosen before.
+pub(crate) async fn register_as(
+    commands: &Commands,
+    account_id: AccountId,
+    register: Register,
+) -> Result<Registered, AccountsError> {
     let Register { username, email, password, setup_token, metadata } = register;
     let (username, email, password) =
         match (Username::parse(&username), Email::parse(&email), Password::parse(&password)) {
@@ -92,7 +109,6 @@ pub async fn register(commands: &Commands, register: Register) -> Result<Registe
     if find(commands, &username_digest).await.map_err(CommandError::from)?.is_some() {
         return Err(CommandError::Refused(AccountRefusal::UsernameTaken).into());
     }
-    let account_id = AccountId::from(Uuid::now_v7());
     let account = account_id.to_string();
     let hash = commands.passwords().hash(Zeroizing::new(password.expose().to_owned())).await?;
     let account_keys = commands.account_keys();
@@ -116,6 +132,12 @@ pub async fn register(commands: &Commands, register: Register) -> Result<Registe
     }
 }
 
+/// Keeps the hash of a password for an account that is about to refer to it.
+async fn put_password<R>(commands: &Commands, account: &str, password: &Password) -> Result<SecretId, CommandError<R>> {
+    let hash = commands.passwords().hash(Zeroizing::new(password.expose().to_owned())).await?;
+    Ok(vault::put(commands.pool(), commands.keys(), Kind::Password, account, hash.as_bytes(), None).await?)
+}
+
 /// Gives an account another password. Answers a position at which the log shows it.
 ///
 /// # Errors
@@ -130,10 +152,7 @@ pub async fn change_password(
     let account = account_id.to_string();
     let former = commands.load::<Account>(&account).await.map_err(CommandError::from)?;
     let former = former.and_then(|(account, _)| account.password());
-    let hash = commands.passwords().hash(Zeroizing::new(password.expose().to_owned())).await?;
-    let password = vault::put(commands.pool(), commands.keys(), Kind::Password, &account, hash.as_bytes(), None)
-        .await
-        .map_err(CommandError::from)?;
+    let password = put_password(commands, &account, &password).await?;
     let command = AccountCommand::ChangePassword { password, reason: PasswordChangedReason::Changed };
     let committed = commands.execute::<Account>(&account, command, metadata).await?;
     if let Some(former) = former {
@@ -143,26 +162,48 @@ pub async fn change_password(
     Ok(committed.position)
 }
 
-/// Whose username and password these are. Takes the same work for a username that nobody has.
+/// Whose username and password these are, as [`authenticate`] finds out.
 ///
 /// # Errors
-/// [`CommandError::Refused`] when they are wrong, [`CommandError::Overloaded`] when too many sign in at once.
+/// The same.
 pub async fn verify(
     commands: &Commands,
     username: &str,
     password: &str,
 ) -> Result<AccountId, CommandError<CredentialsWrong>> {
+    Ok(authenticate(commands, username, password).await?.account_id)
+}
+
+/// Somebody whose username and password were right a moment ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Whose they are.
+    pub account_id: AccountId,
+    /// The password that was right.
+    password: SecretId,
+}
+
+/// Whose username and password these are. Takes the same work and asks the database the same for a username that nobody has.
+///
+/// # Errors
+/// [`CommandError::Refused`] when they are wrong, [`CommandError::Overloaded`] when too many sign in at once.
+pub async fn authenticate(
+    commands: &Commands,
+    username: &str,
+    password: &str,
+) -> Result<Verified, CommandError<CredentialsWrong>> {
     let account_id = match Username::parse(username) {
         Ok(username) => find(commands, &username_digest(commands, &username)).await?,
         Err(_) => None,
     };
-    let hash = match account_id {
-        Some(account_id) => hash_of(commands, account_id).await?,
-        None => None,
-    };
+    let nobody = || AccountId::from(Uuid::nil());
+    let kept = kept_password(commands, account_id.unwrap_or_else(nobody)).await?;
+    let (secret, hash) = kept.unzip();
     let password = checkable(password);
     let is_right = commands.passwords().verify(Zeroizing::new(password.to_owned()), hash).await?;
-    account_id.filter(|_| is_right).ok_or(CommandError::Refused(CredentialsWrong))
+    let verified = account_id.zip(secret).filter(|_| is_right);
+    let verified = verified.map(|(account_id, password)| Verified { account_id, password });
+    verified.ok_or(CommandError::Refused(CredentialsWrong))
 }
 
 /// Whether the account may administer the platform; `false` when it does not exist.
@@ -190,6 +231,20 @@ pub async fn is_open(commands: &Commands, session_id: SessionId) -> Result<bool,
     .await
 }
 
+/// Sessions and personal tokens whose end has begun and is not in the log, perhaps because who began it was interrupted; their ids.
+/// They are worth nothing any more, and housekeeping finishes them.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn ending(commands: &Commands) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select session_id from log.sessions where end_reason is not null \
+         union all select token_id from log.personal_tokens where revoke_reason is not null",
+    )
+    .fetch_all(commands.pool())
+    .await
+}
+
 /// Nothing, for what is longer than any password that was ever accepted: it is not worth hashing megabytes.
 fn checkable(password: &str) -> &str {
     if password.len() <= 4 * 128 { password } else { "" }
@@ -201,23 +256,39 @@ fn username_digest(commands: &Commands, username: &Username) -> String {
 }
 
 async fn find(commands: &Commands, username_digest: &str) -> Result<Option<AccountId>, sqlx::Error> {
+    held(commands, Claimed::Username, username_digest).await
+}
+
+/// The account that holds a name of a kind that accounts hold.
+async fn held(commands: &Commands, kind: Claimed, name: &str) -> Result<Option<AccountId>, sqlx::Error> {
     let held: Option<String> =
         sqlx::query_scalar("select aggregate_id from log.reservations where kind = $1 and name = $2")
-            .bind(Claimed::Username.as_str())
-            .bind(username_digest)
+            .bind(kind.as_str())
+            .bind(name)
             .fetch_optional(commands.pool())
             .await?;
     held.map(|id| id.parse()).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 async fn hash_of<R>(commands: &Commands, account_id: AccountId) -> Result<Option<Zeroizing<String>>, CommandError<R>> {
+    Ok(kept_password(commands, account_id).await?.map(|(_, hash)| hash))
+}
+
+/// Where the password of an account is kept, and its hash. The vault is asked even where there is no account, so that the time
+/// tells nobody.
+async fn kept_password<R>(
+    commands: &Commands,
+    account_id: AccountId,
+) -> Result<Option<(SecretId, Zeroizing<String>)>, CommandError<R>> {
     let account = commands.load::<Account>(&account_id.to_string()).await?;
-    let Some(secret) = account.and_then(|(account, _)| account.password()) else {
-        return Ok(None);
+    let secret = account.and_then(|(account, _)| account.password());
+    let asked_for = secret.unwrap_or(SecretId::from(Uuid::nil()));
+    let hash = match vault::get(commands.pool(), commands.keys(), Kind::Password, asked_for).await {
+        Err(VaultError::Missing(_)) if secret.is_none() => return Ok(None),
+        hash => hash?,
     };
-    let hash = vault::get(commands.pool(), commands.keys(), Kind::Password, secret).await?;
     let hash = std::str::from_utf8(&hash).map_err(|error| CommandError::Unexpected(error.into()))?;
-    Ok(Some(Zeroizing::new(hash.to_owned())))
+    Ok(secret.map(|secret| (secret, Zeroizing::new(hash.to_owned()))))
 }
 
 impl<R> From<KeyringError> for CommandError<R> {

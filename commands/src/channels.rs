@@ -1,6 +1,7 @@
 //! Channels: creating and editing them, and their stream keys.
 
 pub mod as_of;
+pub mod team;
 
 use std::fmt;
 
@@ -15,7 +16,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    CommandError, Commands, Metadata, accounts, random_text,
+    CommandError, Commands, LoadError, Metadata,
+    accounts::{
+        self,
+        suspension::{self, Standing},
+    },
+    random_text,
     vault::{self, Kind, VaultError},
 };
 
@@ -99,10 +105,16 @@ pub struct AuthorisedPublisher {
     pub version: i64,
 }
 
-/// No channel has this stream key, or no longer.
+/// Why a stream key gives no right to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("no channel has this stream key")]
-pub struct KeyUnknown;
+pub enum PublisherRefusal {
+    /// No channel has it, or no longer.
+    #[error("no channel has this stream key")]
+    KeyUnknown,
+    /// The account of the channel's owner is suspended.
+    #[error("the account of the channel's owner is suspended")]
+    OwnerSuspended,
+}
 
 /// Creates a channel with a new stream key.
 ///
@@ -147,7 +159,7 @@ pub async fn find(commands: &Commands, handle: &str) -> Result<Option<ChannelId>
 /// Changes title, description and visibility. Answers the position at which the log shows them.
 ///
 /// # Errors
-/// [`ChannelsError`]; refused to anybody but the owner, and for a stale version.
+/// [`ChannelsError`]; refused to whoever may not, and for a stale version.
 pub async fn change_details(commands: &Commands, change: ChangeDetails) -> Result<i64, ChannelsError> {
     let ChangeDetails { by, channel_id, expected_version, title, description, visibility, metadata } = change;
     let title = title.as_deref().map(Title::parse).transpose();
@@ -248,17 +260,20 @@ pub async fn rotate_stream_key(
 /// Which channel an encoder with this key may publish to.
 ///
 /// # Errors
-/// [`CommandError::Refused`] for a key that is nobody's, or was replaced.
+/// [`CommandError::Refused`] for a key that is nobody's or was replaced, and while the channel's owner is suspended.
 pub async fn authorise_publisher(
     commands: &Commands,
     key: &str,
-) -> Result<AuthorisedPublisher, CommandError<KeyUnknown>> {
-    let unknown = || CommandError::Refused(KeyUnknown);
+) -> Result<AuthorisedPublisher, CommandError<PublisherRefusal>> {
+    let unknown = || CommandError::Refused(PublisherRefusal::KeyUnknown);
     let (stream_key, channel) =
         vault::find(commands.pool(), Kind::StreamKey, lookup(key)).await?.ok_or_else(unknown)?;
     let channel_id = channel.parse::<ChannelId>().map_err(|error| CommandError::Unexpected(error.into()))?;
     // The vault may hold keys that were replaced or never taken into use; the channel knows the one.
     let (channel, _) = commands.load::<Channel>(&channel).await?.ok_or_else(unknown)?;
+    if channel.is_published_with(stream_key) && is_owner_suspended(commands, &channel).await? {
+        return Err(CommandError::Refused(PublisherRefusal::OwnerSuspended));
+    }
     match (channel.handle(), channel.title(), channel.visibility()) {
         (Some(handle), Some(title), Some(visibility)) if channel.is_published_with(stream_key) => {
             Ok(AuthorisedPublisher {
@@ -271,6 +286,15 @@ pub async fn authorise_publisher(
         }
         _ => Err(unknown()),
     }
+}
+
+/// Whether nothing may be published to a channel because its owner is suspended.
+///
+/// # Errors
+/// [`LoadError`] when the log does not answer or cannot be read.
+pub async fn is_owner_suspended(commands: &Commands, channel: &Channel) -> Result<bool, LoadError> {
+    let Some(owner_id) = channel.owner_id() else { return Ok(false) };
+    Ok(suspension::standing(commands, owner_id).await? == Standing::Suspended)
 }
 
 async fn stream_key_id(

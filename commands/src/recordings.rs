@@ -183,7 +183,7 @@ pub async fn delete(
 /// shows it.
 ///
 /// # Errors
-/// [`CommandError::Refused`] to anybody but the owner, and when there is no such channel.
+/// [`CommandError::Refused`] to whoever may not, which depends on what changes, and when there is no such channel.
 pub async fn change_policy(
     commands: &Commands,
     channel_id: ChannelId,
@@ -340,7 +340,10 @@ pub async fn channels(commands: &Commands) -> Result<Vec<ChannelId>, LoadError> 
 }
 
 /// The recording that a stream has, or has had.
-async fn of_stream(commands: &Commands, stream_id: StreamId) -> Result<Option<RecordingId>, sqlx::Error> {
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn of_stream(commands: &Commands, stream_id: StreamId) -> Result<Option<RecordingId>, sqlx::Error> {
     let held: Option<String> =
         sqlx::query_scalar("select aggregate_id from log.reservations where kind = $1 and name = $2")
             .bind(Claimed::RecordedStream.as_str())

@@ -1,8 +1,16 @@
 //! Accounts: people who can sign in, and their sessions.
 
 mod credentials;
+mod email;
+mod erasure;
+mod language;
+mod password_reset;
+mod personal_exports;
 mod personal_tokens;
+mod profile;
 mod sessions;
+mod sign_ins;
+mod suspension;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,11 +18,26 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 pub use credentials::{Email, Password, Username};
+pub use email::{AccountEmail, ConfirmedEmail, EmailCommand, EmailEvent, EmailRefusal};
+pub use erasure::ErasureCancelledReason;
+pub use language::Language;
+pub use password_reset::{PasswordReset, PasswordResetCommand, PasswordResetEvent, PasswordResetRefusal};
+pub use personal_exports::{
+    NewestPersonalExport, PERSONAL_EXPORT_EVERY, PersonalExportCommand, PersonalExportDeletedReason,
+    PersonalExportEvent, PersonalExportRefusal, PersonalExports,
+};
 pub use personal_tokens::{
     PERSONAL_TOKEN_MAX_DAYS, PersonalToken, PersonalTokenCommand, PersonalTokenEvent, PersonalTokenName,
     PersonalTokenRefusal, PersonalTokenRevokedReason, PersonalTokenScope,
 };
+pub use profile::{
+    AvatarName, Bio, DisplayName, Profile, ProfileCommand, ProfileEvent, ProfileRefusal, ProfileText,
+};
 pub use sessions::{Session, SessionCommand, SessionEndReason, SessionEvent, SessionRefusal};
+pub use sign_ins::{SignInCommand, SignInEvent, SignInFailure, SignInRefusal, SignIns};
+pub use suspension::{
+    AccountReinstated, AccountSuspended, Suspension, SuspensionCommand, SuspensionReason, SuspensionRefusal,
+};
 
 use crate::{
     Aggregate, Claim, Claimed, Event,
@@ -62,6 +85,20 @@ pub enum AccountCommand {
     },
     /// The recovery codes of before are worth nothing any more.
     ReplaceRecoveryCodes,
+    /// Keep its owner out, or let them in again.
+    Suspension(SuspensionCommand),
+    /// Be erased at a later time, unless its owner signs in before; again is fine, and changes nothing.
+    RequestErasure {
+        /// When.
+        due_at: OffsetDateTime,
+    },
+    /// Stay; again is fine.
+    CancelErasure {
+        /// Why.
+        reason: ErasureCancelledReason,
+    },
+    /// Be erased if the time for it has come; again is fine.
+    CarryOutErasure,
     /// Forget the person; again is fine.
     Erase {
         /// Who asks: the person, or `None` for the operator.
@@ -148,6 +185,34 @@ pub enum AccountEvent {
         #[schemars(schema_with = "timestamp::schema")]
         replaced_at: OffsetDateTime,
     },
+    /// An account was suspended: nobody can sign in to it, and nothing of it is shown.
+    Suspended(AccountSuspended),
+    /// The suspension of an account was lifted.
+    Reinstated(AccountReinstated),
+    /// A person asked to be forgotten, and has until then to think better of it.
+    ErasureRequested {
+        /// The account.
+        account_id: AccountId,
+        /// When the account is erased.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        due_at: OffsetDateTime,
+        /// When it was asked for.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        requested_at: OffsetDateTime,
+    },
+    /// An account that was to be erased stays.
+    ErasureCancelled {
+        /// The account.
+        account_id: AccountId,
+        /// Why.
+        reason: ErasureCancelledReason,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        cancelled_at: OffsetDateTime,
+    },
     /// A person was forgotten: the key of the account is destroyed, and its username is free.
     Erased {
         /// The account.
@@ -171,6 +236,8 @@ pub enum AccountEvent {
 pub enum PasswordChangedReason {
     /// Its owner knew the one of before.
     Changed,
+    /// Whoever reads its mail chose another one, by a code.
+    Reset,
 }
 
 impl AccountEvent {
@@ -183,6 +250,10 @@ impl AccountEvent {
         "account.second_factor_disabled",
         "account.recovery_code_used",
         "account.recovery_codes_replaced",
+        "account.erasure_requested",
+        "account.erasure_cancelled",
+        "account.suspended",
+        "account.reinstated",
     ];
 
     /// Whose it is.
@@ -195,6 +266,10 @@ impl AccountEvent {
             | Self::SecondFactorDisabled { account_id, .. }
             | Self::RecoveryCodeUsed { account_id, .. }
             | Self::RecoveryCodesReplaced { account_id, .. }
+            | Self::ErasureRequested { account_id, .. }
+            | Self::ErasureCancelled { account_id, .. }
+            | Self::Suspended(AccountSuspended { account_id, .. })
+            | Self::Reinstated(AccountReinstated { account_id, .. })
             | Self::Erased { account_id, .. } => *account_id,
         }
     }
@@ -210,6 +285,10 @@ impl Event for AccountEvent {
             Self::SecondFactorDisabled { .. } => "account.second_factor_disabled",
             Self::RecoveryCodeUsed { .. } => "account.recovery_code_used",
             Self::RecoveryCodesReplaced { .. } => "account.recovery_codes_replaced",
+            Self::ErasureRequested { .. } => "account.erasure_requested",
+            Self::ErasureCancelled { .. } => "account.erasure_cancelled",
+            Self::Suspended(_) => "account.suspended",
+            Self::Reinstated(_) => "account.reinstated",
         }
     }
 
@@ -231,7 +310,11 @@ impl Event for AccountEvent {
             | Self::SecondFactorEnabled { .. }
             | Self::SecondFactorDisabled { .. }
             | Self::RecoveryCodeUsed { .. }
-            | Self::RecoveryCodesReplaced { .. } => Vec::new(),
+            | Self::RecoveryCodesReplaced { .. }
+            | Self::ErasureRequested { .. }
+            | Self::ErasureCancelled { .. }
+            | Self::Suspended(_)
+            | Self::Reinstated(_) => Vec::new(),
         }
     }
 }
@@ -260,6 +343,9 @@ pub enum AccountRefusal {
     /// Nobody could administer the platform any more.
     #[error("this account is the only administrator's; the operator can erase it on the command line")]
     OnlyAdministrator,
+    /// It cannot be suspended so.
+    #[error(transparent)]
+    Suspension(#[from] SuspensionRefusal),
 }
 
 /// An account as far as its rules need it.
@@ -268,12 +354,18 @@ pub struct Account {
     registered: Option<Registered>,
     is_erased: bool,
     second_factor: Option<SecretId>,
+    #[serde(default)]
+    erasure_due_at: Option<OffsetDateTime>,
+    #[serde(default)]
+    suspension: Option<Suspension>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Registered {
     account_id: AccountId,
+    username: Sealed,
     username_digest: String,
+    email: Sealed,
     password: SecretId,
     is_administrator: bool,
     setup_token_digest: Option<String>,
@@ -284,6 +376,18 @@ impl Account {
     #[must_use]
     pub fn password(&self) -> Option<SecretId> {
         self.active().map(|registered| registered.password)
+    }
+
+    /// Its username, sealed; `None` before it exists and after its erasure.
+    #[must_use]
+    pub fn username(&self) -> Option<&Sealed> {
+        self.active().map(|registered| &registered.username)
+    }
+
+    /// The address that it was registered with, sealed; `None` before it exists and after its erasure.
+    #[must_use]
+    pub fn registered_email(&self) -> Option<&Sealed> {
+        self.active().map(|registered| &registered.email)
     }
 
     /// What the codes of its authenticator are made from, in the vault; `None` when it asks for none.
@@ -298,6 +402,12 @@ impl Account {
         self.active().is_some()
     }
 
+    /// When it is erased, if that was asked for; `None` once it is.
+    #[must_use]
+    pub fn erasure_due_at(&self) -> Option<OffsetDateTime> {
+        self.active().and(self.erasure_due_at)
+    }
+
     /// Whether the person was forgotten.
     #[must_use]
     pub fn is_erased(&self) -> bool {
@@ -308,6 +418,12 @@ impl Account {
     #[must_use]
     pub fn setup_token_digest(&self) -> Option<&str> {
         self.active()?.setup_token_digest.as_deref()
+    }
+
+    /// Its suspension, if it is suspended at `now`.
+    #[must_use]
+    pub fn suspension(&self, now: OffsetDateTime) -> Option<&Suspension> {
+        self.active().and(self.suspension.as_ref()).filter(|suspension| suspension.holds(now))
     }
 
     /// Whether it may administer the platform.
@@ -369,6 +485,25 @@ impl Account {
             AccountCommand::ReplaceRecoveryCodes => {
                 AccountEvent::RecoveryCodesReplaced { account_id, replaced_at: now }
             }
+            AccountCommand::Suspension(command) => {
+                return Ok(suspension::decide(account_id, self.suspension.as_ref(), command, now)?);
+            }
+            AccountCommand::RequestErasure { due_at } => {
+                // Refused now, not when the time has come.
+                self.erase(Some(account_id), false, now)?;
+                if self.erasure_due_at.is_some() {
+                    return Ok(Vec::new());
+                }
+                AccountEvent::ErasureRequested { account_id, due_at, requested_at: now }
+            }
+            AccountCommand::CancelErasure { .. } if self.erasure_due_at.is_none() => return Ok(Vec::new()),
+            AccountCommand::CancelErasure { reason } => {
+                AccountEvent::ErasureCancelled { account_id, reason, cancelled_at: now }
+            }
+            AccountCommand::CarryOutErasure => {
+                let is_due = self.erasure_due_at.is_some_and(|due_at| due_at <= now);
+                return if is_due { self.erase(Some(account_id), false, now) } else { Ok(Vec::new()) };
+            }
             // Decided before.
             AccountCommand::Register { .. } | AccountCommand::Erase { .. } => {
                 return Err(AccountRefusal::AlreadyExists);
@@ -412,7 +547,9 @@ impl Aggregate for Account {
         match event {
             AccountEvent::Registered {
                 account_id,
+                username,
                 username_digest,
+                email,
                 password,
                 is_administrator,
                 setup_token_digest,
@@ -420,7 +557,9 @@ impl Aggregate for Account {
             } => {
                 self.registered = Some(Registered {
                     account_id: *account_id,
+                    username: username.clone(),
                     username_digest: username_digest.clone(),
+                    email: email.clone(),
                     password: *password,
                     is_administrator: *is_administrator,
                     setup_token_digest: setup_token_digest.clone(),
@@ -434,6 +573,9 @@ impl Aggregate for Account {
             AccountEvent::SecondFactorEnabled { seed, .. } => self.second_factor = Some(*seed),
             AccountEvent::SecondFactorDisabled { .. } => self.second_factor = None,
             AccountEvent::RecoveryCodeUsed { .. } | AccountEvent::RecoveryCodesReplaced { .. } => {}
+            AccountEvent::Suspended(_) | AccountEvent::Reinstated(_) => suspension::apply(&mut self.suspension, event),
+            AccountEvent::ErasureRequested { due_at, .. } => self.erasure_due_at = Some(*due_at),
+            AccountEvent::ErasureCancelled { .. } => self.erasure_due_at = None,
             AccountEvent::Erased { .. } => self.is_erased = true,
         }
     }
@@ -441,9 +583,12 @@ impl Aggregate for Account {
     fn claimed(claimed: Claimed) -> AccountRefusal {
         match claimed {
             Claimed::SetupToken => AccountRefusal::SetupTokenUsed,
-            Claimed::Username | Claimed::Handle | Claimed::LiveStream | Claimed::RecordedStream => {
-                AccountRefusal::UsernameTaken
-            }
+            Claimed::Username
+            | Claimed::Handle
+            | Claimed::LiveStream
+            | Claimed::RecordedStream
+            | Claimed::Email
+            | Claimed::OpenReport => AccountRefusal::UsernameTaken,
         }
     }
 }

@@ -5,11 +5,16 @@ use serde_json::{Value, json};
 
 use crate::{
     Aggregate,
-    accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
+    accounts::{
+        Account, AccountEmail, AccountEvent, EmailEvent, PasswordReset, PasswordResetEvent, PersonalExportEvent, PersonalExports, PersonalToken,
+        PersonalTokenEvent, Profile, ProfileEvent, Session, SessionEvent, SignInEvent, SignIns,
+    },
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     invites::{Invite, InviteEvent},
     recordings::{Recording, RecordingEvent},
+    registrations::{Install, InstallEvent, RegistrationInvite, RegistrationInviteEvent},
+    reports::{Report, ReportEvent},
     streams::{Stream, StreamEvent},
     upcast::{UPCASTS, current_version},
 };
@@ -38,11 +43,19 @@ pub fn catalogue() -> Vec<EventDescription> {
     describe::<AccountEvent>(&mut catalogue, Account::TYPE, AccountEvent::TYPES);
     describe::<SessionEvent>(&mut catalogue, Session::TYPE, SessionEvent::TYPES);
     describe::<PersonalTokenEvent>(&mut catalogue, PersonalToken::TYPE, PersonalTokenEvent::TYPES);
+    describe::<SignInEvent>(&mut catalogue, SignIns::TYPE, SignInEvent::TYPES);
+    describe::<PersonalExportEvent>(&mut catalogue, PersonalExports::TYPE, PersonalExportEvent::TYPES);
+    describe::<ProfileEvent>(&mut catalogue, Profile::TYPE, ProfileEvent::TYPES);
+    describe::<EmailEvent>(&mut catalogue, AccountEmail::TYPE, EmailEvent::TYPES);
+    describe::<PasswordResetEvent>(&mut catalogue, PasswordReset::TYPE, PasswordResetEvent::TYPES);
     describe::<ChannelEvent>(&mut catalogue, Channel::TYPE, ChannelEvent::TYPES);
     describe::<StreamEvent>(&mut catalogue, Stream::TYPE, StreamEvent::TYPES);
     describe::<ExportEvent>(&mut catalogue, Export::TYPE, ExportEvent::TYPES);
     describe::<RecordingEvent>(&mut catalogue, Recording::TYPE, RecordingEvent::TYPES);
     describe::<InviteEvent>(&mut catalogue, Invite::TYPE, InviteEvent::TYPES);
+    describe::<InstallEvent>(&mut catalogue, Install::TYPE, InstallEvent::TYPES);
+    describe::<RegistrationInviteEvent>(&mut catalogue, RegistrationInvite::TYPE, RegistrationInviteEvent::TYPES);
+    describe::<ReportEvent>(&mut catalogue, Report::TYPE, ReportEvent::TYPES);
     catalogue
 }
 

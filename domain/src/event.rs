@@ -4,7 +4,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::{accounts, channels, exports, invites, recordings, streams, upcast};
+use crate::{accounts, channels, exports, invites, recordings, registrations, reports, streams, upcast};
 
 /// Something with rules: decides commands into events, and is the fold of its events.
 pub trait Aggregate: Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -59,6 +59,10 @@ pub enum Claimed {
     LiveStream,
     /// A stream's one recording.
     RecordedStream,
+    /// A confirmed e-mail address, claimed by its keyed digest.
+    Email,
+    /// Somebody's one open report of something.
+    OpenReport,
 }
 
 impl Claimed {
@@ -71,6 +75,8 @@ impl Claimed {
             Self::SetupToken => "setup_token",
             Self::LiveStream => "live_stream",
             Self::RecordedStream => "recorded_stream",
+            Self::Email => "email",
+            Self::OpenReport => "open_report",
         }
     }
 }
@@ -103,6 +109,16 @@ pub enum DomainEvent {
     Session(accounts::SessionEvent),
     /// Of a personal token.
     PersonalToken(accounts::PersonalTokenEvent),
+    /// Of sign-ins that failed.
+    SignIn(accounts::SignInEvent),
+    /// Of an export of what is kept of a person.
+    PersonalExport(accounts::PersonalExportEvent),
+    /// Of a profile.
+    Profile(accounts::ProfileEvent),
+    /// Of the e-mail address of an account.
+    Email(accounts::EmailEvent),
+    /// Of the resets of an account's password.
+    PasswordReset(accounts::PasswordResetEvent),
     /// Of a channel.
     Channel(channels::ChannelEvent),
     /// Of a stream.
@@ -113,6 +129,12 @@ pub enum DomainEvent {
     Recording(recordings::RecordingEvent),
     /// Of an invite.
     Invite(invites::InviteEvent),
+    /// Of the install.
+    Install(registrations::InstallEvent),
+    /// Of a registration invite.
+    RegistrationInvite(registrations::RegistrationInviteEvent),
+    /// Of a report.
+    Report(reports::ReportEvent),
 }
 
 /// Why a stored event could not be read.
@@ -188,11 +210,21 @@ impl DomainEvent {
             accounts::Account::TYPE => of(accounts::AccountEvent::TYPES, stored, Self::Account),
             accounts::Session::TYPE => of(accounts::SessionEvent::TYPES, stored, Self::Session),
             accounts::PersonalToken::TYPE => of(accounts::PersonalTokenEvent::TYPES, stored, Self::PersonalToken),
+            accounts::SignIns::TYPE => of(accounts::SignInEvent::TYPES, stored, Self::SignIn),
+            accounts::PersonalExports::TYPE => of(accounts::PersonalExportEvent::TYPES, stored, Self::PersonalExport),
+            accounts::Profile::TYPE => of(accounts::ProfileEvent::TYPES, stored, Self::Profile),
+            accounts::AccountEmail::TYPE => of(accounts::EmailEvent::TYPES, stored, Self::Email),
+            accounts::PasswordReset::TYPE => of(accounts::PasswordResetEvent::TYPES, stored, Self::PasswordReset),
             channels::Channel::TYPE => of(channels::ChannelEvent::TYPES, stored, Self::Channel),
             streams::Stream::TYPE => of(streams::StreamEvent::TYPES, stored, Self::Stream),
             exports::Export::TYPE => of(exports::ExportEvent::TYPES, stored, Self::Export),
             recordings::Recording::TYPE => of(recordings::RecordingEvent::TYPES, stored, Self::Recording),
             invites::Invite::TYPE => of(invites::InviteEvent::TYPES, stored, Self::Invite),
+            registrations::Install::TYPE => of(registrations::InstallEvent::TYPES, stored, Self::Install),
+            registrations::RegistrationInvite::TYPE => {
+                of(registrations::RegistrationInviteEvent::TYPES, stored, Self::RegistrationInvite)
+            }
+            reports::Report::TYPE => of(reports::ReportEvent::TYPES, stored, Self::Report),
             _ => None,
         };
         decoded.unwrap_or_else(|| {
@@ -211,11 +243,19 @@ impl DomainEvent {
             Self::Account(event) => event.event_type(),
             Self::Session(event) => event.event_type(),
             Self::PersonalToken(event) => event.event_type(),
+            Self::SignIn(event) => event.event_type(),
+            Self::PersonalExport(event) => event.event_type(),
+            Self::Profile(event) => event.event_type(),
+            Self::Email(event) => event.event_type(),
+            Self::PasswordReset(event) => event.event_type(),
             Self::Channel(event) => event.event_type(),
             Self::Stream(event) => event.event_type(),
             Self::Export(event) => event.event_type(),
             Self::Recording(event) => event.event_type(),
             Self::Invite(event) => event.event_type(),
+            Self::Install(event) => event.event_type(),
+            Self::RegistrationInvite(event) => event.event_type(),
+            Self::Report(event) => event.event_type(),
         }
     }
 
@@ -226,11 +266,19 @@ impl DomainEvent {
             Self::Account(event) => event.event_version(),
             Self::Session(event) => event.event_version(),
             Self::PersonalToken(event) => event.event_version(),
+            Self::SignIn(event) => event.event_version(),
+            Self::PersonalExport(event) => event.event_version(),
+            Self::Profile(event) => event.event_version(),
+            Self::Email(event) => event.event_version(),
+            Self::PasswordReset(event) => event.event_version(),
             Self::Channel(event) => event.event_version(),
             Self::Stream(event) => event.event_version(),
             Self::Export(event) => event.event_version(),
             Self::Recording(event) => event.event_version(),
             Self::Invite(event) => event.event_version(),
+            Self::Install(event) => event.event_version(),
+            Self::RegistrationInvite(event) => event.event_version(),
+            Self::Report(event) => event.event_version(),
         }
     }
 }

@@ -82,10 +82,22 @@ id! {
     ExportId
 }
 id! {
+    /// One export of what is kept of a person.
+    PersonalExportId
+}
+id! {
     /// A stream kept for later watching.
     RecordingId
 }
 id! {
     /// A link that lets its bearer into a private channel.
     InviteId
+}
+id! {
+    /// A link by which accounts can be made.
+    RegistrationInviteId
+}
+id! {
+    /// A report that something breaks a right or a rule.
+    ReportId
 }

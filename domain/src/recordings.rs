@@ -146,6 +146,8 @@ pub enum RecordingDeletedReason {
     ChannelClosed,
     /// Its channel's owner was erased.
     AccountErased,
+    /// An administrator took it down.
+    TakenDown,
 }
 
 /// One quality that a recording can be watched in.

@@ -75,6 +75,10 @@ pub enum EndReason {
     KeyRotated,
     /// The channel was closed.
     ChannelClosed,
+    /// The account of the channel's owner was suspended.
+    AccountSuspended,
+    /// An administrator took the stream down.
+    TakenDown,
     /// What the encoder sent could no longer be packaged.
     Error,
 }
@@ -90,6 +94,8 @@ impl EndReason {
             Self::Crashed => "crashed",
             Self::KeyRotated => "key_rotated",
             Self::ChannelClosed => "channel_closed",
+            Self::AccountSuspended => "account_suspended",
+            Self::TakenDown => "taken_down",
             Self::Error => "error",
         }
     }
@@ -176,6 +182,15 @@ pub enum StreamCommand {
         /// Why these.
         reason: RenditionsReason,
     },
+    /// The encoder sends something else than before: another codec or size, or a picture where there was sound alone.
+    ChangeTracks {
+        /// The node that says so; only the one that takes the stream in may.
+        node_id: NodeId,
+        /// The picture, if there is any.
+        video: Option<VideoTrack>,
+        /// The sound, if there is any.
+        audio: Option<AudioTrack>,
+    },
     /// It is over.
     End {
         /// The node that says so; only the one that takes the stream in may.
@@ -224,6 +239,21 @@ pub enum StreamEvent {
         #[schemars(schema_with = "timestamp::schema")]
         changed_at: OffsetDateTime,
     },
+    /// The encoder sends something else than before.
+    TracksChanged {
+        /// The stream.
+        stream_id: StreamId,
+        /// Whose broadcast it is.
+        channel_id: ChannelId,
+        /// The picture from now on, if there is any.
+        video: Option<VideoTrack>,
+        /// The sound from now on, if there is any.
+        audio: Option<AudioTrack>,
+        /// When it was so.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        changed_at: OffsetDateTime,
+    },
     /// The broadcast is over.
     Ended {
         /// The stream.
@@ -243,7 +273,8 @@ pub enum StreamEvent {
 
 impl StreamEvent {
     /// The stored names of all events of a stream.
-    pub const TYPES: &[&'static str] = &["stream.started", "stream.renditions_changed", "stream.ended"];
+    pub const TYPES: &[&'static str] =
+        &["stream.started", "stream.renditions_changed", "stream.tracks_changed", "stream.ended"];
 }
 
 impl Event for StreamEvent {
@@ -251,6 +282,7 @@ impl Event for StreamEvent {
         match self {
             Self::Started { .. } => "stream.started",
             Self::RenditionsChanged { .. } => "stream.renditions_changed",
+            Self::TracksChanged { .. } => "stream.tracks_changed",
             Self::Ended { .. } => "stream.ended",
         }
     }
@@ -259,7 +291,7 @@ impl Event for StreamEvent {
         match self {
             // 2 has the encoder, 3 may be without a picture.
             Self::Started { .. } => "3",
-            Self::RenditionsChanged { .. } | Self::Ended { .. } => "1",
+            Self::RenditionsChanged { .. } | Self::TracksChanged { .. } | Self::Ended { .. } => "1",
         }
     }
 
@@ -268,7 +300,7 @@ impl Event for StreamEvent {
             Self::Started { channel_id, .. } => {
                 vec![Claim::Take { kind: Claimed::LiveStream, name: channel_id.to_string() }]
             }
-            Self::RenditionsChanged { .. } => Vec::new(),
+            Self::RenditionsChanged { .. } | Self::TracksChanged { .. } => Vec::new(),
             Self::Ended { channel_id, .. } => {
                 vec![Claim::Release { kind: Claimed::LiveStream, name: channel_id.to_string() }]
             }
@@ -297,9 +329,11 @@ pub enum StreamRefusal {
 }
 
 /// A stream as far as its rules need it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stream {
     started: Option<Started>,
+    /// What the encoder sends.
+    tracks: (Option<VideoTrack>, Option<AudioTrack>),
     renditions: Option<(Vec<Rendition>, RenditionsReason)>,
     has_ended: bool,
 }
@@ -310,6 +344,20 @@ struct Started {
     channel_id: ChannelId,
     node_id: NodeId,
     started_at: OffsetDateTime,
+}
+
+impl Stream {
+    /// Whose broadcast it is; `None` before it started.
+    #[must_use]
+    pub fn channel_id(&self) -> Option<ChannelId> {
+        self.started.as_ref().map(|started| started.channel_id)
+    }
+
+    /// Whether it has started and not ended.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.started.is_some() && !self.has_ended
+    }
 }
 
 impl Aggregate for Stream {
@@ -333,14 +381,24 @@ impl Aggregate for Stream {
                     started_at: now,
                 }])
             }
-            (StreamCommand::ChangeRenditions { .. } | StreamCommand::End { .. }, None) => Err(StreamRefusal::Unknown),
-            (StreamCommand::ChangeRenditions { .. } | StreamCommand::End { .. }, Some(_)) if self.has_ended => {
-                Err(StreamRefusal::AlreadyEnded)
-            }
-            (StreamCommand::ChangeRenditions { node_id, .. } | StreamCommand::End { node_id, .. }, Some(started))
-                if node_id != started.node_id =>
-            {
-                Err(StreamRefusal::OtherNode)
+            (_, None) => Err(StreamRefusal::Unknown),
+            (_, Some(_)) if self.has_ended => Err(StreamRefusal::AlreadyEnded),
+            (
+                StreamCommand::ChangeRenditions { node_id, .. }
+                | StreamCommand::ChangeTracks { node_id, .. }
+                | StreamCommand::End { node_id, .. },
+                Some(started),
+            ) if node_id != started.node_id => Err(StreamRefusal::OtherNode),
+            (StreamCommand::ChangeTracks { video, audio, .. }, Some(started)) => {
+                let is_news = (&self.tracks.0, &self.tracks.1) != (&video, &audio);
+                let changed = StreamEvent::TracksChanged {
+                    stream_id: started.stream_id,
+                    channel_id: started.channel_id,
+                    video,
+                    audio,
+                    changed_at: now,
+                };
+                Ok(if is_news { vec![changed] } else { Vec::new() })
             }
             (StreamCommand::ChangeRenditions { renditions, reason, .. }, Some(started)) => {
                 let is_news = self.renditions.as_ref() != Some(&(renditions.clone(), reason));
@@ -371,14 +429,16 @@ impl Aggregate for Stream {
 
     fn apply(&mut self, event: &StreamEvent) {
         match event {
-            StreamEvent::Started { stream_id, channel_id, node_id, started_at, .. } => {
+            StreamEvent::Started { stream_id, channel_id, node_id, video, audio, started_at, .. } => {
                 self.started = Some(Started {
                     stream_id: *stream_id,
                     channel_id: *channel_id,
                     node_id: *node_id,
                     started_at: *started_at,
                 });
+                self.tracks = (video.clone(), audio.clone());
             }
+            StreamEvent::TracksChanged { video, audio, .. } => self.tracks = (video.clone(), audio.clone()),
             StreamEvent::RenditionsChanged { renditions, reason, .. } => {
                 self.renditions = Some((renditions.clone(), *reason));
             }

@@ -54,6 +54,9 @@ pub enum PublishError {
     /// No channel has this stream key, or it was rotated.
     #[error("This stream key is not known or no longer valid. Copy the current one from the dashboard.")]
     KeyUnknown,
+    /// The account of the channel's owner is suspended.
+    #[error("The account of this channel's owner is suspended. Sign in to Weir to see why and until when.")]
+    OwnerSuspended,
     /// Encoders may not publish from where this one is.
     #[error("Publishing from your address is not allowed here. Ask whoever runs this server.")]
     AddressRefused,
@@ -94,6 +97,14 @@ pub trait Publishing: Send + Sync + 'static {
         stream_id: StreamId,
         renditions: Vec<Rendition>,
         reason: RenditionsReason,
+    ) -> BoxFuture<'_, Result<(), PublishError>>;
+
+    /// Stores what the encoder of a stream sends from now on, where that is something else than before.
+    fn tracks_changed(
+        &self,
+        stream_id: StreamId,
+        video: Option<VideoTrack>,
+        audio: Option<AudioTrack>,
     ) -> BoxFuture<'_, Result<(), PublishError>>;
 
     /// The streams that this node has started and not ended, in no particular order; asked once, at start.
@@ -147,6 +158,12 @@ pub trait Recordings: Send + Sync + 'static {
         recording_id: RecordingId,
         finished: FinishedRecording,
     ) -> BoxFuture<'_, Result<(), RecordError>>;
+
+    /// Whether a recording was deleted.
+    fn is_deleted(&self, recording_id: RecordingId) -> BoxFuture<'_, Result<bool, RecordError>> {
+        let _ = recording_id;
+        Box::pin(std::future::ready(Ok(false)))
+    }
 
     /// Stores that there is nothing of a recording.
     fn failed(&self, recording_id: RecordingId, reason: RecordingFailure) -> BoxFuture<'_, Result<(), RecordError>>;

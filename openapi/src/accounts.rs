@@ -1,10 +1,20 @@
 //! Accounts: registering, signing in and out, who am I.
 
+pub mod privacy;
+pub mod security_events;
+
+pub mod email;
+pub mod password_reset;
+pub mod suspension;
+
+mod profile;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+pub use self::profile::{AccountListQuery, Avatar, EditProfileRequest, PictureFile, Profile, PublicAccount};
 use crate::Page;
 
 /// A person who can sign in.
@@ -20,6 +30,9 @@ pub struct Account {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "mira@example.org", format = Email, nullable = false)]
     pub email: Option<String>,
+    /// Whether the address was confirmed by a code that was mailed to it. A lost password can be reset only then.
+    #[schema(example = true)]
+    pub is_email_confirmed: bool,
     /// Whether it may administer the platform.
     #[schema(example = false)]
     pub is_administrator: bool,
@@ -56,6 +69,14 @@ pub struct RegisterRequest {
     #[serde(default)]
     #[schema(example = "weir-setup-4f1c", max_length = 256)]
     pub setup_token: Option<String>,
+    /// What stands in the link of a registration invite after the `#`, where registration takes one.
+    #[serde(default)]
+    #[schema(example = "AZNaPHxefMGbHi8aSh6dIWgxk3", max_length = 100)]
+    pub invite: Option<String>,
+    /// The language of mails to it; left out for what `Accept-Language` says.
+    #[serde(default)]
+    #[schema(nullable = false)]
+    pub language: Option<email::Language>,
 }
 
 /// Who signs in.
@@ -98,6 +119,10 @@ pub struct SignedIn {
     /// How long the access token is good for, in seconds.
     #[schema(example = 900, minimum = 1)]
     pub expires_in: u32,
+    /// Whether the account was to be erased, and stays because of this sign-in; left out otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(example = false)]
+    pub has_cancelled_erasure: bool,
 }
 
 /// A device on which an account is signed in.

@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use crate::{FieldError, PROBLEM_JSON, Problem};
+use crate::{FieldError, PROBLEM_JSON, Problem, accounts::suspension::SuspensionNotice};
 
 /// The name of the way to sign in that calls use: a bearer token.
 pub const ACCESS_TOKEN: &str = "access_token";
@@ -77,6 +77,7 @@ pub fn frame() -> OpenApi {
             tag("channels", "What people watch and follow, and the keys to publish there."),
             tag("streams", "Broadcasts of channels, running and past."),
             tag("recordings", "Streams that are kept for later watching, and what a channel says of that."),
+            tag("reports", "What somebody says is wrong, and what administrators decide."),
             tag("ingest", "What the server sees of an encoder."),
             tag("events", "The log of everything that happened, as a feed; the [event catalogue](/docs/events) lists what there is."),
             tag("exports", "Parts of the log as files, made in the background."),
@@ -86,6 +87,7 @@ pub fn frame() -> OpenApi {
             ComponentsBuilder::new()
                 .schema(Problem::name(), Problem::schema())
                 .schema(FieldError::name(), FieldError::schema())
+                .schema(SuspensionNotice::name(), SuspensionNotice::schema())
                 .security_scheme(ACCESS_TOKEN, SecurityScheme::Http(access_token))
                 .security_scheme(REFRESH_COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(refresh_cookie)))
                 .build(),

@@ -16,6 +16,8 @@ pub mod operation;
 mod page;
 mod problem;
 pub mod recordings;
+pub mod registrations;
+pub mod reports;
 pub mod streams;
 pub mod swagger;
 mod yaml;

@@ -3,6 +3,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::accounts::suspension::SuspensionNotice;
+
 /// The media type of problem documents.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -30,6 +32,10 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub errors: Vec<FieldError>,
+    /// Why and until when an account is suspended; with `account_suspended` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub suspension: Option<SuspensionNotice>,
     /// The id of the request, as in the header `X-Request-Id` and in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00", nullable = false)]
@@ -61,6 +67,7 @@ impl Problem {
             detail: None,
             code: Cow::Borrowed(code),
             errors: Vec::new(),
+            suspension: None,
             request_id: None,
         }
     }

@@ -178,7 +178,8 @@ pub enum RenditionsReason {
 
 /// Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
 /// server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); the channel was
-/// closed (`channel_closed`); what the encoder sent could no longer be packaged (`error`).
+/// closed (`channel_closed`); the account of its owner was suspended (`account_suspended`); an administrator took it down
+/// (`taken_down`); what the encoder sent could no longer be packaged (`error`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
@@ -194,6 +195,10 @@ pub enum EndReason {
     KeyRotated,
     /// The channel was closed.
     ChannelClosed,
+    /// The account of the channel's owner was suspended.
+    AccountSuspended,
+    /// An administrator took it down.
+    TakenDown,
     /// What the encoder sent could no longer be packaged.
     Error,
 }

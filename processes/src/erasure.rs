@@ -1,42 +1,45 @@
 //! Erasure: whatever an erased person leaves behind goes.
 //!
 //! The write side forgets the person as soon as it has stored `account.erased`. What that leaves is done here, and so is what
-//! a crash has left undone: the account's channels are closed, the exports that it asked for are deleted, and of a channel
+//! a crash has left undone: the account's channels are closed, its roles in others are taken, the exports that it asked for are deleted, and of a channel
 //! that was closed the encoder is sent away and the pictures go.
 //!
-//! A channel or an export of an account may come into the log just after its erasure, by a request that was under way. So
+//! A channel, a role or an export of an account may come into the log just after its erasure, by a request that was under way. So
 //! what is new is looked at, too: of the two events the later one finds the other.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use commands::{CommandError, Commands, Metadata, accounts, channels, exports, streams};
+use commands::{
+    CommandError, Commands, Metadata, accounts,
+    channels::{self, team},
+    exports, streams,
+};
 use domain::{
     DomainEvent,
     accounts::AccountEvent,
     channels::{ChannelClosedReason, ChannelEvent},
     exports::{ExportDeletedReason, ExportEvent, ExportRefusal},
     ids::{AccountId, ChannelId, ExportId, StreamId},
+    streams::EndReason,
 };
 use futures::future::BoxFuture;
-use tokio::time::{Instant, sleep};
 
-use crate::following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by};
+use crate::{
+    following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by},
+    sending_away::send_away,
+};
 
 const PROCESS: Process = Process {
     name: "erasure",
-    types: &["account.erased", "channel.created", "channel.closed", "export.requested"],
+    types: &["account.erased", "channel.created", "channel.role_given", "channel.closed", "export.requested"],
     begin: Begin::Start,
 };
-/// How long an encoder that was sent away has to be gone, and how often it is sent away.
-const PATIENCE: Duration = Duration::from_secs(2);
-const ATTEMPTS: usize = 3;
-const LOOKED_EVERY: Duration = Duration::from_millis(50);
 
 /// What erasure needs of the media planes of all nodes.
 pub trait Media: Send + Sync {
-    /// Sends the channel's encoder away, wherever it is connected, because the channel was closed. Nothing happens when none
+    /// Sends the channel's encoder away, wherever it is connected, and ends its stream for `reason`. Nothing happens when none
     /// is.
-    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), BoxError>>;
+    fn cut(&self, channel_id: ChannelId, reason: EndReason) -> BoxFuture<'_, Result<(), BoxError>>;
 
     /// Deletes the pictures of streams, wherever they are.
     fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>>;
@@ -65,6 +68,12 @@ impl Handler for Erasure<'_> {
                 }
                 Ok(())
             }
+            DomainEvent::Channel(ChannelEvent::RoleGiven { channel_id, account_id, .. }) => {
+                if accounts::is_erased(self.commands, *account_id).await? {
+                    team::take_role(self.commands, *channel_id, None, *account_id, metadata()).await?;
+                }
+                Ok(())
+            }
             DomainEvent::Channel(ChannelEvent::Closed { channel_id, .. }) => self.channel_closed(*channel_id).await,
             DomainEvent::Export(ExportEvent::Requested { export_id, by: Some(by), .. }) => {
                 if accounts::is_erased(self.commands, *by).await? {
@@ -83,6 +92,9 @@ impl Erasure<'_> {
         projections::accounts::forget_in_the_past(self.commands.pool(), account_id).await?;
         for channel_id in channels::of_owner(self.commands, account_id).await? {
             self.close(channel_id, metadata()).await?;
+        }
+        for channel_id in team::of_member(self.commands, account_id).await? {
+            team::take_role(self.commands, channel_id, None, account_id, metadata()).await?;
         }
         for export_id in accounts::exports_of(self.commands, account_id).await? {
             self.delete(export_id, metadata()).await?;
@@ -106,26 +118,7 @@ impl Erasure<'_> {
 
     async fn channel_closed(&self, channel_id: ChannelId) -> Result<(), BoxError> {
         channels::finish_closing(self.commands, channel_id).await?;
-        self.send_away(channel_id).await?;
+        send_away(self.commands, self.media, channel_id, EndReason::ChannelClosed).await?;
         self.media.delete_pictures(streams::of_channel(self.commands, channel_id).await?).await
-    }
-
-    async fn send_away(&self, channel_id: ChannelId) -> Result<(), BoxError> {
-        for _ in 0..ATTEMPTS {
-            self.media.cut(channel_id).await?;
-            let deadline = Instant::now() + PATIENCE;
-            while streams::is_live(self.commands, channel_id).await? {
-                if Instant::now() >= deadline {
-                    break;
-                }
-                sleep(LOOKED_EVERY).await;
-            }
-            if !streams::is_live(self.commands, channel_id).await? {
-                return Ok(());
-            }
-        }
-        // A node that crashed ends its streams when it is back, and its encoder has nobody to talk to until then.
-        tracing::warn!(channel.id = %channel_id, "the stream of a closed channel does not end; its node seems to be down");
-        Ok(())
     }
 }

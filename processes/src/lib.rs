@@ -4,14 +4,21 @@
 //! nodes may run it at once, so it does its work under a `Leadership`, or in a way that bears being done twice. What acts
 //! on events is a [`Handler`] that [`Following::follow`] calls.
 
+pub mod avatars;
+pub mod due_erasures;
 pub mod erasure;
 pub mod exports;
 pub mod following;
 pub mod housekeeping;
 mod leadership;
+pub mod mail;
+pub mod personal_exports;
 pub mod recordings;
+pub mod reports;
+mod sending_away;
+pub mod suspension;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use commands::Commands;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 pub use erasure::Media;
 pub use exports::ExportsOptions;
 pub use following::{Begin, Followed, Following, Handler, Process};
+pub use mail::MailOptions;
 pub use recordings::RecordingsOptions;
 
 /// Runs every process until `cancel` is cancelled; what is under way then is left, and done by the next. `exports` says
-/// where and how exports are written, `recordings` how they are kept, `media` is how encoders are sent away.
+/// where and how exports are written, `recordings` how they are kept, `mail` how mails are sent, `addresses_kept` for how long addresses and user agents are, `media` is how encoders are sent away.
 ///
 /// # Panics
 /// When a process does: it goes on for ever, and its bug must not be passed over in silence.
@@ -30,6 +38,8 @@ pub async fn run(
     commands: Commands,
     exports: ExportsOptions,
     recordings: RecordingsOptions,
+    mail: MailOptions,
+    addresses_kept: Duration,
     media: Arc<dyn Media>,
     cancel: CancellationToken,
 ) {
@@ -38,9 +48,15 @@ pub async fn run(
         tokio::join!(
             following.listen(),
             erasure::run(&commands, &following, &media),
+            avatars::run(&commands, &following, &exports.storage),
+            due_erasures::run(&commands, &following),
             exports::run(&commands, &following, &exports),
+            mail::run(&commands, &following, &mail),
+            personal_exports::run(&commands, &following, &exports),
             recordings::run(&commands, &following, &recordings),
-            housekeeping::run(commands.clone(), housekeeping::EVERY),
+            reports::run(&commands, &following, &media),
+            suspension::run(&commands, &following, &media),
+            housekeeping::run(commands.clone(), housekeeping::EVERY, addresses_kept),
         );
     };
     cancel.run_until_cancelled(Box::pin(all)).await;

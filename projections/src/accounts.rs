@@ -1,13 +1,15 @@
 //! Who can sign in: `accounts_v1`; where they are signed in, and what they let programs do.
 
 mod personal_tokens;
+mod profile;
 mod sessions;
+mod suspensions;
 
 use std::{borrow::Cow, collections::HashMap};
 
 use domain::{
     DomainEvent, RecordedEvent,
-    accounts::AccountEvent,
+    accounts::{AccountEvent, AccountReinstated, AccountSuspended, EmailEvent},
     ids::AccountId,
     sealed::{BoxFuture, Keyring, Opened},
 };
@@ -17,8 +19,11 @@ use uuid::Uuid;
 
 pub use self::{
     personal_tokens::{PersonalTokenRow, PersonalTokens, PersonalTokensV1},
+    profile::{ProfileRow, Profiles, ProfilesV1},
     sessions::{SessionRow, Sessions, SessionsV1},
+    suspensions::{AccountFilter, AdministeredAccountRow, AdministeredAccounts, SuspensionRow, SuspensionsV1},
 };
+pub(crate) use self::suspensions::suspended_accounts;
 use crate::{ApplyError, Projection, QueryError};
 
 /// What stands for the username of somebody who was erased; nobody can have it as theirs.
@@ -33,6 +38,8 @@ pub struct AccountRow {
     pub username: String,
     /// For its owner and administrators only; `None` for an erased person.
     pub email: Option<String>,
+    /// Whether somebody who reads mail there has shown that it is theirs.
+    pub is_email_confirmed: bool,
     /// Whether it may administer the platform.
     pub is_administrator: bool,
     /// Whether signing in takes a code of an authenticator, too.
@@ -48,8 +55,8 @@ pub struct AccountRow {
 macro_rules! select {
     ($tail:literal) => {
         concat!(
-            "select id, username, email, is_administrator, has_second_factor, created_at, updated_at, version ",
-            "from read.accounts_v1 ",
+            "select id, username, email, is_email_confirmed, is_administrator, has_second_factor, created_at, updated_at, ",
+            "version from read.accounts_v1 ",
             $tail
         )
     };
@@ -93,17 +100,26 @@ impl Accounts<'_> {
 pub async fn forget_in_the_past(pool: &PgPool, id: AccountId) -> Result<(), sqlx::Error> {
     let schemas: Vec<String> = sqlx::query_scalar(
         "select nspname::text from pg_namespace
-         where nspname ~ '^read_at_[0-9]+$' and to_regclass(nspname || '.accounts_v1') is not null",
+         where nspname ~ '^read_at_[0-9]+$' and (to_regclass(nspname || '.accounts_v1') is not null
+             or to_regclass(nspname || '.profiles_v1') is not null)",
     )
     .fetch_all(pool)
     .await?;
     for schema in schemas {
         // The name has letters, digits and underscores only.
-        let forget = format!("update {schema}.accounts_v1 set username = null, email = null where id = $1");
-        match sqlx::query(&forget).bind(id.uuid()).execute(pool).await {
-            // Somebody has dropped it meanwhile.
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {}
-            done => _ = done?,
+        let forget = [
+            format!("update {schema}.accounts_v1 set username = null, email = null where id = $1"),
+            format!(
+                "update {schema}.profiles_v1 set display_name = null, bio = null, avatar = null, is_erased = true
+                 where account_id = $1"
+            ),
+        ];
+        for forget in forget {
+            match sqlx::query(&forget).bind(id.uuid()).execute(pool).await {
+                // It is not there, or somebody has dropped it meanwhile.
+                Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {}
+                done => _ = done?,
+            }
         }
     }
     Ok(())
@@ -114,6 +130,7 @@ struct Stored {
     id: Uuid,
     username: Option<String>,
     email: Option<String>,
+    is_email_confirmed: bool,
     is_administrator: bool,
     has_second_factor: bool,
     created_at: OffsetDateTime,
@@ -127,6 +144,7 @@ impl From<Stored> for AccountRow {
             id: row.id.into(),
             username: row.username.unwrap_or_else(|| ERASED_USERNAME.to_owned()),
             email: row.email,
+            is_email_confirmed: row.is_email_confirmed,
             is_administrator: row.is_administrator,
             has_second_factor: row.has_second_factor,
             created_at: row.created_at,
@@ -150,7 +168,7 @@ impl Projection for AccountsV1 {
     }
 
     fn events(&self) -> &'static [&'static [&'static str]] {
-        &[AccountEvent::TYPES]
+        &[AccountEvent::TYPES, EmailEvent::TYPES]
     }
 
     fn apply<'a>(
@@ -174,6 +192,7 @@ struct Change {
     has_second_factor: Option<bool>,
     username: Option<String>,
     email: Option<String>,
+    is_email_confirmed: Option<bool>,
     created_at: Option<OffsetDateTime>,
     updated_at: Option<OffsetDateTime>,
     version: i64,
@@ -187,7 +206,20 @@ async fn apply(
 ) -> Result<(), ApplyError> {
     let mut changes: HashMap<Uuid, Change> = HashMap::new();
     let (mut registered, mut sealed) = (Vec::new(), Vec::new());
+    let mut confirmed = Vec::new();
     for recorded in batch {
+        if let DomainEvent::Email(
+            EmailEvent::Confirmed { account_id, email, confirmed_at: at, .. }
+            | EmailEvent::Changed { account_id, email, changed_at: at, .. },
+        ) = &recorded.event
+        {
+            confirmed.push((account_id.uuid(), email));
+            let change = changes.entry(account_id.uuid()).or_default();
+            change.is_email_confirmed = Some(true);
+            change.updated_at = Some(*at);
+            change.position = recorded.position;
+            continue;
+        }
         let DomainEvent::Account(event) = &recorded.event else { continue };
         let change = match event {
             AccountEvent::Registered { account_id, username, email, is_administrator, registered_at, .. } => {
@@ -212,7 +244,11 @@ async fn apply(
             | AccountEvent::SecondFactorDisabled { account_id, disabled_at: at }
             | AccountEvent::PasswordChanged { account_id, changed_at: at, .. }
             | AccountEvent::RecoveryCodeUsed { account_id, used_at: at, .. }
-            | AccountEvent::RecoveryCodesReplaced { account_id, replaced_at: at } => {
+            | AccountEvent::RecoveryCodesReplaced { account_id, replaced_at: at }
+            | AccountEvent::Suspended(AccountSuspended { account_id, suspended_at: at, .. })
+            | AccountEvent::Reinstated(AccountReinstated { account_id, reinstated_at: at, .. })
+            | AccountEvent::ErasureRequested { account_id, requested_at: at, .. }
+            | AccountEvent::ErasureCancelled { account_id, cancelled_at: at, .. } => {
                 let change = changes.entry(account_id.uuid()).or_default();
                 match event {
                     AccountEvent::SecondFactorEnabled { .. } => change.has_second_factor = Some(true),
@@ -226,6 +262,7 @@ async fn apply(
         change.version = recorded.sequence;
         change.position = recorded.position;
     }
+    sealed.extend(confirmed.iter().map(|(_, email)| Cow::Borrowed(*email)));
     // One look at the keys for the whole batch.
     let mut opened = keyring.open(sealed).await?.into_iter().map(|opened| match opened {
         Opened::Text(text) => Some(text),
@@ -235,6 +272,12 @@ async fn apply(
         let (username, email) = (opened.next().flatten(), opened.next().flatten());
         if let Some(change) = changes.get_mut(&id).filter(|change| !change.is_erased) {
             (change.username, change.email) = (username, email);
+        }
+    }
+    for (id, _) in confirmed {
+        let email = opened.next().flatten();
+        if let Some(change) = changes.get_mut(&id).filter(|change| !change.is_erased) {
+            change.email = email.or(change.email.take());
         }
     }
     let (new, known): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(_, change)| change.is_new);
@@ -249,7 +292,7 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
         return Ok(());
     }
     let (mut ids, mut usernames, mut emails, mut administrators) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut second_factors = Vec::new();
+    let (mut second_factors, mut confirmed) = (Vec::new(), Vec::new());
     let (mut created, mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (id, row) in rows {
         ids.push(id);
@@ -257,6 +300,7 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
         emails.push(row.email);
         administrators.push(row.is_administrator);
         second_factors.push(row.has_second_factor.unwrap_or(false));
+        confirmed.push(row.is_email_confirmed.unwrap_or(false) && !row.is_erased);
         created.push(row.created_at);
         updated.push(row.updated_at);
         versions.push(row.version);
@@ -265,12 +309,13 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     // A row that is there has this event in it already, and perhaps later ones.
     sqlx::query(
         "insert into accounts_v1
-             (id, username, email, is_administrator, created_at, updated_at, version, position, has_second_factor)
+             (id, username, email, is_administrator, created_at, updated_at, version, position, has_second_factor,
+              is_email_confirmed)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[], $5::timestamptz[], $6::timestamptz[],
-             $7::bigint[], $8::bigint[], $9::boolean[])
+             $7::bigint[], $8::bigint[], $9::boolean[], $10::boolean[])
          on conflict (id) do update set
              username = excluded.username, email = excluded.email, is_administrator = excluded.is_administrator,
-             has_second_factor = excluded.has_second_factor, updated_at = excluded.updated_at,
+             has_second_factor = excluded.has_second_factor, is_email_confirmed = excluded.is_email_confirmed, updated_at = excluded.updated_at,
              version = excluded.version, position = excluded.position
          where accounts_v1.position < excluded.position",
     )
@@ -283,6 +328,7 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     .bind(versions)
     .bind(positions)
     .bind(second_factors)
+    .bind(confirmed)
     .execute(connection)
     .await?;
     Ok(())
@@ -296,7 +342,10 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     require(&ids, "account.password_changed", connection).await?;
     let (mut second_factors, mut updated, mut versions, mut positions) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut emails, mut confirmed) = (Vec::new(), Vec::new());
     for (_, row) in rows {
+        emails.push(row.email);
+        confirmed.push(row.is_email_confirmed);
         second_factors.push(row.has_second_factor);
         updated.push(row.updated_at);
         versions.push(row.version);
@@ -305,9 +354,12 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     sqlx::query(
         "update accounts_v1 account
          set has_second_factor = coalesce(new.has_second_factor, account.has_second_factor),
-             updated_at = new.updated_at, version = new.version, position = new.position
-         from unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::bigint[], $5::bigint[])
-             as new (id, has_second_factor, updated_at, version, position)
+             email = coalesce(new.email, account.email),
+             is_email_confirmed = coalesce(new.is_email_confirmed, account.is_email_confirmed),
+             -- What happens to the address is an event of its own, and no version of the account.
+             updated_at = new.updated_at, version = greatest(new.version, account.version), position = new.position
+         from unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::text[], $7::boolean[])
+             as new (id, has_second_factor, updated_at, version, position, email, is_email_confirmed)
          where account.id = new.id and account.position < new.position",
     )
     .bind(ids)
@@ -315,6 +367,8 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     .bind(updated)
     .bind(versions)
     .bind(positions)
+    .bind(emails)
+    .bind(confirmed)
     .execute(connection)
     .await?;
     Ok(())
@@ -345,6 +399,7 @@ async fn erase(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Resu
     sqlx::query(
         "update accounts_v1 account
          set username = null, email = null, is_administrator = false, has_second_factor = false,
+             is_email_confirmed = false,
              updated_at = new.updated_at, version = new.version, position = new.position
          from unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[])
              as new (id, updated_at, version, position)

@@ -3,6 +3,7 @@
 mod apply;
 
 use domain::{
+    accounts::AvatarName,
     channels::Visibility,
     ids::{AccountId, ChannelId, StreamId},
 };
@@ -12,7 +13,11 @@ use uuid::Uuid;
 
 pub use apply::ChannelsV1;
 
-use crate::{Cursor, Page, QueryError, accounts::ERASED_USERNAME, page::PageQuery};
+use crate::{
+    Cursor, Page, QueryError,
+    accounts::{ERASED_USERNAME, suspended_accounts},
+    page::PageQuery,
+};
 
 /// A channel as everybody sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +28,10 @@ pub struct ChannelRow {
     pub owner_id: AccountId,
     /// Its owner's username; [`ERASED_USERNAME`] for an erased person.
     pub owner_username: String,
+    /// What its owner wants to be called; `None` for the username.
+    pub owner_display_name: Option<String>,
+    /// What the files of its owner's picture are called, if there is one.
+    pub owner_avatar: Option<AvatarName>,
     /// Its unique name, in lower case.
     pub handle: String,
     /// Its title.
@@ -56,6 +65,8 @@ pub struct ChannelFilter {
     pub live: Option<bool>,
     /// Only this account's.
     pub owner: Option<AccountId>,
+    /// Only those that this account owns or has a role in.
+    pub member: Option<AccountId>,
     /// Only those of this visibility.
     pub visibility: Option<Visibility>,
 }
@@ -83,36 +94,44 @@ macro_rules! select {
     ($tail:literal) => {
         concat!(
             // The username has one home, so that erasure has one place to clear.
-            "select channel.id, channel.owner_id, account.username as owner_username, channel.handle, channel.title, ",
+            "select channel.id, channel.owner_id, account.username as owner_username, case when account.username is not null then profile.display_name end as owner_display_name, ",
+            "case when account.username is not null then profile.avatar end as owner_avatar, channel.handle, channel.title, ",
             "channel.description, channel.visibility, channel.live_stream_id, channel.created_at, channel.updated_at, channel.version ",
             "from read.channels_v1 channel left join read.accounts_v1 account on account.id = channel.owner_id ",
+            "left join read.profiles_v1 profile on profile.account_id = channel.owner_id ",
             $tail
+        )
+    };
+    // One that was not closed and whose owner is not suspended.
+    ($tail:literal, shown) => {
+        concat!(
+            select!($tail),
+            " and channel.closed_at is null and channel.owner_id not in ",
+            suspended_accounts!()
         )
     };
 }
 
 impl Channels<'_> {
-    /// The channel of this handle, in any case, if there is one that was not closed.
+    /// The channel of this handle, in any case, if there is one that was not closed and whose owner is not suspended.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn by_handle(&self, handle: &str) -> Result<Option<ChannelRow>, QueryError> {
-        let row: Option<Stored> = sqlx::query_as(select!("where channel.handle = $1 and channel.closed_at is null"))
+        let row: Option<Stored> = sqlx::query_as(select!("where channel.handle = $1", shown))
             .bind(handle.to_ascii_lowercase())
             .fetch_optional(self.pool)
             .await?;
         Ok(row.map(ChannelRow::from))
     }
 
-    /// The channel of this id, if there is one that was not closed.
+    /// The channel of this id, if there is one that was not closed and whose owner is not suspended.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn by_id(&self, id: ChannelId) -> Result<Option<ChannelRow>, QueryError> {
-        let row: Option<Stored> = sqlx::query_as(select!("where channel.id = $1 and channel.closed_at is null"))
-            .bind(id.uuid())
-            .fetch_optional(self.pool)
-            .await?;
+        let row: Option<Stored> =
+            sqlx::query_as(select!("where channel.id = $1", shown)).bind(id.uuid()).fetch_optional(self.pool).await?;
         Ok(row.map(ChannelRow::from))
     }
 
@@ -141,7 +160,7 @@ impl Channels<'_> {
         Ok((position.unwrap_or(0), rows.into_iter().map(channel).collect()))
     }
 
-    /// Channels that were not closed, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
+    /// Channels that were not closed and whose owners are not suspended, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
     /// where a page ended.
     ///
     /// # Errors
@@ -153,12 +172,20 @@ impl Channels<'_> {
         limit: usize,
     ) -> Result<Page<ChannelRow>, QueryError> {
         let mut query = PageQuery::new(select!(""), limit);
-        query.condition("channel.closed_at is null");
+        query.condition(concat!("channel.closed_at is null and channel.owner_id not in ", suspended_accounts!()));
         if let Some(live) = filter.live {
             query.condition(if live { "channel.live_stream_id is not null" } else { "channel.live_stream_id is null" });
         }
         if let Some(owner) = filter.owner {
             query.condition("channel.owner_id = ").push_bind(owner.uuid());
+        }
+        if let Some(member) = filter.member {
+            query
+                .condition("channel.id in (select id from read.channels_v1 where owner_id = ")
+                .push_bind(member.uuid())
+                .push(" union all select channel_id from read.teams_v1 where role is not null and account_id = ")
+                .push_bind(member.uuid())
+                .push(")");
         }
         if let Some(visibility) = filter.visibility {
             query.condition("channel.visibility = ").push_bind(visibility.as_str());
@@ -175,6 +202,8 @@ struct Stored {
     id: Uuid,
     owner_id: Uuid,
     owner_username: Option<String>,
+    owner_display_name: Option<String>,
+    owner_avatar: Option<String>,
     handle: String,
     title: String,
     description: String,
@@ -191,6 +220,8 @@ impl From<Stored> for ChannelRow {
             id: row.id.into(),
             owner_id: row.owner_id.into(),
             owner_username: row.owner_username.unwrap_or_else(|| ERASED_USERNAME.to_owned()),
+            owner_display_name: row.owner_display_name,
+            owner_avatar: row.owner_avatar.as_deref().and_then(AvatarName::from_stored),
             handle: row.handle,
             title: row.title,
             description: row.description,

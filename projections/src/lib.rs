@@ -28,10 +28,15 @@ mod projection;
 mod projections;
 mod read_models;
 pub mod rebuild;
+pub mod personal_data;
 pub mod recordings;
+pub mod registrations;
+pub mod reports;
 mod schema;
+pub mod security_events;
 mod status;
 pub mod streams;
+pub mod teams;
 mod worker;
 
 pub use error::{MigrateError, QueryError};

@@ -5,18 +5,26 @@ use domain::{
 use sqlx::PgConnection;
 use thiserror::Error;
 
-use crate::{accounts, channels, error, exports, invites, recordings, streams};
+use crate::{
+    accounts, channels, error, exports, invites, recordings, registrations, reports, security_events, streams, teams,
+};
 
 /// Every projection of this Weir; to add one, add it here.
 pub const ALL: &[&dyn Projection] = &[
     &accounts::AccountsV1,
     &accounts::PersonalTokensV1,
+    &accounts::ProfilesV1,
     &accounts::SessionsV1,
+    &accounts::SuspensionsV1,
     &channels::ChannelsV1,
     &exports::ExportsV1,
     &invites::InvitesV1,
     &recordings::RecordingsV1,
+    &registrations::RegistrationInvitesV1,
+    &reports::ReportsV1,
+    &security_events::SecurityEventsV1,
     &streams::StreamsV1,
+    &teams::TeamsV1,
 ];
 
 /// What turns events into the rows of a read model.

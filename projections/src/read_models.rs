@@ -7,14 +7,18 @@ use tokio::{
 };
 
 use crate::{
-    accounts::{Accounts, PersonalTokens, Sessions},
+    accounts::{Accounts, AdministeredAccounts, PersonalTokens, Profiles, Sessions},
     channels::Channels,
     exports::Exports,
     invites::Invites,
     projection::{ALL, Projection},
     recordings::Recordings,
+    registrations::RegistrationInvites,
+    reports::Reports,
+    security_events::SecurityEvents,
     status::{Board, Entry, State},
     streams::Streams,
+    teams::Teams,
 };
 
 /// How often somebody who waits asks the checkpoints of workers that are not in this process.
@@ -71,10 +75,40 @@ impl ReadModels {
         PersonalTokens { pool: &self.pool }
     }
 
+    /// What people show of themselves.
+    #[must_use]
+    pub fn profiles(&self) -> Profiles<'_> {
+        Profiles { pool: &self.pool }
+    }
+
     /// Recordings.
     #[must_use]
     pub fn recordings(&self) -> Recordings<'_> {
         Recordings { pool: &self.pool }
+    }
+
+    /// What happened to the safety of accounts.
+    #[must_use]
+    pub fn security_events(&self) -> SecurityEvents<'_> {
+        SecurityEvents { pool: &self.pool }
+    }
+
+    /// Reports.
+    #[must_use]
+    pub fn reports(&self) -> Reports<'_> {
+        Reports { pool: &self.pool }
+    }
+
+    /// Accounts as administrators see them.
+    #[must_use]
+    pub fn administered_accounts(&self) -> AdministeredAccounts<'_> {
+        AdministeredAccounts { pool: &self.pool }
+    }
+
+    /// Links by which accounts can be made.
+    #[must_use]
+    pub fn registration_invites(&self) -> RegistrationInvites<'_> {
+        RegistrationInvites { pool: &self.pool }
     }
 
     /// Where accounts are signed in.
@@ -87,6 +121,12 @@ impl ReadModels {
     #[must_use]
     pub fn streams(&self) -> Streams<'_> {
         Streams { pool: &self.pool }
+    }
+
+    /// Who has which role in a channel.
+    #[must_use]
+    pub fn teams(&self) -> Teams<'_> {
+        Teams { pool: &self.pool }
     }
 
     /// Waits until all read models hold the event of `position` and those before it. `false` when `limit` is over first,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub use apply::RecordingsV1;
 
-use crate::{Cursor, Page, QueryError, page::PageQuery};
+use crate::{Cursor, Page, QueryError, accounts::suspended_accounts, page::PageQuery};
 
 /// A recording that was not deleted, of a channel that was not closed.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,16 +101,25 @@ macro_rules! select {
     };
 }
 
+/// That its channel's owner is not suspended.
+macro_rules! shown {
+    () => {
+        concat!("channel.owner_id not in ", suspended_accounts!())
+    };
+}
+
 impl Recordings<'_> {
-    /// The recording of this id, however far it is; `None` when there is none, it was deleted or its channel was closed.
+    /// The recording of this id, however far it is; `None` when there is none, it was deleted, its channel was closed or
+    /// the channel's owner is suspended.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn by_id(&self, id: RecordingId) -> Result<Option<RecordingRow>, QueryError> {
-        let row = sqlx::query_as(select!("where recording.id = $1 and recording.state <> 'deleted'"))
-            .bind(id.uuid())
-            .fetch_optional(self.pool)
-            .await?;
+        let row =
+            sqlx::query_as(concat!(select!("where recording.id = $1 and recording.state <> 'deleted' and "), shown!()))
+                .bind(id.uuid())
+                .fetch_optional(self.pool)
+                .await?;
         Ok(row)
     }
 
@@ -127,6 +136,7 @@ impl Recordings<'_> {
         limit: usize,
     ) -> Result<Page<RecordingRow>, QueryError> {
         let mut query = PageQuery::new(select!(""), limit);
+        query.condition(shown!());
         query.condition("recording.channel_id = ").push_bind(channel_id.uuid());
         if everything {
             query.condition("recording.state <> 'deleted'");

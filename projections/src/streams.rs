@@ -4,7 +4,7 @@ mod apply;
 
 use domain::{
     channels::Visibility,
-    ids::{ChannelId, NodeId, StreamId},
+    ids::{AccountId, ChannelId, NodeId, StreamId},
     streams::{AudioTrack, EncoderName, EndReason, Rendition, RenditionsReason, VideoTrack},
 };
 use serde::{
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub use apply::StreamsV1;
 
-use crate::{Cursor, Page, QueryError, page::PageQuery};
+use crate::{Cursor, Page, QueryError, accounts::suspended_accounts, page::PageQuery};
 
 /// A stream as everybody sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +75,8 @@ pub struct StreamFilter {
     pub live: Option<bool>,
     /// Only this channel's.
     pub channel: Option<ChannelId>,
+    /// Only those of this account's channels.
+    pub owner: Option<AccountId>,
     /// Only those of channels of this visibility.
     pub visibility: Option<Visibility>,
 }
@@ -100,17 +102,31 @@ macro_rules! select {
     };
 }
 
+/// That its channel's owner is not suspended.
+macro_rules! shown {
+    () => {
+        concat!(
+            "stream.channel_id not in (select hidden.id from read.channels_v1 hidden where hidden.owner_id in ",
+            suspended_accounts!(),
+            ")"
+        )
+    };
+}
+
 impl Streams<'_> {
-    /// The stream of this id, if there is one and its channel was not closed.
+    /// The stream of this id, if there is one, its channel was not closed, and the channel's owner is not suspended.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn by_id(&self, id: StreamId) -> Result<Option<StreamRow>, QueryError> {
-        let row = sqlx::query_as(select!("where stream.id = $1")).bind(id.uuid()).fetch_optional(self.pool).await?;
+        let row = sqlx::query_as(concat!(select!("where stream.id = $1 and "), shown!()))
+            .bind(id.uuid())
+            .fetch_optional(self.pool)
+            .await?;
         Ok(row)
     }
 
-    /// Streams of channels that were not closed, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
+    /// Streams of channels that were not closed and whose owners are not suspended, newest first, `limit` at a time (1 to [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after
     /// where a page ended.
     ///
     /// # Errors
@@ -122,11 +138,16 @@ impl Streams<'_> {
         limit: usize,
     ) -> Result<Page<StreamRow>, QueryError> {
         let mut query = PageQuery::new(select!(""), limit);
+        query.condition(shown!());
         if let Some(live) = filter.live {
             query.condition(if live { "stream.ended_at is null" } else { "stream.ended_at is not null" });
         }
         if let Some(channel) = filter.channel {
             query.condition("stream.channel_id = ").push_bind(channel.uuid());
+        }
+        if let Some(owner) = filter.owner {
+            let channels = "stream.channel_id in (select own.id from read.channels_v1 own where own.owner_id = ";
+            query.condition(channels).push_bind(owner.uuid()).push(")");
         }
         if let Some(visibility) = filter.visibility {
             query.condition("channel.visibility = ").push_bind(visibility.as_str());

@@ -21,7 +21,7 @@ use tracing::debug;
 
 const STATUS_SUBJECT: &str = "weir.ingest.status";
 const CUT_SUBJECT: &str = "weir.ingest.cut";
-const CLOSED_SUBJECT: &str = "weir.ingest.closed";
+const ENDED_SUBJECT: &str = "weir.ingest.ended";
 const PICTURES_SUBJECT: &str = "weir.ingest.delete_pictures";
 /// How many streams are named in one message.
 const STREAMS_AT_ONCE: usize = 1_000;
@@ -50,7 +50,7 @@ pub struct RemoteMedia {
     pub nats: async_nats::Client,
 }
 
-/// The media planes as erasure needs them.
+/// The media planes as the processes need them.
 pub struct ErasedMedia {
     pub local: Option<Arc<Ingest>>,
     pub storage: Storage,
@@ -59,14 +59,12 @@ pub struct ErasedMedia {
 }
 
 impl ErasedMedia {
-    async fn cut_everywhere(&self, channel_id: ChannelId) -> Result<(), BoxError> {
+    async fn cut_everywhere(&self, channel_id: ChannelId, reason: EndReason) -> Result<(), BoxError> {
         if let Some(ingest) = &self.local {
-            ingest.cut(channel_id, EndReason::ChannelClosed);
+            ingest.cut(channel_id, reason);
         }
-        match &self.nats {
-            Some(nats) => say(nats, CLOSED_SUBJECT, channel_id.to_string()).await.map_err(BoxError::from),
-            None => Ok(()),
-        }
+        let Some(nats) = &self.nats else { return Ok(()) };
+        say(nats, ENDED_SUBJECT, serde_json::to_string(&(channel_id, reason))?).await.map_err(BoxError::from)
     }
 
     async fn delete_everywhere(&self, streams: Vec<StreamId>) -> Result<(), BoxError> {
@@ -82,8 +80,8 @@ impl ErasedMedia {
 }
 
 impl Media for ErasedMedia {
-    fn cut(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<(), BoxError>> {
-        self.cut_everywhere(channel_id).boxed()
+    fn cut(&self, channel_id: ChannelId, reason: EndReason) -> BoxFuture<'_, Result<(), BoxError>> {
+        self.cut_everywhere(channel_id, reason).boxed()
     }
 
     fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
@@ -152,11 +150,11 @@ pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_na
             Ok::<_, async_nats::SubscribeError>((
                 nats.subscribe(STATUS_SUBJECT).await?,
                 nats.subscribe(CUT_SUBJECT).await?,
-                nats.subscribe(CLOSED_SUBJECT).await?,
+                nats.subscribe(ENDED_SUBJECT).await?,
                 nats.subscribe(PICTURES_SUBJECT).await?,
             ))
         };
-        let (mut asked, mut cuts, mut closed, mut pictures) = match subscribed.await {
+        let (mut asked, mut cuts, mut ended, mut pictures) = match subscribed.await {
             Ok(subscriptions) => subscriptions,
             Err(error) => {
                 debug!(%error, "other nodes cannot be listened to yet");
@@ -187,10 +185,10 @@ pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_na
                         ingest.cut(channel_id, EndReason::KeyRotated);
                     }
                 }
-                message = closed.next() => {
+                message = ended.next() => {
                     let Some(message) = message else { break };
-                    if let Some(channel_id) = channel_id(&message.payload) {
-                        ingest.cut(channel_id, EndReason::ChannelClosed);
+                    if let Ok((channel_id, reason)) = serde_json::from_slice(&message.payload) {
+                        ingest.cut(channel_id, reason);
                     }
                 }
                 message = pictures.next() => {

@@ -1,10 +1,10 @@
 //! What the media plane needs of the write side.
 
-use commands::{CommandError, Commands, streams::StartStream};
+use commands::{CommandError, Commands, channels::PublisherRefusal, streams::StartStream};
 use domain::{
     channels::Channel,
     ids::{NodeId, StreamId},
-    streams::{EndReason, Rendition, RenditionsReason, StreamRefusal},
+    streams::{AudioTrack, EndReason, Rendition, RenditionsReason, StreamRefusal, VideoTrack},
 };
 use futures::{FutureExt, future::BoxFuture};
 use ingest::rights::ChannelRights;
@@ -23,7 +23,7 @@ impl WriteSide {
     async fn authorise(&self, stream_key: &str) -> Result<Publisher, PublishError> {
         let publisher = commands::channels::authorise_publisher(&self.commands, stream_key)
             .await
-            .map_err(|error| refusal("a stream key", error, |_| PublishError::KeyUnknown))?;
+            .map_err(|error| refusal("a stream key", error, key_refusal))?;
         let rights = ChannelRights {
             channel_id: publisher.channel_id,
             visibility: publisher.visibility,
@@ -36,6 +36,12 @@ impl WriteSide {
     async fn start(&self, stream: StartedStream) -> Result<(), PublishError> {
         let channel = self.commands.load::<Channel>(&stream.channel_id.to_string()).await;
         let channel = channel.map_err(|error| refusal("a channel", error.into(), |never: Never| match never {}))?;
+        if let Some((channel, _)) = &channel {
+            let suspended = commands::channels::is_owner_suspended(&self.commands, channel).await;
+            if suspended.map_err(|error| refusal("an account", error.into(), |never: Never| match never {}))? {
+                return Err(PublishError::OwnerSuspended);
+            }
+        }
         // A channel that was closed since its key was accepted has no title.
         let title = channel.and_then(|(channel, _)| channel.title().map(|title| title.as_str().to_owned()));
         let start = StartStream {
@@ -69,6 +75,18 @@ impl WriteSide {
         commands::streams::change_renditions(&self.commands, stream_id, self.node_id, renditions, reason)
             .await
             .map_err(|error| refusal("renditions", error, stream_refusal))?;
+        Ok(())
+    }
+
+    async fn change_tracks(
+        &self,
+        stream_id: StreamId,
+        video: Option<VideoTrack>,
+        audio: Option<AudioTrack>,
+    ) -> Result<(), PublishError> {
+        commands::streams::change_tracks(&self.commands, stream_id, self.node_id, video, audio)
+            .await
+            .map_err(|error| refusal("tracks", error, stream_refusal))?;
         Ok(())
     }
 
@@ -110,6 +128,15 @@ impl Publishing for WriteSide {
         self.change_renditions(stream_id, renditions, reason).boxed()
     }
 
+    fn tracks_changed(
+        &self,
+        stream_id: StreamId,
+        video: Option<VideoTrack>,
+        audio: Option<AudioTrack>,
+    ) -> BoxFuture<'_, Result<(), PublishError>> {
+        self.change_tracks(stream_id, video, audio).boxed()
+    }
+
     fn open_streams(&self) -> BoxFuture<'_, Result<Vec<OpenStream>, PublishError>> {
         self.open().boxed()
     }
@@ -117,6 +144,13 @@ impl Publishing for WriteSide {
 
 /// A command that has nothing to refuse.
 enum Never {}
+
+fn key_refusal(refusal: PublisherRefusal) -> PublishError {
+    match refusal {
+        PublisherRefusal::KeyUnknown => PublishError::KeyUnknown,
+        PublisherRefusal::OwnerSuspended => PublishError::OwnerSuspended,
+    }
+}
 
 fn stream_refusal(refusal: StreamRefusal) -> PublishError {
     match refusal {

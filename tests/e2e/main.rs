@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(unreachable_pub, reason = "nobody reaches into a test: `pub` is what a module offers to the others")]
 
+mod accounts;
 mod analysts;
 mod api;
 mod browser;
@@ -16,6 +17,7 @@ mod faults;
 mod jetstream;
 mod keys;
 mod metrics;
+mod moderation;
 mod nodes;
 mod origins;
 mod outages;

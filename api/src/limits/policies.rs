@@ -22,10 +22,16 @@ pub(crate) enum Policy {
     Code = 7,
     /// Wrong passwords of somebody who is signed in, by account.
     Password = 8,
+    /// Reports, by account.
+    Report = 15,
+    /// Failed sign-ins with one username, by the larger network that the address is in and username.
+    SignInNear = 9,
+    /// Pictures that are uploaded, by account.
+    Upload = 20,
 }
 
 impl Policy {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Address,
         Self::Account,
         Self::SignIn,
@@ -34,6 +40,9 @@ impl Policy {
         Self::Registration,
         Self::Code,
         Self::Password,
+        Self::SignInNear,
+        Self::Report,
+        Self::Upload,
     ];
 
     pub(super) fn of_number(number: u8) -> Option<Self> {
@@ -51,6 +60,9 @@ impl Policy {
             Self::Registration => "registration",
             Self::Code => "code",
             Self::Password => "password",
+            Self::SignInNear => "sign-in-near",
+            Self::Report => "report",
+            Self::Upload => "upload",
         }
     }
 
@@ -62,8 +74,10 @@ impl Policy {
         match self {
             Self::Address => 600,
             Self::Account => 300,
-            Self::SignIn => 20,
+            Self::SignIn | Self::Upload | Self::Report => 20,
             Self::SignInAs | Self::Registration | Self::Password => 10,
+            // Four networks are needed to use up what all have together.
+            Self::SignInNear => 25,
             Self::SignInAnywhere => 100,
             Self::Code => 30,
         }
@@ -75,8 +89,8 @@ impl Policy {
             Self::SignIn => 60,
             Self::Password => 300,
             // Less than what is left to all addresses together, so that one alone does not keep somebody out.
-            Self::SignInAs | Self::SignInAnywhere | Self::Registration => 3_600,
-            Self::Code => 600,
+            Self::SignInAs | Self::SignInNear | Self::SignInAnywhere | Self::Registration | Self::Report => 3_600,
+            Self::Code | Self::Upload => 600,
         }
     }
 
@@ -85,10 +99,12 @@ impl Policy {
             Self::Address => "Too many requests came from your address.",
             Self::Account => "Your account made too many requests.",
             Self::SignIn => "Too many sign-ins from your address failed.",
-            Self::SignInAs | Self::SignInAnywhere => "Too many sign-ins with this username failed.",
+            Self::SignInAs | Self::SignInNear | Self::SignInAnywhere => "Too many sign-ins with this username failed.",
             Self::Registration => "Too many accounts were registered from your address.",
             Self::Code => "Too many codes or passwords were tried from your address.",
+            Self::Report => "Your account made too many reports.",
             Self::Password => "Too many wrong passwords were tried for your account.",
+            Self::Upload => "Your account uploaded too many pictures.",
         }
     }
 
@@ -104,7 +120,7 @@ impl Policy {
             "auth/register" => Some(Self::Registration),
             // Where nothing can be guessed: 256 random bits, or nothing at all.
             "auth/refresh" | "auth/logout" => None,
-            _ if path.starts_with("auth/") => Some(Self::Code),
+            _ if path.starts_with("auth/") || path == "me/export" => Some(Self::Code),
             _ if ["password", "totp", "code", "email", "recovery-"].iter().any(|word| path.contains(word)) => {
                 Some(Self::Code)
             }

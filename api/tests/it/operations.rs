@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     contract::{DOCUMENT, operations},
-    exports, recordings, sessions,
+    exports, profile, recordings, sessions,
     site::{PASSWORD, SignedIn, Site, registration},
 };
 
@@ -62,7 +62,17 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("erase_me", 403, 401, |fixture| {
             fixture.site.request(Method::DELETE, "/api/v1/auth/me").json(&json!({"password": "a wrong one"}))
         }),
+        call!("get_personal_export", 404, 401, |fixture| get("/api/v1/me/export")(fixture)),
+        // With the right one: tests/it/privacy.rs.
+        call!("request_personal_export", 403, 401, |fixture| {
+            fixture.site.post("/api/v1/me/export", &json!({"password": "a wrong one"}))
+        }),
+        call!("download_personal_export", 403, 403, |fixture| get("/api/v1/me/export/download?token=none")(fixture)),
+        call!("get_erasure", 200, 401, |fixture| get("/api/v1/me/erasure")(fixture)),
+        call!("list_my_security_events", 200, 401, |fixture| get("/api/v1/me/security-events")(fixture)),
+        call!("list_security_events", 200, 401, |fixture| get("/api/v1/admin/security-events")(fixture)),
         call!("list_sessions", 200, 401, |fixture| get("/api/v1/auth/sessions")(fixture)),
+        call!("watch_session", 200, 401, |fixture| get("/api/v1/auth/session")(fixture)),
         call!("end_session", 204, 401, |fixture| {
             fixture.site.request(Method::DELETE, &format!("/api/v1/auth/sessions/{}", fixture.session_id))
         }),
@@ -76,6 +86,28 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("change_password", 403, 401, |fixture| {
             let body = json!({"password": "a wrong one", "new_password": "and then into the sea"});
             fixture.site.request(Method::PUT, "/api/v1/auth/password").json(&body)
+        }),
+        call!("request_email_confirmation", 200, 401, |fixture| {
+            fixture.site.post("/api/v1/auth/email/confirmation", &json!({}))
+        }),
+        // With codes that were mailed: tests/it/email.rs and password_reset.rs.
+        call!("confirm_email", 403, 401, |fixture| {
+            let path = "/api/v1/auth/email/confirmation";
+            fixture.site.request(Method::PUT, path).json(&json!({"code": "aaaa-aaaa"}))
+        }),
+        call!("request_email_change", 200, 401, |fixture| {
+            let body = json!({"email": "new@example.net", "password": PASSWORD});
+            fixture.site.post("/api/v1/auth/email/change", &body)
+        }),
+        call!("change_email", 403, 401, |fixture| {
+            fixture.site.request(Method::PUT, "/api/v1/auth/email/change").json(&json!({"new_code": "aaaa-aaaa"}))
+        }),
+        call!("request_password_reset", 204, 204, |fixture| {
+            fixture.site.post("/api/v1/auth/password/reset", &json!({"account": "keeper"}))
+        }),
+        call!("reset_password", 403, 403, |fixture| {
+            let body = json!({"account": "keeper", "code": "aaaa-aaaa", "new_password": "and then into the sea"});
+            fixture.site.request(Method::PUT, "/api/v1/auth/password/reset").json(&body)
         }),
         call!("prepare_second_factor", 200, 401, |fixture| {
             fixture.site.post("/api/v1/auth/second-factor", &json!({"password": PASSWORD}))
@@ -92,6 +124,17 @@ pub(crate) fn calls() -> Vec<Call> {
             let path = "/api/v1/auth/second-factor/recovery-codes";
             fixture.site.request(Method::PUT, path).json(&json!({"password": PASSWORD}))
         }),
+        call!("get_my_profile", 200, 401, |fixture| get("/api/v1/me")(fixture)),
+        call!("edit_my_profile", 200, 401, |fixture| {
+            fixture.site.patch("/api/v1/me", &json!({"display_name": "By the river"}))
+        }),
+        call!("replace_my_avatar", 200, 401, |fixture| {
+            profile::upload(&fixture.site, "image/png", profile::picture(8, 8, image::ImageFormat::Png))
+        }),
+        call!("remove_my_avatar", 200, 401, |fixture| fixture.site.request(Method::DELETE, "/api/v1/me/avatar")),
+        call!("get_account", 200, 200, |fixture| get("/api/v1/accounts/keeper")(fixture)),
+        call!("list_account_channels", 200, 200, |fixture| get("/api/v1/accounts/keeper/channels")(fixture)),
+        call!("list_account_streams", 200, 200, |fixture| get("/api/v1/accounts/keeper/streams")(fixture)),
         call!("create_channel", 201, 401, |fixture| {
             fixture.site.post("/api/v1/channels", &json!({"handle": "sea", "title": "The sea"}))
         }),
@@ -106,6 +149,16 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("get_stream_key", 200, 401, |fixture| get("/api/v1/channels/river/stream-key")(fixture)),
         call!("rotate_stream_key", 200, 401, |fixture| {
             fixture.site.request(Method::POST, "/api/v1/channels/river/stream-key/rotate")
+        }),
+        call!("list_team", 200, 401, |fixture| get("/api/v1/channels/river/team")(fixture)),
+        call!("give_role", 200, 401, |fixture| {
+            fixture
+                .site
+                .request(Method::PUT, "/api/v1/channels/river/team/leaver")
+                .json(&json!({"role": "moderator"}))
+        }),
+        call!("take_role", 204, 401, |fixture| {
+            fixture.site.request(Method::DELETE, "/api/v1/channels/river/team/leaver")
         }),
         call!("list_invites", 200, 401, |fixture| get("/api/v1/channels/river/invites")(fixture)),
         call!("create_invite", 201, 401, |fixture| {
@@ -140,6 +193,21 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("change_recording_settings", 200, 401, |fixture| {
             fixture.site.request(Method::PUT, "/api/v1/channels/river/recording-settings").json(&json!({"is_on": true}))
         }),
+        call!("get_registration", 200, 200, |fixture| get("/api/v1/registration")(fixture)),
+        call!("get_settings", 200, 401, |fixture| get("/api/v1/admin/settings")(fixture)),
+        call!("change_settings", 200, 401, |fixture| {
+            fixture.site.patch("/api/v1/admin/settings", &json!({"registration": "open"}))
+        }),
+        call!("list_registration_invites", 200, 401, |fixture| {
+            get("/api/v1/admin/registration-invites")(fixture)
+        }),
+        call!("create_registration_invite", 201, 401, |fixture| {
+            fixture.site.post("/api/v1/admin/registration-invites", &json!({"max_uses": 3, "days": 7}))
+        }),
+        // With one that is good: tests/it/registrations.rs.
+        call!("revoke_registration_invite", 404, 401, |fixture| {
+            fixture.site.request(Method::DELETE, "/api/v1/admin/registration-invites/none")
+        }),
         call!("list_events", 200, 401, |fixture| get("/api/v1/events")(fixture)),
         call!("subscribe_events", 200, 401, |fixture| get("/api/v1/events/subscribe")(fixture)),
         call!("list_event_types", 200, 200, |fixture| get("/api/v1/events/types")(fixture)),
@@ -149,8 +217,34 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("get_export", 200, 401, |fixture| fixture.site.get(&fixture.exports[0])),
         call!("delete_export", 204, 401, |fixture| fixture.site.request(Method::DELETE, &fixture.exports[1])),
         call!("download_export", 200, 200, |fixture| fixture.site.get(&fixture.exports[2])),
+        call!("create_report", 201, 401, |fixture| {
+            let target = json!({"kind": "stream", "id": fixture.stream_id});
+            fixture.site.post("/api/v1/reports", &json!({"target": target, "kind": "rules", "text": "Not right"}))
+        }),
+        call!("list_own_reports", 200, 401, |fixture| get("/api/v1/me/reports")(fixture)),
+        call!("list_reports", 200, 401, |fixture| get("/api/v1/admin/reports")(fixture)),
+        // With one that there is: tests/it/moderation.rs.
+        call!("get_report", 404, 401, |fixture| get("/api/v1/admin/reports/none")(fixture)),
+        call!("decide_report", 404, 401, |fixture| {
+            let path = format!("/api/v1/admin/reports/{}/decision", uuid::Uuid::nil());
+            fixture.site.request(Method::PUT, &path).json(&json!({"verdict": "dismissed", "action": "none"}))
+        }),
+        call!("list_administered_accounts", 200, 401, |fixture| get("/api/v1/admin/accounts")(fixture)),
+        call!("get_administered_account", 200, 401, |fixture| fixture.site.get(&administered(fixture))),
+        call!("suspend_account", 200, 401, |fixture| {
+            let path = format!("{}/suspension", administered(fixture));
+            fixture.site.request(Method::PUT, &path).json(&json!({"reason": "Two warnings"}))
+        }),
+        call!("reinstate_account", 200, 401, |fixture| {
+            fixture.site.request(Method::DELETE, &format!("{}/suspension", administered(fixture)))
+        }),
         call!("logout", 204, 204, |fixture| fixture.site.request(Method::POST, "/api/v1/auth/logout")),
     ]
+}
+
+/// Somebody whom administrators look at.
+fn administered(fixture: &Fixture) -> String {
+    format!("/api/v1/admin/accounts/{}", fixture.leaver.account["id"].as_str().unwrap())
 }
 
 pub(crate) fn takes(operation: &Value, way: &str) -> bool {

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::suspension::{self, Standing};
 use crate::{Actor, CommandError, Commands, Metadata, master_keys::random};
 
 /// What every token begins with, so that people and scanners of source code know one when they see it.
@@ -99,9 +100,15 @@ pub async fn create(
     let command = PersonalTokenCommand::Create { token_id, account_id, name, scopes, expires_at };
     match commands.execute::<PersonalToken>(&token_id.to_string(), command, metadata).await {
         Ok(committed) => {
-            // Whoever erases looks for tokens after the event that is looked for here, so one of the two finds the other.
-            if super::is_erased(commands, account_id).await? {
-                finish(commands, token_id, PersonalTokenRevokedReason::AccountErased, Actor::System).await?;
+            // Whoever erases or suspends looks for tokens after the event that is looked for here, so one of the two finds the
+            // other.
+            let reason = match suspension::standing(commands, account_id).await? {
+                Standing::Good => None,
+                Standing::Erased => Some(PersonalTokenRevokedReason::AccountErased),
+                Standing::Suspended => Some(PersonalTokenRevokedReason::AccountSuspended),
+            };
+            if let Some(reason) = reason {
+                finish(commands, token_id, reason, Actor::System).await?;
                 return Err(CommandError::Refused(PersonalTokenRefusal::Unknown));
             }
             Ok(CreatedPersonalToken { token_id, token, position: committed.position })
@@ -274,6 +281,7 @@ fn reason_text(reason: PersonalTokenRevokedReason) -> &'static str {
         PersonalTokenRevokedReason::Owner => "owner",
         PersonalTokenRevokedReason::Expired => "expired",
         PersonalTokenRevokedReason::AccountErased => "account_erased",
+        PersonalTokenRevokedReason::AccountSuspended => "account_suspended",
     }
 }
 
@@ -281,6 +289,7 @@ fn reason_from(text: &str) -> PersonalTokenRevokedReason {
     match text {
         "owner" => PersonalTokenRevokedReason::Owner,
         "account_erased" => PersonalTokenRevokedReason::AccountErased,
+        "account_suspended" => PersonalTokenRevokedReason::AccountSuspended,
         _ => PersonalTokenRevokedReason::Expired,
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    accounts::{Session, SessionCommand, SessionEndReason, SessionRefusal},
+    accounts::{Account, Session, SessionCommand, SessionEndReason, SessionRefusal},
     ids::{AccountId, SessionId},
 };
 use sqlx::FromRow;
@@ -18,6 +18,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::{
+    CredentialsWrong, Verified,
+    suspension::{self, Standing},
+};
 use crate::{Actor, CommandError, Commands, Metadata, master_keys::random};
 
 /// How many sessions a sweep ends between two statements.
@@ -43,7 +47,8 @@ pub struct SessionEnded;
 /// Opens a session for an account whose credentials were checked.
 ///
 /// # Errors
-/// [`CommandError`]; refused only as `SessionRefusal::NoAccount`, when the account was erased meanwhile.
+/// [`CommandError`]; refused only as `SessionRefusal::NoAccount` or `AccountSuspended`, when the account was erased or
+/// suspended meanwhile.
 pub async fn open(
     commands: &Commands,
     account_id: AccountId,
@@ -51,8 +56,8 @@ pub async fn open(
     address: &str,
 ) -> Result<OpenedSession, CommandError<SessionRefusal>> {
     let session_id = SessionId::from(Uuid::now_v7());
-    let user_agent = commands.account_keys().seal(account_id, user_agent).await?;
-    let address = commands.account_keys().seal(account_id, address).await?;
+    let user_agent = commands.account_keys().seal_for_a_while(account_id, user_agent).await?;
+    let address = commands.account_keys().seal_for_a_while(account_id, address).await?;
     let salt = random::<16>();
     // The row first: without its event it is swept, while an event without its row would stay open for ever.
     let expires_at: OffsetDateTime = sqlx::query_scalar(
@@ -66,17 +71,44 @@ pub async fn open(
     .await?;
     let command = SessionCommand::Open { session_id, account_id, user_agent, address };
     commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(Actor::Account(account_id))).await?;
-    // Whoever erases looks for sessions after the event that is looked for here, so one of the two finds the other.
-    if super::is_erased(commands, account_id).await? {
-        finish(commands, session_id, SessionEndReason::AccountErased, Actor::System).await?;
-        return Err(CommandError::Refused(SessionRefusal::NoAccount));
+    // Whoever erases or suspends looks for sessions after the event that is looked for here, so one of the two finds the other.
+    let refused = match suspension::standing(commands, account_id).await? {
+        Standing::Good => None,
+        Standing::Erased => Some((SessionEndReason::AccountErased, SessionRefusal::NoAccount)),
+        Standing::Suspended => Some((SessionEndReason::AccountSuspended, SessionRefusal::AccountSuspended)),
+    };
+    if let Some((reason, refusal)) = refused {
+        finish(commands, session_id, reason, Actor::System).await?;
+        return Err(CommandError::Refused(refusal));
     }
     let refresh_token = Token { session_id, generation: 0 }.sign(commands, &salt);
     Ok(OpenedSession { session_id, account_id, refresh_token, expires_at })
 }
 
-/// Goes on with a session for 30 days more and replaces its token. A token that was replaced before ends the session:
-/// somebody else may hold a copy.
+/// The same for somebody whose username and password were right a moment ago, unless they have another password by now: who
+/// changes it and ends the other sessions means one that is being opened, too.
+///
+/// # Errors
+/// [`CommandError::Refused`] when the password was changed or the account erased meanwhile.
+pub async fn open_for(
+    commands: &Commands,
+    verified: Verified,
+    user_agent: &str,
+    address: &str,
+) -> Result<OpenedSession, CommandError<CredentialsWrong>> {
+    let wrong = |error: CommandError<SessionRefusal>| error.map_refused(|_| CredentialsWrong);
+    let opened = open(commands, verified.account_id, user_agent, address).await.map_err(wrong)?;
+    // Sessions are looked for after the event that is looked for here, so one of the two finds the other.
+    let account = commands.load::<Account>(&verified.account_id.to_string()).await?;
+    if account.and_then(|(account, _)| account.password()) == Some(verified.password) {
+        return Ok(opened);
+    }
+    finish(commands, opened.session_id, SessionEndReason::PasswordChanged, Actor::System).await.map_err(wrong)?;
+    Err(CommandError::Refused(CredentialsWrong))
+}
+
+/// Goes on with a session for 30 days more, but not beyond half a year after it was opened, and replaces its token. A token
+/// that was replaced before ends the session: somebody else may hold a copy.
 ///
 /// # Errors
 /// [`CommandError::Refused`] when the session is over or the token was never one.
@@ -91,7 +123,7 @@ pub async fn refresh(commands: &Commands, token: &str) -> Result<OpenedSession, 
         let (generation, expires_at) = if token.generation == row.generation {
             let rotated: Option<(i64, OffsetDateTime)> = sqlx::query_as(
                 "update log.sessions set generation = generation + 1, rotated_at = now(), \
-                     expires_at = now() + interval '30 days' \
+                     expires_at = least(now() + interval '30 days', opened_at + interval '180 days') \
                  where session_id = $1 and generation = $2 and end_reason is null and expires_at > now() \
                  returning generation, expires_at",
             )
@@ -301,6 +333,8 @@ fn reason_text(reason: SessionEndReason) -> &'static str {
         SessionEndReason::AccountErased => "account_erased",
         SessionEndReason::EndedByOwner => "ended_by_owner",
         SessionEndReason::PasswordChanged => "password_changed",
+        SessionEndReason::ErasureRequested => "erasure_requested",
+        SessionEndReason::AccountSuspended => "account_suspended",
     }
 }
 
@@ -311,6 +345,8 @@ fn reason_from(text: &str) -> SessionEndReason {
         "account_erased" => SessionEndReason::AccountErased,
         "ended_by_owner" => SessionEndReason::EndedByOwner,
         "password_changed" => SessionEndReason::PasswordChanged,
+        "erasure_requested" => SessionEndReason::ErasureRequested,
+        "account_suspended" => SessionEndReason::AccountSuspended,
         _ => SessionEndReason::Expired,
     }
 }

@@ -106,6 +106,8 @@ pub enum PersonalTokenRevokedReason {
     Expired,
     /// Its account was erased.
     AccountErased,
+    /// Its account was suspended.
+    AccountSuspended,
 }
 
 /// What can have happened to a personal token.

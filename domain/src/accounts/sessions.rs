@@ -47,6 +47,10 @@ pub enum SessionEndReason {
     EndedByOwner,
     /// The password was changed, and the owner wanted all other devices signed out.
     PasswordChanged,
+    /// Its owner asked for the account to be erased.
+    ErasureRequested,
+    /// Its account was suspended.
+    AccountSuspended,
 }
 
 /// What can have happened to a session.
@@ -111,6 +115,9 @@ pub enum SessionRefusal {
     /// Its account was erased.
     #[error("the account no longer exists")]
     NoAccount,
+    /// Its account is suspended.
+    #[error("the account is suspended")]
+    AccountSuspended,
 }
 
 /// A session as far as its rules need it.

@@ -5,11 +5,16 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use domain::{
     Aggregate, DecodeError, DomainEvent, Event,
-    accounts::{Account, AccountEvent, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
+    accounts::{
+        Account, AccountEmail, AccountEvent, EmailEvent, PasswordReset, PasswordResetEvent, PersonalExportEvent, PersonalExports, PersonalToken,
+        PersonalTokenEvent, Profile, ProfileEvent, Session, SessionEvent, SignInEvent, SignIns,
+    },
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     invites::{Invite, InviteEvent},
     recordings::{Recording, RecordingEvent},
+    registrations::{Install, InstallEvent, RegistrationInvite, RegistrationInviteEvent},
+    reports::{Report, ReportEvent},
     streams::{Stream, StreamEvent},
 };
 use serde_json::Value;
@@ -19,11 +24,19 @@ const AGGREGATES: &[(&str, &[&str])] = &[
     (Account::TYPE, AccountEvent::TYPES),
     (Session::TYPE, SessionEvent::TYPES),
     (PersonalToken::TYPE, PersonalTokenEvent::TYPES),
+    (SignIns::TYPE, SignInEvent::TYPES),
+    (PersonalExports::TYPE, PersonalExportEvent::TYPES),
+    (Profile::TYPE, ProfileEvent::TYPES),
+    (AccountEmail::TYPE, EmailEvent::TYPES),
+    (PasswordReset::TYPE, PasswordResetEvent::TYPES),
     (Channel::TYPE, ChannelEvent::TYPES),
     (Stream::TYPE, StreamEvent::TYPES),
     (Export::TYPE, ExportEvent::TYPES),
     (Recording::TYPE, RecordingEvent::TYPES),
     (Invite::TYPE, InviteEvent::TYPES),
+    (Install::TYPE, InstallEvent::TYPES),
+    (RegistrationInvite::TYPE, RegistrationInviteEvent::TYPES),
+    (Report::TYPE, ReportEvent::TYPES),
 ];
 
 fn folder() -> PathBuf {
@@ -55,11 +68,19 @@ fn encoded(event: &DomainEvent) -> Value {
         DomainEvent::Account(event) => serde_json::to_value(event),
         DomainEvent::Session(event) => serde_json::to_value(event),
         DomainEvent::PersonalToken(event) => serde_json::to_value(event),
+        DomainEvent::SignIn(event) => serde_json::to_value(event),
+        DomainEvent::PersonalExport(event) => serde_json::to_value(event),
+        DomainEvent::Profile(event) => serde_json::to_value(event),
+        DomainEvent::Email(event) => serde_json::to_value(event),
+        DomainEvent::PasswordReset(event) => serde_json::to_value(event),
         DomainEvent::Channel(event) => serde_json::to_value(event),
         DomainEvent::Stream(event) => serde_json::to_value(event),
         DomainEvent::Export(event) => serde_json::to_value(event),
         DomainEvent::Recording(event) => serde_json::to_value(event),
         DomainEvent::Invite(event) => serde_json::to_value(event),
+        DomainEvent::Install(event) => serde_json::to_value(event),
+        DomainEvent::RegistrationInvite(event) => serde_json::to_value(event),
+        DomainEvent::Report(event) => serde_json::to_value(event),
     }
     .unwrap()
 }

@@ -4,12 +4,20 @@
 
 mod accounts;
 mod channels;
+mod emails;
 mod exports;
 mod golden;
 mod invites;
 mod personal_tokens;
+mod privacy;
+mod profiles;
 mod recordings;
+mod reports;
+mod registrations;
+mod rights;
 mod streams;
+mod suspension;
+mod teams;
 
 use std::fmt::Debug;
 
@@ -23,6 +31,11 @@ pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-21 10:00:00.123456 UTC)
 /// The same id for the same number.
 pub(crate) fn id<T: From<Uuid>>(number: u128) -> T {
     T::from(Uuid::from_u128(number))
+}
+
+/// What `events` have made of an aggregate.
+pub(crate) fn after<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> A {
+    given::<A>(events).0
 }
 
 pub(crate) struct Given<A>(A);

@@ -12,6 +12,7 @@ export class ProblemError extends Error implements ProblemDocument {
   readonly code: string
   readonly detail?: string
   readonly errors?: FieldError[]
+  readonly suspension?: components['schemas']['SuspensionNotice']
   readonly request_id?: string
 
   constructor(document: ProblemDocument) {
@@ -22,6 +23,7 @@ export class ProblemError extends Error implements ProblemDocument {
     this.code = document.code
     if (document.detail !== undefined) this.detail = document.detail
     if (document.errors !== undefined) this.errors = document.errors
+    if (document.suspension !== undefined) this.suspension = document.suspension
     if (document.request_id !== undefined) this.request_id = document.request_id
   }
 }

@@ -74,6 +74,19 @@ const register = createRoute({
   component: lazyRouteComponent(() => import('@/features/accounts/register-page'), 'RegisterPage'),
 })
 
+const resetPassword = createRoute({
+  getParentRoute: () => root,
+  path: '/reset-password',
+  component: lazyRouteComponent(() => import('@/features/accounts/reset-password-page'), 'ResetPasswordPage'),
+})
+
+const confirmEmail = createRoute({
+  getParentRoute: () => root,
+  path: '/confirm-email',
+  beforeLoad: () => session.ready(),
+  component: lazyRouteComponent(() => import('@/features/accounts/confirm-email-page'), 'ConfirmEmailPage'),
+})
+
 const invite = createRoute({
   getParentRoute: () => root,
   path: '/invite',
@@ -108,6 +121,82 @@ const settings = createRoute({
   component: lazyRouteComponent(() => import('@/features/accounts/settings-page'), 'SettingsPage'),
 })
 
+const privacy = createRoute({
+  getParentRoute: () => root,
+  path: '/settings/privacy',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/privacy/privacy-page'), 'PrivacyPage'),
+})
+
+const activity = createRoute({
+  getParentRoute: () => root,
+  path: '/settings/activity',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/audit/activity-page'), 'ActivityPage'),
+})
+
+/** Where one is when one's account is deleted, or is going to be. */
+const deleted = createRoute({
+  getParentRoute: () => root,
+  path: '/settings/deleted',
+  validateSearch: (search): { at?: string | undefined } => ({ at: text(search.at) }),
+  component: lazyRouteComponent(() => import('@/features/privacy/deleted-page'), 'DeletedPage'),
+})
+
+const team = createRoute({
+  getParentRoute: () => root,
+  path: '/dashboard/$handle/team',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/channels/team-page'), 'TeamPage'),
+})
+
+/** For administrators. A place under it is a child of it, and a line in features/administration/places.tsx. */
+const admin = createRoute({
+  getParentRoute: () => root,
+  path: '/admin',
+  beforeLoad: needSession,
+  component: lazyRouteComponent(() => import('@/features/administration/admin-frame'), 'AdminFrame'),
+})
+
+const adminHome = createRoute({
+  getParentRoute: () => admin,
+  path: '/',
+  component: lazyRouteComponent(() => import('@/features/administration/admin-frame'), 'AdminPage'),
+})
+
+const adminRegistration = createRoute({
+  getParentRoute: () => admin,
+  path: '/registration',
+  component: lazyRouteComponent(
+    () => import('@/features/registrations/registration-page'),
+    'RegistrationPage',
+  ),
+})
+
+const adminAudit = createRoute({
+  getParentRoute: () => admin,
+  path: '/audit',
+  component: lazyRouteComponent(() => import('@/features/audit/audit-page'), 'AuditPage'),
+})
+
+const adminReports = createRoute({
+  getParentRoute: () => admin,
+  path: '/reports',
+  component: lazyRouteComponent(() => import('@/features/reports/queue-page'), 'QueuePage'),
+})
+
+const adminAccounts = createRoute({
+  getParentRoute: () => admin,
+  path: '/accounts',
+  component: lazyRouteComponent(() => import('@/features/administration/accounts-page'), 'AccountsPage'),
+})
+
+const account = createRoute({
+  getParentRoute: () => root,
+  path: '/accounts/$username',
+  component: lazyRouteComponent(() => import('@/features/accounts/account-page'), 'AccountPage'),
+})
+
 const channel = createRoute({
   getParentRoute: () => root,
   path: '/$handle',
@@ -139,11 +228,19 @@ const routes = root.addChildren([
   home,
   signIn,
   register,
+  resetPassword,
+  confirmEmail,
   invite,
   newChannel,
   dashboards,
   dashboard,
+  team,
+  admin.addChildren([adminHome, adminReports, adminAccounts, adminAudit, adminRegistration]),
   settings,
+  privacy,
+  activity,
+  deleted,
+  account,
   channel,
   videos,
   video,

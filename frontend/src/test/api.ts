@@ -1,15 +1,19 @@
 import { http, HttpResponse, type JsonBodyType } from 'msw'
 import { setupServer } from 'msw/node'
 import type { Schemas } from '@/api/client'
-import { problem } from './fixtures'
+import { problem, profile } from './fixtures'
 
 const base = 'http://weir.test/api/v1'
 type Method = 'get' | 'post' | 'patch' | 'put' | 'delete'
 
 export const server = setupServer(
   http.get('http://weir.test/healthz', () => new HttpResponse(null, { status: 503 })),
+  http.get(`${base}/me`, () => HttpResponse.json(profile)),
   http.get(`${base}/streams`, () => HttpResponse.json({ items: [], next_cursor: null })),
   http.get(`${base}/channels`, () => HttpResponse.json({ items: [], next_cursor: null })),
+  http.get(`${base}/me/reports`, () => HttpResponse.json({ items: [], next_cursor: null })),
+  http.get(`${base}/registration`, () => HttpResponse.json({ mode: 'open' })),
+  http.get(`${base}/channels/:handle/team`, () => HttpResponse.json({ items: [] })),
   http.get(`${base}/channels/:handle/invites`, () => HttpResponse.json({ items: [] })),
   http.get(`${base}/channels/:handle/recordings`, () => HttpResponse.json({ items: [], next_cursor: null })),
   http.get(`${base}/channels/:handle/recording-settings`, () =>

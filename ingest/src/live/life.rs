@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Channel, Current, Ending, Kick, Live, Pause, Refused, Shared};
+use super::{Channel, Current, Ending, Kick, Live, Pause, Refused, Shared, tracks::Sent};
 use crate::{
     packager::{Broadcast, FirstNumbers},
     ports::{OpenStream, PublishError, StartedStream},
@@ -31,6 +31,7 @@ struct Life {
     started_at: OffsetDateTime,
     changed: watch::Receiver<Option<Instant>>,
     end: oneshot::Receiver<Ending>,
+    tracks: watch::Receiver<Sent>,
 }
 
 impl Shared {
@@ -62,6 +63,7 @@ impl Shared {
     ) -> (Current, Life) {
         let (changed, watched) = watch::channel(None);
         let (end, ended) = oneshot::channel();
+        let (tracks, sent) = watch::channel(None);
         let stream_id = broadcast.stream_id();
         let current = Current {
             id: stream_id,
@@ -72,10 +74,12 @@ impl Shared {
             ends_as: EndReason::ConnectionLost,
             changed,
             end,
+            tracks,
             received_bytes: 0,
         };
         let shared = Arc::clone(self);
-        let life = Life { shared, channel_id, stream_id, broadcast, started_at, changed: watched, end: ended };
+        let life =
+            Life { shared, channel_id, stream_id, broadcast, started_at, changed: watched, end: ended, tracks: sent };
         (current, life)
     }
 
@@ -176,6 +180,8 @@ impl Life {
 
     /// From the start to the end and what comes after.
     async fn live(mut self, turn: Turn) {
+        let reporting = Arc::clone(&self.shared).report_tracks(self.stream_id, self.tracks.clone());
+        self.shared.tasks.spawn(reporting);
         let ending = self.wait_for_end().await;
         let ended = Instant::now();
         self.broadcast.end();
@@ -197,8 +203,9 @@ impl Life {
                 %error, "stream ended, which could not be stored"
             ),
         }
-        if !ending.has_begun {
-            // There is nothing to see in it.
+        // There is nothing to see in it, or nothing that may be seen.
+        let is_taken_away = matches!(ending.reason, EndReason::AccountSuspended | EndReason::TakenDown);
+        if !ending.has_begun || is_taken_away {
             self.shared.broadcasts.remove(self.stream_id);
             return;
         }

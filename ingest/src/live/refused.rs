@@ -46,6 +46,12 @@ impl Refused {
             EndReason::ChannelClosed => {
                 Self::new("channel_closed", "NetStream.Publish.Denied", "This channel was closed.")
             }
+            EndReason::AccountSuspended => Self::from(PublishError::OwnerSuspended),
+            EndReason::TakenDown => Self::new(
+                "taken_down",
+                "NetStream.Publish.Denied",
+                "This stream was taken down by an administrator of this server.",
+            ),
             EndReason::Shutdown => Self {
                 is_passing: true,
                 ..Self::new("shutdown", "NetStream.Failed", "The server is being restarted. Please try again.")
@@ -97,6 +103,7 @@ impl From<PublishError> for Refused {
     fn from(error: PublishError) -> Self {
         let (code, status_code) = match error {
             PublishError::KeyUnknown => ("key_unknown", "NetStream.Publish.Denied"),
+            PublishError::OwnerSuspended => ("account_suspended", "NetStream.Publish.Denied"),
             PublishError::AddressRefused => ("address_not_allowed", "NetStream.Publish.Denied"),
             // What Adobe's server says when the name is taken.
             PublishError::AlreadyLive => ("already_live", "NetStream.Publish.BadName"),

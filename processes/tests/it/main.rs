@@ -1,9 +1,14 @@
 //! Processes on a real Postgres.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod avatars;
+mod due_erasures;
 mod erasure;
 mod exports;
 mod following;
 mod housekeeping;
+mod mail;
+mod moderation;
+mod personal_exports;
 mod recordings;
 mod stage;

@@ -74,19 +74,29 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
                 | ChannelEvent::VisibilityChanged { channel_id, .. }
                 | ChannelEvent::StreamKeyRotated { channel_id, .. }
                 | ChannelEvent::RecordingChanged { channel_id, .. }
+                | ChannelEvent::RoleGiven { channel_id, .. }
+                | ChannelEvent::RoleTaken { channel_id, .. }
                 | ChannelEvent::Closed { channel_id, .. },
             )
             | DomainEvent::Stream(StreamEvent::Started { channel_id, .. } | StreamEvent::Ended { channel_id, .. }) => {
                 touched.insert(channel_id.uuid())
             }
             // A channel's row says which stream is on, not how it can be watched.
-            DomainEvent::Stream(StreamEvent::RenditionsChanged { .. }) => false,
+            DomainEvent::Stream(StreamEvent::RenditionsChanged { .. } | StreamEvent::TracksChanged { .. }) => false,
             DomainEvent::Account(_)
             | DomainEvent::Session(_)
             | DomainEvent::PersonalToken(_)
+            | DomainEvent::SignIn(_)
+            | DomainEvent::PersonalExport(_)
+            | DomainEvent::Email(_)
+            | DomainEvent::PasswordReset(_)
+            | DomainEvent::Profile(_)
             | DomainEvent::Export(_)
             | DomainEvent::Recording(_)
-            | DomainEvent::Invite(_) => false,
+            | DomainEvent::Invite(_)
+            | DomainEvent::Install(_)
+            | DomainEvent::RegistrationInvite(_)
+            | DomainEvent::Report(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&created).copied().collect();
@@ -128,6 +138,8 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                 | ChannelEvent::VisibilityChanged { channel_id, .. }
                 | ChannelEvent::StreamKeyRotated { channel_id, .. }
                 | ChannelEvent::RecordingChanged { channel_id, .. }
+                | ChannelEvent::RoleGiven { channel_id, .. }
+                | ChannelEvent::RoleTaken { channel_id, .. }
                 | ChannelEvent::Closed { channel_id, .. } => channel_id.uuid(),
             };
             let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("channel {id}") };
@@ -149,6 +161,9 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                 // Nothing of the key is shown, but an editor's version counts it.
                 ChannelEvent::StreamKeyRotated { rotated_at, .. } => row.updated_at = *rotated_at,
                 ChannelEvent::RecordingChanged { changed_at, .. } => row.updated_at = *changed_at,
+                // Nor of the team.
+                ChannelEvent::RoleGiven { given_at, .. } => row.updated_at = *given_at,
+                ChannelEvent::RoleTaken { taken_at, .. } => row.updated_at = *taken_at,
                 // The row stays for what may still come of a stream that is ending; its texts go.
                 ChannelEvent::Closed { closed_at, .. } => {
                     row.title.clear();
@@ -177,7 +192,7 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
                 StreamEvent::Started { .. } => row.live_stream_id = Some(stream_id),
                 // The end of an older stream says nothing about the one that is on.
                 StreamEvent::Ended { .. } => row.live_stream_id = row.live_stream_id.filter(|live| *live != stream_id),
-                StreamEvent::RenditionsChanged { .. } => {}
+                StreamEvent::RenditionsChanged { .. } | StreamEvent::TracksChanged { .. } => {}
             }
             row.position = recorded.position;
             Ok(Some(id))
@@ -185,9 +200,17 @@ fn fold(rows: &mut HashMap<Uuid, Channel>, recorded: &RecordedEvent) -> Result<O
         DomainEvent::Account(_)
         | DomainEvent::Session(_)
         | DomainEvent::PersonalToken(_)
+        | DomainEvent::SignIn(_)
+        | DomainEvent::PersonalExport(_)
+        | DomainEvent::Email(_)
+        | DomainEvent::PasswordReset(_)
+        | DomainEvent::Profile(_)
         | DomainEvent::Export(_)
         | DomainEvent::Recording(_)
-        | DomainEvent::Invite(_) => Ok(None),
+        | DomainEvent::Invite(_)
+        | DomainEvent::Install(_)
+        | DomainEvent::RegistrationInvite(_)
+        | DomainEvent::Report(_) => Ok(None),
     }
 }
 

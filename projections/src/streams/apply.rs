@@ -4,7 +4,7 @@ use domain::{
     DomainEvent, Event, RecordedEvent,
     channels::{ChannelEvent, Visibility},
     sealed::{BoxFuture, Keyring},
-    streams::{Rendition, StreamEvent},
+    streams::{AudioTrack, Rendition, StreamEvent, VideoTrack},
 };
 use sqlx::{PgConnection, prelude::FromRow, types::Json};
 use time::OffsetDateTime;
@@ -46,9 +46,17 @@ impl Projection for StreamsV1 {
                     DomainEvent::Account(_)
                     | DomainEvent::Session(_)
                     | DomainEvent::PersonalToken(_)
+                    | DomainEvent::SignIn(_)
+                    | DomainEvent::PersonalExport(_)
+                    | DomainEvent::Email(_)
+                    | DomainEvent::PasswordReset(_)
+                    | DomainEvent::Profile(_)
                     | DomainEvent::Export(_)
                     | DomainEvent::Recording(_)
-                    | DomainEvent::Invite(_) => {}
+                    | DomainEvent::Invite(_)
+                    | DomainEvent::Install(_)
+                    | DomainEvent::RegistrationInvite(_)
+                    | DomainEvent::Report(_) => {}
                 }
             }
             write_channels(channels, connection).await?;
@@ -83,6 +91,19 @@ struct Stream {
     position: i64,
 }
 
+impl Stream {
+    /// What the encoder sends from now on.
+    fn show(&mut self, video: Option<&VideoTrack>, audio: Option<&AudioTrack>) {
+        self.video_codec = video.map(|video| video.codec.clone());
+        self.video_width = video.map(|video| video.width.into());
+        self.video_height = video.map(|video| video.height.into());
+        self.video_frame_rate = video.map(|video| video.frame_rate);
+        self.audio_codec = audio.map(|audio| audio.codec.clone());
+        self.audio_sample_rate = audio.map(|audio| audio.sample_rate.into());
+        self.audio_channels = audio.map(|audio| audio.channels.into());
+    }
+}
+
 /// The rows that the batch changes, without those that it creates.
 async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result<HashMap<Uuid, Stream>, ApplyError> {
     let (mut started, mut touched) = (HashSet::new(), HashSet::new());
@@ -90,15 +111,25 @@ async fn load(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result
         match &recorded.event {
             DomainEvent::Stream(StreamEvent::Started { stream_id, .. }) => started.insert(stream_id.uuid()),
             DomainEvent::Stream(
-                StreamEvent::RenditionsChanged { stream_id, .. } | StreamEvent::Ended { stream_id, .. },
+                StreamEvent::RenditionsChanged { stream_id, .. }
+                | StreamEvent::TracksChanged { stream_id, .. }
+                | StreamEvent::Ended { stream_id, .. },
             ) => touched.insert(stream_id.uuid()),
             DomainEvent::Account(_)
             | DomainEvent::Session(_)
             | DomainEvent::PersonalToken(_)
+            | DomainEvent::SignIn(_)
+            | DomainEvent::PersonalExport(_)
+            | DomainEvent::Email(_)
+            | DomainEvent::PasswordReset(_)
+            | DomainEvent::Profile(_)
             | DomainEvent::Channel(_)
             | DomainEvent::Export(_)
             | DomainEvent::Recording(_)
-            | DomainEvent::Invite(_) => false,
+            | DomainEvent::Invite(_)
+            | DomainEvent::Install(_)
+            | DomainEvent::RegistrationInvite(_)
+            | DomainEvent::Report(_) => false,
         };
     }
     let wanted: Vec<Uuid> = touched.difference(&started).copied().collect();
@@ -145,6 +176,19 @@ fn fold(
                     position: recorded.position,
                 },
             );
+            Ok(Some(id))
+        }
+        StreamEvent::TracksChanged { stream_id, video, audio, changed_at, .. } => {
+            let id = stream_id.uuid();
+            let unknown = || ApplyError::Unknown { event_type: event.event_type(), id: format!("stream {id}") };
+            let row = rows.get_mut(&id).ok_or_else(unknown)?;
+            if row.position >= recorded.position {
+                return Ok(None);
+            }
+            row.show(video.as_ref(), audio.as_ref());
+            row.updated_at = *changed_at;
+            row.version = recorded.sequence;
+            row.position = recorded.position;
             Ok(Some(id))
         }
         StreamEvent::RenditionsChanged { stream_id, renditions, reason, changed_at, .. } => {
@@ -210,7 +254,10 @@ fn fold_channel<'a>(channels: &mut HashMap<Uuid, Shown<'a>>, event: &'a ChannelE
             // Its texts go with it.
             (shown.title, shown.is_closed, shown.position) = (Some(""), true, position);
         }
-        ChannelEvent::StreamKeyRotated { .. } | ChannelEvent::RecordingChanged { .. } => {}
+        ChannelEvent::StreamKeyRotated { .. }
+        | ChannelEvent::RecordingChanged { .. }
+        | ChannelEvent::RoleGiven { .. }
+        | ChannelEvent::RoleTaken { .. } => {}
     }
 }
 
@@ -305,6 +352,10 @@ async fn write(rows: impl ExactSizeIterator<Item = Stream>, connection: &mut PgC
              $14::text[], $15::bigint[], $16::timestamptz[], $17::bigint[], $18::bigint[], $19::text[],
              $20::jsonb[], $21::text[])
          on conflict (id) do update set
+             video_codec = excluded.video_codec, video_width = excluded.video_width,
+             video_height = excluded.video_height, video_frame_rate = excluded.video_frame_rate,
+             audio_codec = excluded.audio_codec, audio_sample_rate = excluded.audio_sample_rate,
+             audio_channels = excluded.audio_channels,
              ended_at = excluded.ended_at, end_reason = excluded.end_reason, duration_ms = excluded.duration_ms,
              renditions = excluded.renditions, renditions_reason = excluded.renditions_reason,
              updated_at = excluded.updated_at, version = excluded.version, position = excluded.position

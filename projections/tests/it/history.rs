@@ -3,7 +3,7 @@
 use domain::{
     DomainEvent,
     accounts::{
-        AccountEvent, PasswordChangedReason, PersonalTokenEvent, PersonalTokenRevokedReason, PersonalTokenScope,
+        AccountEvent, ErasureCancelledReason, PasswordChangedReason, SignInEvent, SignInFailure, PersonalTokenEvent, PersonalTokenRevokedReason, PersonalTokenScope,
         SessionEndReason, SessionEvent,
     },
     channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title, Visibility},
@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    exports, invites, recordings,
+    exports, invites, moderation, profiles, recordings, registrations, teams,
     stage::{seal, seal_erased},
 };
 
@@ -141,6 +141,21 @@ pub(crate) fn renditions_changed(
     DomainEvent::Stream(StreamEvent::RenditionsChanged { stream_id, channel_id, renditions, reason, changed_at: at })
 }
 
+pub(crate) fn tracks_changed(
+    stream_id: StreamId,
+    channel_id: ChannelId,
+    video: Option<VideoTrack>,
+    at: OffsetDateTime,
+) -> DomainEvent {
+    DomainEvent::Stream(StreamEvent::TracksChanged {
+        stream_id,
+        channel_id,
+        video,
+        audio: Some(audio()),
+        changed_at: at,
+    })
+}
+
 pub(crate) fn ended(stream_id: StreamId, channel_id: ChannelId, at: OffsetDateTime) -> DomainEvent {
     DomainEvent::Stream(StreamEvent::Ended {
         stream_id,
@@ -172,13 +187,14 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let mut tokens: Vec<(PersonalTokenId, AccountId)> = Vec::new();
     let mut channels: Vec<(ChannelId, Option<StreamId>)> = Vec::new();
     let mut exports: Vec<(ExportId, bool)> = Vec::new();
-    let mut invites = Vec::new();
+    let (mut invites, mut registration_invites) = (Vec::new(), Vec::new());
+    let (mut reports, mut kept_out) = (Vec::new(), Vec::new());
     let mut kept: Vec<(RecordingId, ChannelId, bool)> = Vec::new();
     let mut events = Vec::new();
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
-        let event = match dice.roll(20) {
+        let event = match dice.roll(21) {
             0 | 1 => {
                 accounts.push(new());
                 registered(accounts[accounts.len() - 1], &format!("person_{number}"), at)
@@ -192,6 +208,18 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                     user_agent: seal(account_id, "Firefox"),
                     address: seal(account_id, "::1"),
                     opened_at: at,
+                })
+            }
+            20 if !accounts.is_empty() => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                DomainEvent::SignIn(SignInEvent::Failed {
+                    account_id,
+                    failure: SignInFailure::WrongPassword,
+                    count: 3,
+                    user_agent: seal(account_id, "curl"),
+                    address: seal(account_id, "::1"),
+                    first_at: at,
+                    last_at: at,
                 })
             }
             3 if !sessions.is_empty() => {
@@ -211,9 +239,19 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                     created_at: at,
                 })
             }
+            19 if !accounts.is_empty() && dice.roll(2) == 0 => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                profiles::step(dice, account_id, at)
+            }
             19 if !accounts.is_empty() => {
                 let account_id = accounts[dice.roll(accounts.len())];
-                DomainEvent::Account(match dice.roll(5) {
+                DomainEvent::Account(match dice.roll(7) {
+                    5 => AccountEvent::ErasureRequested { account_id, due_at: at + Duration::days(14), requested_at: at },
+                    6 => AccountEvent::ErasureCancelled {
+                        account_id,
+                        reason: ErasureCancelledReason::SignedIn,
+                        cancelled_at: at,
+                    },
                     0 => AccountEvent::PasswordChanged {
                         account_id,
                         password: new(),
@@ -243,11 +281,16 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 let visibility = [Visibility::Public, Visibility::Unlisted, Visibility::Private][dice.roll(3)];
                 visibility_changed(channels[dice.roll(channels.len())].0, visibility, at)
             }
+            7 if !channels.is_empty() && dice.roll(2) == 0 => {
+                let (channel_id, account_id) = (channels[dice.roll(channels.len())].0, accounts.first().copied());
+                teams::step(dice, channel_id, account_id.unwrap_or_else(new), at)
+            }
             7 if !channels.is_empty() => key_rotated(channels[dice.roll(channels.len())].0, at),
             15 | 16 if !channels.is_empty() => {
                 let (channel_id, _) = channels[dice.roll(channels.len())];
                 recordings::step(dice, &mut kept, channel_id, at)
             }
+            12 if dice.roll(3) == 0 => registrations::step(dice, &mut registration_invites, at),
             12 if dice.roll(2) == 0 => invites::step(dice, &mut invites, at),
             12 | 13 => exports::step(dice, &mut exports, at),
             14 if !accounts.is_empty() && dice.roll(2) == 0 => {
@@ -260,9 +303,18 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                 let Some(stream_id) = live else { continue };
                 ended(stream_id, channel_id, at)
             }
+            11 if !accounts.is_empty() && dice.roll(2) == 0 => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                moderation::step(dice, &mut reports, &mut kept_out, account_id, at)
+            }
             8.. if !channels.is_empty() => {
                 let index = dice.roll(channels.len());
                 let (channel_id, live) = channels[index];
+                if let Some(stream_id) = live.filter(|_| dice.roll(8) == 0) {
+                    let picture = Some(video()).filter(|_| dice.roll(2) == 0);
+                    events.push(tracks_changed(stream_id, channel_id, picture, at));
+                    continue;
+                }
                 if let Some(stream_id) = live.filter(|_| dice.roll(3) == 0) {
                     let made = renditions().split_off(dice.roll(3));
                     events.push(renditions_changed(stream_id, channel_id, made, at));

@@ -13,12 +13,14 @@ use std::{
 
 use domain::{
     Aggregate, DomainEvent, Event,
-    accounts::{Account, PersonalToken, PersonalTokenEvent, Session, SessionEvent},
+    accounts::{Account, AccountEmail, PasswordReset, PersonalExports, PersonalToken, PersonalTokenEvent, Profile, Session, SessionEvent, SignIns},
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     ids::AccountId,
     invites::Invite,
     recordings::Recording,
+    registrations::{Install, RegistrationInvite},
+    reports::Report,
     sealed::{BoxFuture, Keyring, KeyringError, Opened, Sealed},
     streams::{Stream, StreamEvent},
 };
@@ -198,18 +200,26 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
             let (PersonalTokenEvent::Created { token_id, .. } | PersonalTokenEvent::Revoked { token_id, .. }) = event;
             (PersonalToken::TYPE, token_id.to_string(), json(event))
         }
+        DomainEvent::Profile(event) => (Profile::TYPE, event.account_id().to_string(), json(event)),
+        DomainEvent::Email(event) => (AccountEmail::TYPE, event.account_id().to_string(), json(event)),
+        DomainEvent::PasswordReset(event) => (PasswordReset::TYPE, event.account_id().to_string(), json(event)),
+        DomainEvent::SignIn(event) => (SignIns::TYPE, event.account_id().to_string(), json(event)),
+        DomainEvent::PersonalExport(event) => (PersonalExports::TYPE, event.account_id().to_string(), json(event)),
         DomainEvent::Channel(event) => {
             let (ChannelEvent::Created { channel_id, .. }
             | ChannelEvent::DetailsChanged { channel_id, .. }
             | ChannelEvent::VisibilityChanged { channel_id, .. }
             | ChannelEvent::StreamKeyRotated { channel_id, .. }
             | ChannelEvent::RecordingChanged { channel_id, .. }
+            | ChannelEvent::RoleGiven { channel_id, .. }
+            | ChannelEvent::RoleTaken { channel_id, .. }
             | ChannelEvent::Closed { channel_id, .. }) = event;
             (Channel::TYPE, channel_id.to_string(), json(event))
         }
         DomainEvent::Stream(event) => {
             let (StreamEvent::Started { stream_id, .. }
             | StreamEvent::RenditionsChanged { stream_id, .. }
+            | StreamEvent::TracksChanged { stream_id, .. }
             | StreamEvent::Ended { stream_id, .. }) = event;
             (Stream::TYPE, stream_id.to_string(), json(event))
         }
@@ -222,6 +232,11 @@ fn stored(event: &DomainEvent) -> (&'static str, String, String) {
         }
         DomainEvent::Recording(event) => (Recording::TYPE, event.recording_id().to_string(), json(event)),
         DomainEvent::Invite(event) => (Invite::TYPE, event.invite_id().to_string(), json(event)),
+        DomainEvent::Install(event) => (Install::TYPE, uuid::Uuid::nil().to_string(), json(event)),
+        DomainEvent::RegistrationInvite(event) => {
+            (RegistrationInvite::TYPE, event.invite_id().to_string(), json(event))
+        }
+        DomainEvent::Report(event) => (Report::TYPE, event.report_id().to_string(), json(event)),
     }
 }
 

@@ -1,9 +1,14 @@
 import { Trans, useLingui } from '@lingui/react/macro'
+import { Link } from '@tanstack/react-router'
 import type { ReactNode } from 'react'
+import { ButtonLook } from '@/ui/button'
+import { EmailPanel } from './email-panel'
 import { PasswordForm } from './password-form'
 import { PersonalTokensPanel } from './personal-tokens-panel'
+import { ProfilePanel } from './profile-form'
 import { SecondFactorPanel } from './second-factor-panel'
 import { useSession } from './session'
+import { OwnReportsPanel } from '@/features/reports/own-reports-panel'
 import { SessionsPanel } from './sessions-panel'
 
 /** How one signs in, and where one is signed in. */
@@ -23,6 +28,15 @@ export function SettingsPage() {
         {account.username}
         {account.email !== undefined && <> · {account.email}</>}
       </p>
+      <Section title={<Trans>Profile</Trans>} about={<Trans>What everybody sees of you.</Trans>}>
+        <ProfilePanel />
+      </Section>
+      <Section
+        title={<Trans>E-mail</Trans>}
+        about={<Trans>Only you see it. By it you come back when your password is lost.</Trans>}
+      >
+        <EmailPanel account={account} />
+      </Section>
       <Section
         title={<Trans>Password</Trans>}
         about={<Trans>A few words in a row are good. Do not use one from elsewhere.</Trans>}
@@ -40,6 +54,11 @@ export function SettingsPage() {
         about={<Trans>End what you do not know, then change your password.</Trans>}
       >
         <SessionsPanel />
+        <ButtonLook className="mt-3 self-start">
+          <Link to="/settings/activity">
+            <Trans>Security activity</Trans>
+          </Link>
+        </ButtonLook>
       </Section>
       <Section
         title={<Trans>Personal tokens</Trans>}
@@ -50,6 +69,22 @@ export function SettingsPage() {
         }
       >
         <PersonalTokensPanel account={account} />
+      </Section>
+      <Section
+        title={<Trans>Your data</Trans>}
+        about={<Trans>A copy of everything that is kept of you, and how to delete the account.</Trans>}
+      >
+        <ButtonLook>
+          <Link to="/settings/privacy">
+            <Trans>See what you can do</Trans>
+          </Link>
+        </ButtonLook>
+      </Section>
+      <Section
+        title={<Trans>What you have reported</Trans>}
+        about={<Trans>And what administrators have decided and answered.</Trans>}
+      >
+        <OwnReportsPanel />
       </Section>
     </div>
   )

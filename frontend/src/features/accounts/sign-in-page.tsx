@@ -3,6 +3,7 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { Link, useNavigate, useSearch } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
+import { toast } from 'sonner'
 import { z } from '@/ui/checks'
 import { api } from '@/api/client'
 import { ProblemError } from '@/api/problem'
@@ -12,6 +13,7 @@ import { ProblemNotice } from '@/ui/problem-notice'
 import { Gate } from './gate'
 import { CodeField } from './proof-fields'
 import { session } from './session'
+import { SuspensionNotice } from './suspension-notice'
 
 export function SignInPage() {
   const { t } = useLingui()
@@ -34,12 +36,16 @@ export function SignInPage() {
   })
   const { errors } = form.formState
   // That a code is needed is no fault: the field says it.
+  const suspension = login.error instanceof ProblemError ? login.error.suspension : undefined
   const isOnlyAsked = login.error instanceof ProblemError && login.error.code === 'second_factor_required'
 
   const submit = form.handleSubmit(async (body) => {
     try {
       const typed = code.trim()
-      session.begin(await login.mutateAsync({ body: typed === '' ? body : { ...body, code: typed } }))
+      const answer = await login.mutateAsync({ body: typed === '' ? body : { ...body, code: typed } })
+      session.begin(answer)
+      if (answer.has_cancelled_erasure === true)
+        toast.success(t`Your account stays: its deletion is called off.`, { duration: 10_000 })
     } catch (error) {
       const why = error instanceof ProblemError ? error.code : ''
       if (why === 'second_factor_required') setAsksForCode(true)
@@ -69,7 +75,8 @@ export function SignInPage() {
     >
       <title>{t`Sign in · Weir`}</title>
       <form noValidate onSubmit={(event) => void submit(event)} className="flex flex-col gap-5">
-        {!isOnlyAsked && <ProblemNotice error={login.error} />}
+        {suspension !== undefined && <SuspensionNotice suspension={suspension} />}
+        {!isOnlyAsked && suspension === undefined && <ProblemNotice error={login.error} />}
         <TextField
           label={t`Username`}
           autoComplete="username"
@@ -85,6 +92,12 @@ export function SignInPage() {
           error={errors.password?.message}
           {...form.register('password')}
         />
+        <Link
+          to="/reset-password"
+          className="-mt-2 self-start rounded-sm text-sm text-faint underline underline-offset-4 hover:text-text"
+        >
+          <Trans>Forgot your password?</Trans>
+        </Link>
         {asksForCode && <CodeField takesFocus value={code} onChange={setCode} />}
         <Button type="submit" kind="primary" size="large" isBusy={form.formState.isSubmitting}>
           <Trans>Sign in</Trans>

@@ -8,6 +8,7 @@ import { ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import { useSession } from '@/features/accounts/session'
 import { ChannelVideos } from '@/features/recordings/channel-videos'
+import { ReportButton, type Reportable } from '@/features/reports/report-button'
 import { OtherLive } from '@/features/streams/other-live'
 import type { SourceState } from '@/features/streams/player/live-source'
 import { Avatar } from '@/ui/avatar'
@@ -160,11 +161,12 @@ function ChannelInfo({ channel, isLive }: { channel: Channel; isLive: boolean })
   return (
     <>
       <div className="flex flex-wrap items-start gap-x-4 gap-y-4">
-        <Avatar name={handle} className="size-12 text-lg" />
+        <Avatar name={handle} src={channel.owner.avatar?.small_url} className="size-12 text-lg" />
         <div className="min-w-0 grow basis-60">
           <h1 className="text-lg font-semibold break-words text-text">{channel.title}</h1>
           <p className="mt-0.5 flex flex-wrap items-center gap-x-3 gap-y-1 text-sm text-faint">
             <span>{handle}</span>
+            <OwnerLink owner={channel.owner} />
             <VisibilityBadge visibility={channel.visibility} />
             {isLive && (
               <span className="inline-flex items-center gap-2">
@@ -184,6 +186,7 @@ function ChannelInfo({ channel, isLive }: { channel: Channel; isLive: boolean })
             </ButtonLook>
           )}
           <ShareButton handle={handle} title={channel.title} />
+          {!isOwn && <ReportButton things={reportable(channel)} />}
         </div>
       </div>
       {channel.description !== '' && (
@@ -196,6 +199,33 @@ function ChannelInfo({ channel, isLive }: { channel: Channel; isLive: boolean })
       )}
     </>
   )
+}
+
+/** Whose the channel is, where that says more than its own name. */
+function OwnerLink({ owner }: { owner: Channel['owner'] }) {
+  return (
+    <Link
+      to="/accounts/$username"
+      params={{ username: owner.username }}
+      className="max-w-full truncate hover:text-text hover:underline"
+    >
+      <Trans>
+        by <bdi>{owner.display_name ?? owner.username}</bdi>
+      </Trans>
+    </Link>
+  )
+}
+
+/** What is on now, and the channel itself. */
+function reportable(channel: Channel): Reportable[] {
+  const things: Reportable[] = [
+    { target: { kind: 'channel', id: channel.id }, name: <Trans>The channel</Trans> },
+  ]
+  if (channel.live_stream_id !== null) {
+    const target = { kind: 'stream' as const, id: channel.live_stream_id }
+    things.unshift({ target, name: <Trans>What is on now</Trans> })
+  }
+  return things
 }
 
 function LiveSince({ id }: { id: string }) {

@@ -8,6 +8,7 @@ import { ownAddress, ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import { useSession } from '@/features/accounts/session'
 import { channelQuery } from '@/features/channels/queries'
+import { ReportButton } from '@/features/reports/report-button'
 import { Avatar } from '@/ui/avatar'
 import { Button, ButtonLook } from '@/ui/button'
 import { copyText } from '@/ui/copy-text'
@@ -168,6 +169,12 @@ function Watch({ recording }: { recording: Recording }) {
             >
               <Trans>Copy the link</Trans>
             </Button>
+            {!isOwn && (
+              <ReportButton
+                things={[{ target: { kind: 'recording', id: recording.id }, name: recording.title }]}
+                now={() => watchedUntil(recording.id) * 1000}
+              />
+            )}
           </div>
         </div>
         {isOwn && trouble !== null && shown !== null && (

@@ -1,0 +1,50 @@
+import { Trans } from '@lingui/react/macro'
+import { Link, useLocation } from '@tanstack/react-router'
+import { Flag } from 'lucide-react'
+import { lazy, Suspense, useState, type ReactNode } from 'react'
+import { useSession } from '@/features/accounts/session'
+import { Button, ButtonLook } from '@/ui/button'
+import type { ReportTarget } from './queries'
+
+const ReportDialog = lazy(() =>
+  import('./report-dialog').then((module) => ({ default: module.ReportDialog })),
+)
+
+export interface Reportable {
+  target: ReportTarget
+  name: ReactNode
+}
+
+/** Opens the dialog by which one reports one of these things; whoever is signed out signs in first. */
+export function ReportButton({ things, now }: { things: readonly Reportable[]; now?: () => number | null }) {
+  const state = useSession()
+  const { href } = useLocation()
+  const [isOpen, setOpen] = useState(false)
+  const look = (
+    <>
+      <Flag aria-hidden className="size-4" />
+      <Trans>Report</Trans>
+    </>
+  )
+  if (state.status !== 'signed-in') {
+    return (
+      <ButtonLook kind="bare">
+        <Link to="/sign-in" search={{ next: href }}>
+          {look}
+        </Link>
+      </ButtonLook>
+    )
+  }
+  return (
+    <>
+      <Button kind="bare" onClick={() => setOpen(true)}>
+        {look}
+      </Button>
+      {isOpen && (
+        <Suspense fallback={null}>
+          <ReportDialog things={things} atMs={now?.() ?? null} onClose={() => setOpen(false)} />
+        </Suspense>
+      )}
+    </>
+  )
+}
