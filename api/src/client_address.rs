@@ -36,7 +36,8 @@ impl ClientAddress {
         })
     }
 
-    /// For log lines: IPv4 by /24, IPv6 by /48, so that a line names no person.
+    /// For log lines, so that one names no person, and for limits that one customer of a provider shall not get round: IPv4 by
+    /// /24, IPv6 by /48.
     pub(crate) fn shortened(self) -> Option<Shortened> {
         self.0.map(Shortened)
     }

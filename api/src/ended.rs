@@ -3,6 +3,9 @@
 //! The log is the truth, as it is for playback (ADR 22): what ended lately is read once, and from there the log is followed.
 //! An append wakes every node by a notification of Postgres, and where one is lost, the log is looked at within a second.
 //! A node that has not looked for longer than that does not trust what it knows, and asks Postgres for each call.
+//!
+//! Who ends a session marks it first and stores the event then. Twice a second at most it is looked for what is marked, so that an end
+//! which was interrupted between the two is one, too.
 
 use std::{
     collections::HashMap,
@@ -13,13 +16,16 @@ use std::{
 
 use commands::{
     Commands,
-    accounts::personal_tokens::{self, FoundPersonalToken},
+    accounts::{
+        self,
+        personal_tokens::{self, FoundPersonalToken},
+    },
     events::{self, Filter},
 };
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -35,6 +41,8 @@ const FRESH: Duration = Duration::from_millis(1_500);
 const TOKEN_REMEMBERED: Duration = Duration::from_secs(60);
 const TOKENS_REMEMBERED: usize = 4_096;
 const READ_LEN: i64 = 1_000;
+/// How often it is looked for ends that are not in the log, at most.
+const ENDING_EVERY: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(500);
 
 /// What has ended lately.
@@ -42,8 +50,17 @@ pub(crate) struct Ended {
     commands: Commands,
     known: RwLock<Known>,
     /// How far the log was read; held while it is.
-    position: Mutex<Option<i64>>,
+    progress: Mutex<Progress>,
+    /// Changes when more has ended.
+    changed: watch::Sender<()>,
     tokens: Cache<[u8; 32], (Instant, FoundPersonalToken)>,
+}
+
+#[derive(Default)]
+struct Progress {
+    position: Option<i64>,
+    /// When it was last looked for what is ending.
+    ending: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -58,7 +75,8 @@ impl Ended {
         let ended = Arc::new(Self {
             commands,
             known: RwLock::default(),
-            position: Mutex::new(None),
+            progress: Mutex::default(),
+            changed: watch::Sender::new(()),
             tokens: Cache::new(TOKENS_REMEMBERED),
         });
         let following = Arc::clone(&ended);
@@ -94,12 +112,12 @@ impl Ended {
     /// # Errors
     /// When the log does not answer; then Postgres is asked for each call before long.
     pub(crate) async fn look(&self) -> Result<(), BoxError> {
-        let mut position = self.position.lock().await;
+        let mut progress = self.progress.lock().await;
         let looked_at = Instant::now();
         let pool = self.commands.pool();
         let head = events::head(pool).await?;
         // A node that starts needs no more than what access tokens that are about can come from.
-        let (mut after, from) = match *position {
+        let (mut after, from) = match progress.position {
             Some(position) => (position, None),
             None => (0, Some(OffsetDateTime::now_utc() - REMEMBERED)),
         };
@@ -107,20 +125,33 @@ impl Ended {
             let types = TYPES.iter().map(|name| (*name).to_owned()).collect();
             let filter = Filter { after, until: Some(head), types, from, ..Filter::default() };
             let found = events::page(pool, &filter, READ_LEN).await?;
-            {
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                for id in found.iter().filter_map(|event| event.aggregate_id.parse().ok()) {
-                    known.insert(id, looked_at);
-                }
-            }
+            self.learn(found.iter().filter_map(|event| event.aggregate_id.parse().ok()), looked_at);
             after = match found.last() {
                 Some(last) if found.len() as i64 == READ_LEN => last.position,
                 _ => head,
             };
         }
-        *position = Some(head);
+        progress.position = Some(head);
+        if progress.ending.is_none_or(|looked_at| looked_at.elapsed() >= ENDING_EVERY) {
+            self.learn(accounts::ending(&self.commands).await?.into_iter(), looked_at);
+            progress.ending = Some(looked_at);
+        }
         self.known.write().unwrap_or_else(PoisonError::into_inner).looked_at = Some(looked_at);
         Ok(())
+    }
+
+    fn learn(&self, ids: impl Iterator<Item = Uuid>, at: Instant) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let has_changed = ids.fold(false, |has_changed, id| known.insert(id, at) || has_changed);
+        drop(known);
+        if has_changed {
+            self.changed.send_replace(());
+        }
+    }
+
+    /// Changes when more has ended.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Whether this session or personal token has ended; `None` when that has to be asked of Postgres.
@@ -158,11 +189,13 @@ impl Ended {
 }
 
 impl Known {
-    fn insert(&mut self, id: Uuid, at: Instant) {
-        self.ended.insert(id, at);
+    /// Whether that is news.
+    fn insert(&mut self, id: Uuid, at: Instant) -> bool {
+        let is_new = self.ended.insert(id, at).is_none();
         // Now and then.
         if self.ended.len().is_power_of_two() {
             self.ended.retain(|_, ended_at| ended_at.elapsed() < REMEMBERED);
         }
+        is_new
     }
 }

@@ -13,7 +13,7 @@ use commands::{
     CommandError, Done,
     invites::{self, Admission},
 };
-use domain::{ids::InviteId, invites::InviteRefusal};
+use domain::{channels::ChannelAct, ids::InviteId, invites::InviteRefusal};
 use openapi::{
     FieldError, Problem,
     invites::{CreateInviteRequest, Invite, InviteList, InvitedChannel, UseInviteRequest},
@@ -29,7 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     authentication::Authenticated,
-    channels::{invited_token, owned_by_handle},
+    channels::{allowed_by_handle, invited_token, not_allowed},
     error::{ApiError, ApiResult},
     extract::{Json, Path},
     idempotency::{Answer, KeyedJson, once},
@@ -69,7 +69,7 @@ async fn list_invites(
     authenticated: Authenticated,
     Path(handle): Path<String>,
 ) -> ApiResult<Response> {
-    let channel = owned_by_handle(&server, &authenticated, &handle).await?;
+    let channel = allowed_by_handle(&server, &authenticated, &handle, ChannelAct::ManageInvites).await?;
     let rows = server.read.invites().of_channel(channel.id, OffsetDateTime::now_utc(), AT_MOST as i64).await?;
     let items = rows.into_iter().map(|row| invite(&server, row)).collect();
     Ok(([(header::CACHE_CONTROL, "no-store")], JsonBody(InviteList { items })).into_response())
@@ -106,7 +106,7 @@ async fn create_invite(
         let (pointer, code) = ("/days".into(), "range".into());
         return Err(ApiError::wrong_field(FieldError { pointer, code, message: message.into() }));
     }
-    let channel = owned_by_handle(&server, &authenticated, &handle).await?;
+    let channel = allowed_by_handle(&server, &authenticated, &handle, ChannelAct::ManageInvites).await?;
     let location = format!("/api/v1/channels/{}/invites", channel.handle);
     let carry_out = async |metadata| {
         let now = OffsetDateTime::now_utc();
@@ -156,8 +156,12 @@ async fn revoke_invite(
     authenticated: Authenticated,
     Path((handle, id)): Path<(String, String)>,
 ) -> ApiResult<StatusCode> {
-    owned_by_handle(&server, &authenticated, &handle).await?;
+    let channel = allowed_by_handle(&server, &authenticated, &handle, ChannelAct::ManageInvites).await?;
     let id: InviteId = id.parse().map_err(|_| no_such_invite())?;
+    // One of another channel, of the same owner perhaps, is none of this one.
+    if invites::channel_of(&server.commands, id).await? != Some(channel.id) {
+        return Err(no_such_invite());
+    }
     let revoked = invites::revoke(&server.commands, id, authenticated.account_id, authenticated.metadata()).await;
     let position = revoked.map_err(|error| match error {
         // Of somebody else's channel nobody is told that there is one.
@@ -219,7 +223,7 @@ fn no_such_invite() -> ApiError {
 fn refused(error: CommandError<InviteRefusal>) -> ApiError {
     ApiError::command(error, |refusal| match refusal {
         InviteRefusal::Unknown => no_such_invite(),
-        InviteRefusal::NotOwner => ApiError::forbidden("Only the channel's owner may do this."),
+        InviteRefusal::NotOwner => not_allowed(),
         InviteRefusal::AlreadyExists | InviteRefusal::AlreadyOver => {
             ApiError::internal("an invite was made a second time, or over at once")
         }

@@ -155,9 +155,15 @@ impl SignInAttempt {
         let Some(limits) = limits else { return Ok(attempt) };
         let username = username.to_lowercase();
         let address = context.client().network().map(|address| address.to_string()).unwrap_or_default();
+        let near = context.client().shortened().map(|network| network.to_string()).unwrap_or_default();
         // From one address few tries: somebody guesses. From all together more, so that nobody can easily keep somebody
-        // else out who comes from an address of their own.
-        for (policy, who) in [(Policy::SignInAs, format!("{address} {username}")), (Policy::SignInAnywhere, username)] {
+        // else out who comes from an address of their own; one who is given many addresses, as everybody is of IPv6, has a part
+        // of that only.
+        for (policy, who) in [
+            (Policy::SignInAs, format!("{address} {username}")),
+            (Policy::SignInNear, format!("{near} {username}")),
+            (Policy::SignInAnywhere, username),
+        ] {
             match limits.take(policy, &who) {
                 Ok(quota) => attempt.taken.push(quota),
                 Err(quota) => {

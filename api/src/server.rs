@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::AccessOptions,
     access_token::{AccessTokenKey, AccessTokens},
+    accounts::failed_sign_ins::FailedSignIns,
     addresses::Addresses,
     client_address::ClientAddress,
     ended::Ended,
@@ -27,6 +28,10 @@ use crate::{
 
 /// How long a command's answer waits for the read models.
 const READ_YOUR_WRITES: Duration = Duration::from_secs(2);
+
+/// How many pages may wait for the end of their session, of one account and in all.
+const SESSION_WATCHES_PER_ACCOUNT: usize = 32;
+const SESSION_WATCHES: usize = 20_000;
 
 /// How many subscribers may read what is past at once: each takes a connection of the database while it reads.
 const READING_PAST: usize = 4;
@@ -59,6 +64,8 @@ pub struct Api {
     pub storage: Storage,
     /// How much of a channel's recordings is kept at most.
     pub recording_limits: RecordingLimits,
+    /// How long an account that asks to be erased can still be kept; zero: it is erased at once.
+    pub erasure_after: Duration,
     /// What readers of the event feed may take.
     pub feed: FeedOptions,
     /// Who may talk to it, from where and how often.
@@ -84,6 +91,8 @@ pub(crate) struct Server {
     pub(crate) web_app: WebApp,
     pub(crate) storage: Storage,
     pub(crate) recording_limits: RecordingLimits,
+    pub(crate) erasure_after: Duration,
+    pub(crate) failed_sign_ins: FailedSignIns,
     /// The OpenAPI document, as it is sent.
     pub(crate) document: Bytes,
     pub(crate) catalogue: Catalogue,
@@ -91,6 +100,8 @@ pub(crate) struct Server {
     /// For long answers of the feed.
     pub(crate) transfers: Arc<Places>,
     pub(crate) subscriptions: Arc<Places>,
+    /// For pages that wait for the end of their session.
+    pub(crate) session_watches: Arc<Places>,
     pub(crate) follower: Arc<Follower>,
     pub(crate) reading_past: Semaphore,
     pub(crate) stopping: CancellationToken,
@@ -106,9 +117,12 @@ impl Server {
             catalogue: Catalogue::new(&addresses),
             transfers: Places::new(feed.transfers_per_account, feed.transfers),
             subscriptions: Places::new(feed.subscriptions_per_account, feed.subscriptions),
+            session_watches: Places::new(SESSION_WATCHES_PER_ACCOUNT, SESSION_WATCHES),
             follower: Follower::new(api.commands.clone(), api.stopping.clone()),
             reading_past: Semaphore::new(READING_PAST),
             ended: Ended::follow(api.commands.clone(), api.stopping.clone()),
+            failed_sign_ins: FailedSignIns::start(api.commands.clone(), api.stopping.clone()),
+            erasure_after: api.erasure_after,
             stopping: api.stopping,
             feed,
             access: api.access,

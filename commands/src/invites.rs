@@ -5,7 +5,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    channels::Channel,
+    channels::{Channel, ChannelAct, ChannelRefusal},
     ids::{AccountId, ChannelId, InviteId},
     invites::{Invite, InviteCommand, InviteRefusal},
 };
@@ -55,11 +55,13 @@ pub async fn create(
     metadata: Metadata,
 ) -> Result<CreatedInvite, CommandError<InviteRefusal>> {
     let channel = commands.load::<Channel>(&channel_id.to_string()).await?.map(|(channel, _)| channel);
-    let channel =
-        channel.filter(|channel| !channel.is_closed()).ok_or(CommandError::Refused(InviteRefusal::Unknown))?;
-    if channel.owner_id() != Some(by) {
-        return Err(CommandError::Refused(InviteRefusal::NotOwner));
-    }
+    let channel = channel.ok_or(CommandError::Refused(InviteRefusal::Unknown))?;
+    channel.authorise(by, ChannelAct::ManageInvites).map_err(|refusal| {
+        CommandError::Refused(match refusal {
+            ChannelRefusal::NotAllowed => InviteRefusal::NotOwner,
+            _ => InviteRefusal::Unknown,
+        })
+    })?;
     let invite_id = InviteId::from(Uuid::now_v7());
     let expires_at = expires_at.map(domain::timestamp::cut);
     let command = InviteCommand::Create { invite_id, channel_id, by, expires_at };
@@ -78,6 +80,15 @@ pub async fn revoke(
     metadata: Metadata,
 ) -> Result<i64, CommandError<InviteRefusal>> {
     Ok(commands.execute::<Invite>(&invite_id.to_string(), InviteCommand::Revoke { by }, metadata).await?.position)
+}
+
+/// The channel that an invite was made for; `None` when there is no such invite.
+///
+/// # Errors
+/// [`LoadError`] when the log does not answer or cannot be read.
+pub async fn channel_of(commands: &Commands, invite_id: InviteId) -> Result<Option<ChannelId>, LoadError> {
+    let invite = commands.load::<Invite>(&invite_id.to_string()).await?;
+    Ok(invite.and_then(|(invite, _)| invite.channel_id()))
 }
 
 /// What stands in the link of an invite: 48 letters, digits, `-` and `_`.

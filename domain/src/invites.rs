@@ -124,6 +124,12 @@ struct Created {
 }
 
 impl Invite {
+    /// The channel that it was made for, good or not; `None` before it was made.
+    #[must_use]
+    pub fn channel_id(&self) -> Option<ChannelId> {
+        self.created.map(|created| created.channel_id)
+    }
+
     /// The channel that it lets in at `now`, and until when; `None` when it lets nobody in.
     #[must_use]
     pub fn lets_into(&self, now: OffsetDateTime) -> Option<(ChannelId, Option<OffsetDateTime>)> {

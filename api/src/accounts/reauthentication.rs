@@ -21,7 +21,7 @@ use crate::{
 /// `password_wrong`, `second_factor_required`, `code_wrong` or `too_many_codes`.
 pub(super) async fn check(server: &Server, by: &Authenticated, password: String, code: Option<&str>) -> ApiResult<()> {
     self::password(server, by, password).await?;
-    second_factor::check(&server.commands, by.account_id, code).await.map_err(failed)
+    second_factor::check_again(&server.commands, by.account_id, code).await.map_err(failed)
 }
 
 /// Checks the password alone.

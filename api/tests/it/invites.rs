@@ -93,6 +93,24 @@ async fn only_the_owner_makes_and_sees_them_and_nobody_guesses_one() {
 }
 
 #[tokio::test]
+async fn an_invite_is_taken_back_at_its_own_channel_alone() {
+    let site = Site::start().await;
+    let keeper = site.register("mira").await;
+    private_channel(&site, &keeper).await;
+    site.channel(&keeper, "brook").await;
+    let made = invite(&site, &keeper, json!({})).await;
+    let id = made["id"].as_str().unwrap();
+    let take_back = async |channel: &str| {
+        let path = format!("/api/v1/channels/{channel}/invites/{id}");
+        site.send(site.request(Method::DELETE, &path).bearer_auth(&keeper.token)).await
+    };
+    assert_eq!(take_back("brook").await.problem(), (404, "not_found".to_owned()));
+    let listed = site.send(site.get(INVITES).bearer_auth(&keeper.token)).await;
+    assert_eq!(listed.json()["items"][0]["id"], id);
+    assert_eq!(take_back("river").await.status, 204);
+}
+
+#[tokio::test]
 async fn the_same_request_again_gives_the_same_invite() {
     let site = Site::start().await;
     let keeper = site.register("mira").await;

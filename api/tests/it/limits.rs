@@ -4,7 +4,7 @@ use api::{AccessOptions, RateLimits};
 use reqwest::RequestBuilder;
 use serde_json::json;
 
-use crate::site::{Options, PASSWORD, Site, registration};
+use crate::site::{Options, PASSWORD, SignedIn, Site, registration};
 
 async fn limited() -> (Site, RateLimits) {
     let limits = RateLimits::new([7; 32]);
@@ -109,6 +109,66 @@ async fn guessing_a_password_ends_soon_and_knowing_it_costs_nothing() {
     }
     let refused = refused.expect("many usernames from one address are the address's");
     assert_eq!(item(refused.header("ratelimit"), "sign-in")[0], 0);
+}
+
+#[tokio::test]
+async fn guesses_from_one_address_are_counted_for_an_hour() {
+    let (site, _) = limited().await;
+    site.send(from("198.51.100.1", site.post("/api/v1/auth/register", &registration("mira")))).await;
+    for _ in 0..10 {
+        assert_eq!(site.send(from("203.0.113.7", sign_in(&site, "mira", "a wrong password"))).await.status, 401);
+    }
+    let refused = site.send(from("203.0.113.7", sign_in(&site, "mira", PASSWORD))).await;
+    assert_eq!(item(refused.header("ratelimit-policy"), "sign-in-as"), [10, 3_600]);
+    // One in 360 s, of which some have gone by.
+    let wait: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=360).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn many_addresses_of_one_network_keep_nobody_out() {
+    let (site, _) = limited().await;
+    site.send(from("198.51.100.1", site.post("/api/v1/auth/register", &registration("mira")))).await;
+    let mut refused = None;
+    for number in 0..100 {
+        let address = format!("2001:db8:7:{number:x}::1");
+        let answer = site.send(from(&address, sign_in(&site, "mira", "a wrong password"))).await;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("a network has a part of all tries only");
+    assert_eq!(item(refused.header("ratelimit-policy"), "sign-in-near"), [25, 3_600]);
+    // What was refused took nothing from the others, and from elsewhere its owner gets in.
+    for address in ["2001:db8:8::1", "203.0.113.8"] {
+        assert_eq!(site.send(from(address, sign_in(&site, "mira", PASSWORD))).await.status, 200, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn guessing_the_password_with_a_stolen_session_ends_soon() {
+    let (site, _) = limited().await;
+    let (mira, noor) = (site.register("mira").await, site.register("noor").await);
+    let ask = async |who: &SignedIn, number: u8, password: &str| {
+        let asked = site.post("/api/v1/auth/second-factor", &json!({"password": password}));
+        site.send(from(&format!("203.0.113.{number}"), asked.bearer_auth(&who.token))).await
+    };
+    for number in 0..3 {
+        assert_eq!(ask(&mira, number, PASSWORD).await.status, 200);
+    }
+    // Each from an address of its own.
+    for number in 0..10 {
+        let answer = ask(&mira, number, "a wrong password").await;
+        assert_eq!(answer.problem(), (403, "password_wrong".to_owned()), "{number}");
+    }
+    let refused = ask(&mira, 77, PASSWORD).await;
+    assert_eq!(refused.problem(), (429, "rate_limited".to_owned()));
+    assert!(refused.json()["detail"].as_str().unwrap().contains("for your account"), "{}", refused.text());
+    // One in 30 s.
+    let wait: u32 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=30).contains(&wait), "{wait}");
+    assert_eq!(ask(&noor, 77, PASSWORD).await.status, 200, "others are not concerned");
 }
 
 #[tokio::test]

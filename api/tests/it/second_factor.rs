@@ -161,7 +161,8 @@ async fn guessing_codes_comes_to_an_end() {
     assert_eq!((right.problem(), right.header("retry-after")), ((429, "too_many_codes".to_owned()), "900"));
     // Who is signed in goes on meanwhile.
     let code = shown(&secret, 0);
-    let token = json!({"name": "A program", "scopes": ["read"], "expires_in_days": 9, "password": PASSWORD, "code": code});
+    let token =
+        json!({"name": "A program", "scopes": ["read"], "expires_in_days": 9, "password": PASSWORD, "code": code});
     let made = call(&site, &mira, Method::POST, "/api/v1/auth/tokens", token).await;
     assert_eq!(made.status, 201, "{}", made.text());
     sqlx::query("update log.code_attempts set failed_at = failed_at - interval '16 minutes'")

@@ -12,6 +12,7 @@ use crate::site::{PASSWORD, SignedIn, Site};
 
 const SESSIONS: &str = "/api/v1/auth/sessions";
 const TOKENS: &str = "/api/v1/auth/tokens";
+const WATCH: &str = "/api/v1/auth/session";
 
 async fn list(site: &Site, who: &SignedIn, path: &str) -> Vec<Value> {
     let answer = site.send(site.get(path).bearer_auth(&who.token)).await;
@@ -69,6 +70,87 @@ pub(crate) async fn one_of_each(site: &Site, who: &SignedIn) -> (String, String)
     let sessions = list_of(site, who, 2).await;
     let other = sessions.iter().find(|session| session["is_current"] == false).unwrap();
     (other["id"].as_str().unwrap().to_owned(), token(site, who, &["read"]).await.1)
+}
+
+#[tokio::test]
+async fn an_end_that_was_interrupted_is_one() {
+    let site = Site::start().await;
+    let other = site.another_node().await;
+    let mira = site.register("mira").await;
+    let token = token(&site, &mira, &["read"]).await.0;
+    assert_eq!((status(&site, &mira.token).await, status(&site, &token).await), (200, 200));
+    // As of somebody who was stopped before the events were stored; nobody keeps house here.
+    sqlx::raw_sql(
+        "update log.sessions set end_reason = 'signed_out'; update log.personal_tokens set revoke_reason = 'revoked'",
+    )
+    .execute(&site.pool)
+    .await
+    .unwrap();
+    for token in [&mira.token, &token] {
+        is_refused_elsewhere(&site, &other, token).await;
+        is_refused_elsewhere(&site, &site.url, token).await;
+    }
+    let ended: i64 = sqlx::query_scalar(
+        "select count(*) from log.events where event_type in ('session.ended', 'personal_token.revoked')",
+    )
+    .fetch_one(&site.pool)
+    .await
+    .unwrap();
+    assert_eq!(ended, 0);
+}
+
+/// What a page hears that waits for the end of its session, until the answer is over.
+async fn heard(answer: reqwest::Response) -> String {
+    tokio::time::timeout(Duration::from_secs(30), answer.text()).await.expect("the answer ends").unwrap()
+}
+
+#[tokio::test]
+async fn an_open_page_hears_that_its_session_has_ended() {
+    let site = Site::start().await;
+    let other = site.another_node().await;
+    let mira = site.register("mira").await;
+    let phone = site.sign_in("mira").await;
+    let watch = async |node: &str, who: &SignedIn| {
+        let answer = site.http.get(format!("{node}{WATCH}")).bearer_auth(&who.token).send().await.unwrap();
+        let kind = answer.headers()["content-type"].to_str().unwrap();
+        assert_eq!((answer.status().as_u16(), kind), (200, "text/event-stream"));
+        answer
+    };
+    let mut mine = watch(&site.url, &mira).await;
+    let (here, there) = (watch(&site.url, &phone).await, watch(&other, &phone).await);
+    let ended = site.send(site.request(Method::DELETE, SESSIONS).bearer_auth(&mira.token)).await;
+    assert_eq!(ended.status, 204);
+    for answer in [here, there] {
+        let heard = heard(answer).await;
+        assert!(heard.starts_with(": ") && heard.ends_with("event: ended\ndata: {}\n\n"), "{heard:?}");
+    }
+    // The one that was kept goes on, until it is signed out or the node stops.
+    assert!(mine.chunk().await.unwrap().unwrap().starts_with(b": it goes on\n\n"));
+    let refused = site.send(site.get(WATCH).bearer_auth(&phone.token)).await;
+    assert_eq!(refused.problem(), (401, "unauthenticated".to_owned()));
+    site.stop();
+    assert!(!heard(mine).await.contains("ended"));
+}
+
+#[tokio::test]
+async fn a_page_that_hangs_up_gives_its_place_back() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    let watch = async || site.http.get(format!("{}{WATCH}", site.url)).bearer_auth(&mira.token).send().await.unwrap();
+    let mut pages = Vec::new();
+    for _ in 0..32 {
+        pages.push(watch().await);
+        assert_eq!(pages.last().unwrap().status(), 200);
+    }
+    let refused = site.send(site.get(WATCH).bearer_auth(&mira.token)).await;
+    assert_eq!((refused.problem(), refused.header("retry-after").is_empty()), ((503, "overloaded".to_owned()), false));
+    drop(pages);
+    let again = async {
+        while watch().await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("places come back");
 }
 
 #[tokio::test]

@@ -1,7 +1,11 @@
-use commands::{CommandError, Commands, accounts::sessions};
-use domain::ids::AccountId;
+use commands::{
+    CommandError, Commands,
+    accounts::{self, sessions},
+};
+use domain::{accounts::SessionEndReason, ids::AccountId};
+use time::{Duration, OffsetDateTime};
 
-use crate::stage::{Stage, account_id};
+use crate::stage::{Stage, account_id, metadata, register};
 
 async fn age(stage: &Stage, interval: &str) {
     sqlx::query(
@@ -118,6 +122,65 @@ async fn unused_sessions_expire() {
     assert_eq!(sessions::end_expired(&commands).await.unwrap(), 0);
     assert!(sessions::is_open(&commands, used.session_id).await.unwrap());
     assert_eq!(stage.event_types().await, ["session.opened", "session.opened", "session.ended"]);
+}
+
+#[tokio::test]
+async fn a_session_that_is_used_ends_half_a_year_after_it_was_opened() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let (_, first) = open(&commands).await;
+    let age_to = async |days: i32| {
+        sqlx::query("update log.sessions set opened_at = now() - make_interval(days => $1)")
+            .bind(days)
+            .execute(&stage.pool)
+            .await
+            .unwrap();
+    };
+    age_to(149).await;
+    let second = sessions::refresh(&commands, &first.refresh_token).await.unwrap();
+    let left = second.expires_at - OffsetDateTime::now_utc();
+    assert!(left > Duration::days(29) && left <= Duration::days(30) + Duration::MINUTE, "{left}");
+    age_to(178).await;
+    let third = sessions::refresh(&commands, &second.refresh_token).await.unwrap();
+    let left = third.expires_at - OffsetDateTime::now_utc();
+    assert!(left > Duration::days(1) && left <= Duration::days(2) + Duration::MINUTE, "{left}");
+}
+
+#[tokio::test]
+async fn a_sign_in_under_way_does_not_outlive_a_change_of_the_password() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let account = accounts::register(&commands, register("someone")).await.unwrap().account_id;
+    let kept = sessions::open(&commands, account, "A browser", "203.0.113.7").await.unwrap().session_id;
+    let under_way = accounts::authenticate(&commands, "someone", "correct horse").await.unwrap();
+    accounts::change_password(&commands, account, "another correct horse", metadata()).await.unwrap();
+    sessions::end_others(&commands, account, kept, SessionEndReason::PasswordChanged).await.unwrap();
+    let late = sessions::open_for(&commands, under_way, "Another", "203.0.113.8").await;
+    assert!(matches!(late, Err(CommandError::Refused(accounts::CredentialsWrong))));
+    let open: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select session_id from log.sessions").fetch_all(&stage.pool).await.unwrap();
+    assert_eq!(open, [kept.uuid()]);
+    // With the new one it is as ever.
+    let verified = accounts::authenticate(&commands, "someone", "another correct horse").await.unwrap();
+    sessions::open_for(&commands, verified, "Another", "203.0.113.8").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_ending_is_known_before_it_is_in_the_log() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let (_, session) = open(&commands).await;
+    let (_, other) = open(&commands).await;
+    assert!(accounts::ending(&commands).await.unwrap().is_empty());
+    sqlx::query("update log.sessions set end_reason = 'signed_out' where session_id = $1")
+        .bind(session.session_id.uuid())
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    assert_eq!(accounts::ending(&commands).await.unwrap(), [session.session_id.uuid()]);
+    sessions::end_expired(&commands).await.unwrap();
+    assert!(accounts::ending(&commands).await.unwrap().is_empty());
+    assert!(sessions::is_open(&commands, other.session_id).await.unwrap());
 }
 
 #[tokio::test]
