@@ -1,0 +1,171 @@
+import { Trans, useLingui } from '@lingui/react/macro'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
+import { Download } from 'lucide-react'
+import { useState, type SubmitEvent } from 'react'
+import { api } from '@/api/client'
+import { noProof, ProofFields, sent } from '@/features/accounts/proof-fields'
+import type { Account } from '@/features/accounts/session'
+import { Button, ButtonLook } from '@/ui/button'
+import { Failed } from '@/ui/failed'
+import { Notice } from '@/ui/notice'
+import { ProblemNotice } from '@/ui/problem-notice'
+import { Skeleton } from '@/ui/skeleton'
+import { formatSize } from './size'
+import { isUnderWay, personalExportKey, personalExportQuery, type PersonalExport } from './queries'
+
+/** A copy of everything that is kept of oneself. */
+export function ExportPanel({ account }: { account: Account }) {
+  const { t } = useLingui()
+  const found = useQuery(personalExportQuery)
+  const [isAsking, setAsking] = useState(false)
+
+  if (found.isPending) {
+    return (
+      <div role="status" aria-label={t`Loading the state of your copy`}>
+        <Skeleton className="h-16 !rounded-lg" />
+      </div>
+    )
+  }
+  if (found.data === undefined) {
+    return <Failed error={found.error} onRetry={() => void found.refetch()} isRetrying={found.isFetching} />
+  }
+  const copy = found.data
+  const canAsk = !isUnderWay(copy?.status) && (copy?.again_at ?? null) === null
+  return (
+    <div className="flex flex-col gap-4">
+      <State copy={copy} />
+      {isAsking ? (
+        <AskForm account={account} onDone={() => setAsking(false)} />
+      ) : (
+        canAsk && (
+          <Button className="self-start" onClick={() => setAsking(true)}>
+            {copy?.status === 'ready' ? <Trans>Ask for a new copy</Trans> : <Trans>Ask for a copy</Trans>}
+          </Button>
+        )
+      )}
+    </div>
+  )
+}
+
+function State({ copy }: { copy: PersonalExport | null }) {
+  const { t, i18n } = useLingui()
+  if (copy === null || copy.status === 'deleted') {
+    return (
+      <p className="text-sm text-soft">
+        {copy === null ? (
+          <Trans>You have not asked for a copy yet.</Trans>
+        ) : (
+          <Trans>Your last copy was deleted, because its time was over.</Trans>
+        )}
+      </p>
+    )
+  }
+  if (copy.status === 'failed') {
+    return (
+      <Notice tone="danger" role="alert" title={<Trans>The copy could not be made</Trans>}>
+        {copy.error}
+      </Notice>
+    )
+  }
+  if (isUnderWay(copy.status)) {
+    const percent = Math.round(copy.progress * 100)
+    return (
+      <div role="status" className="rounded-lg border p-4">
+        <p className="text-sm font-medium text-text">
+          {copy.status === 'waiting' ? (
+            <Trans>Your copy is about to be made</Trans>
+          ) : (
+            <Trans>Your copy is being made: {percent} %</Trans>
+          )}
+        </p>
+        <div
+          role="progressbar"
+          aria-label={t`How much of the copy is made`}
+          aria-valuenow={percent}
+          aria-valuemin={0}
+          aria-valuemax={100}
+          className="mt-3 h-1.5 overflow-hidden rounded-full bg-raised-high"
+        >
+          <div className="h-full bg-accent transition-[width]" style={{ width: `${percent}%` }} />
+        </div>
+        <p className="mt-3 text-xs text-faint">
+          <Trans>You can leave this page: it goes on.</Trans>
+        </p>
+      </div>
+    )
+  }
+  const until =
+    copy.expires_at === null
+      ? ''
+      : new Date(copy.expires_at).toLocaleDateString(i18n.locale, { dateStyle: 'long' })
+  const size = formatSize(copy.size_bytes ?? 0, i18n.locale)
+  return (
+    <div className="flex flex-wrap items-center justify-between gap-4 rounded-lg border p-4">
+      <div className="min-w-0">
+        <p className="text-sm font-medium text-text">
+          <Trans>Your copy is ready</Trans>
+        </p>
+        <p className="mt-0.5 text-xs text-faint">
+          <Trans>
+            {size}, kept until {until}
+          </Trans>
+        </p>
+      </div>
+      {copy.download_url !== null && (
+        <ButtonLook kind="primary">
+          <a href={copy.download_url} download>
+            <Download aria-hidden className="size-4" />
+            <Trans>Download</Trans>
+          </a>
+        </ButtonLook>
+      )}
+    </div>
+  )
+}
+
+function AskForm({ account, onDone }: { account: Account; onDone: () => void }) {
+  const { t } = useLingui()
+  const queryClient = useQueryClient()
+  const ask = api.useMutation('post', '/api/v1/me/export')
+  const [proof, setProof] = useState(noProof)
+  const [isTouched, setTouched] = useState(false)
+
+  async function submit(event: SubmitEvent) {
+    event.preventDefault()
+    setTouched(true)
+    if (proof.password === '') return
+    try {
+      queryClient.setQueryData(personalExportKey, await ask.mutateAsync({ body: sent(proof) }))
+      onDone()
+    } catch {
+      // Shown above the form.
+    }
+  }
+
+  return (
+    <form
+      noValidate
+      onSubmit={(event) => void submit(event)}
+      className="flex max-w-md flex-col gap-4 rounded-lg border bg-raised p-4"
+    >
+      <ProblemNotice error={ask.error} />
+      <p className="text-sm text-soft">
+        <Trans>Show once more that it is you: whoever has the copy knows all of it.</Trans>
+      </p>
+      <ProofFields
+        account={account}
+        proof={proof}
+        onChange={setProof}
+        error={isTouched && proof.password === '' ? t`Fill this in.` : undefined}
+      />
+      <div className="flex flex-wrap gap-3">
+        <Button type="submit" kind="primary" isBusy={ask.isPending}>
+          <Trans>Make the copy</Trans>
+        </Button>
+        <Button kind="bare" onClick={onDone}>
+          <Trans>Cancel</Trans>
+        </Button>
+      </div>
+    </form>
+  )
+}

@@ -1,0 +1,101 @@
+//! Accounts are erased when their time to think better of it is over, also after a restart.
+
+use std::time::Duration;
+
+use commands::{
+    Actor, Commands, Metadata,
+    accounts::{self, Register, due_erasures},
+};
+use domain::{accounts::ErasureCancelledReason, ids::AccountId};
+use processes::Following;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::stage::{Stage, start, until};
+
+const DAYS: Duration = Duration::from_secs(14 * 86_400);
+
+fn follow(commands: &Commands) -> JoinHandle<()> {
+    let commands = commands.clone();
+    tokio::spawn(async move {
+        let following = Following::new(&commands);
+        tokio::join!(following.listen(), processes::due_erasures::run(&commands, &following));
+    })
+}
+
+async fn register(commands: &Commands, username: &str) -> AccountId {
+    let register = Register {
+        username: username.to_owned(),
+        email: format!("{username}@example.org"),
+        password: Zeroizing::new("correct horse battery".to_owned()),
+        setup_token: None,
+        metadata: Metadata::new(Actor::System),
+    };
+    accounts::register(commands, register).await.unwrap().account_id
+}
+
+async fn request(commands: &Commands, id: AccountId, cooling_off: Duration) {
+    let metadata = Metadata::new(Actor::Account(id));
+    due_erasures::request(commands, id, cooling_off, metadata).await.unwrap();
+}
+
+async fn is_erased(commands: &Commands, id: AccountId) -> bool {
+    accounts::is_erased(commands, id).await.unwrap()
+}
+
+#[tokio::test]
+async fn it_is_carried_out_on_time_and_not_before() {
+    let stage = Stage::new().await;
+    let commands = &stage.commands;
+    let (soon, later) = (register(commands, "soon").await, register(commands, "later").await);
+    let following = follow(commands);
+    request(commands, later, DAYS).await;
+    request(commands, soon, Duration::from_millis(500)).await;
+    until("the erasure", async || is_erased(commands, soon).await).await;
+    assert!(!is_erased(commands, later).await);
+    stage.until_count("the row's end", "select count(*) from log.due_erasures", 1).await;
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_restart_forgets_none() {
+    let stage = Stage::new().await;
+    let id = register(&stage.commands, "gone").await;
+    // Asked for while no process ran; noted by one that ended before it was due; carried out by a third.
+    request(&stage.commands, id, DAYS).await;
+    let first = follow(&stage.commands);
+    stage.until_count("the note", "select count(*) from log.due_erasures", 1).await;
+    first.abort();
+    let _ = first.await;
+    // The account's time comes while nothing runs: as if the clock had gone on.
+    sqlx::raw_sql(
+        "alter table log.events disable trigger events_are_kept; \
+         update log.events set payload = jsonb_set(payload::jsonb, '{ErasureRequested,due_at}', '\"2026-01-01T00:00:00Z\"')::json \
+         where event_type = 'account.erasure_requested'; \
+         alter table log.events enable trigger events_are_kept; \
+         update log.due_erasures set due_at = '2026-01-01T00:00:00Z'",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    let restarted = start(&stage.pool).await;
+    let second = follow(&restarted);
+    until("the erasure after the restart", async || is_erased(&restarted, id).await).await;
+    second.abort();
+}
+
+#[tokio::test]
+async fn who_signs_in_in_time_stays() {
+    let stage = Stage::new().await;
+    let commands = &stage.commands;
+    let (kept, gone) = (register(commands, "kept").await, register(commands, "gone").await);
+    let following = follow(commands);
+    request(commands, kept, Duration::from_secs(2)).await;
+    let metadata = Metadata::new(Actor::Account(kept));
+    assert!(due_erasures::cancel(commands, kept, ErasureCancelledReason::SignedIn, metadata).await.unwrap());
+    // What is due after it is carried out, so that it would have been, too.
+    request(commands, gone, Duration::from_secs(3)).await;
+    until("the other's erasure", async || is_erased(commands, gone).await).await;
+    assert!(!is_erased(commands, kept).await);
+    following.abort();
+}
