@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 mod access;
 mod ladder;
 mod log_file;
+mod mail;
+mod privacy;
 mod storage;
 
 use access::AccessSettings;
@@ -23,6 +25,10 @@ pub use ladder::Ladder;
 use ladder::LadderSettings;
 pub use log_file::LogFileConfig;
 use log_file::LogFileSettings;
+pub use mail::MailConfig;
+use mail::MailSettings;
+pub use privacy::PrivacyConfig;
+use privacy::PrivacySettings;
 use storage::StorageSettings;
 pub use storage::{Backend as StorageBackend, StorageConfig};
 
@@ -125,6 +131,12 @@ pub struct Settings {
     access: AccessSettings,
     #[command(flatten)]
     #[serde(default)]
+    mail: MailSettings,
+    #[command(flatten)]
+    #[serde(default)]
+    privacy: PrivacySettings,
+    #[command(flatten)]
+    #[serde(default)]
     log_file: LogFileSettings,
     /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to sixteen more for what
     /// follows the log [default: 16]
@@ -213,6 +225,10 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Who may talk to Weir, from where and how often; a table, too.
     pub access: AccessConfig,
+    /// How mails are sent; a table, too.
+    pub mail: MailConfig,
+    /// What is kept of people, and for how long; a table, too.
+    pub privacy: PrivacyConfig,
     /// The file that log lines also go to; a table, too.
     pub log_file: LogFileConfig,
 }
@@ -351,6 +367,8 @@ impl Settings {
             ladder: self.ladder.resolve(file.ladder)?,
             storage: self.storage.resolve(file.storage)?,
             access: self.access.resolve(file.access)?,
+            mail: self.mail.resolve(file.mail)?,
+            privacy: self.privacy.resolve(file.privacy)?,
             log_file: self.log_file.resolve(file.log_file)?,
             data_dir,
             secrets_file,

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,6 +38,7 @@ use crate::{
     objects::{self, Objects},
     origins::{self, Owners},
     secrets::{self, Secrets},
+    setup_token::SetupToken,
     wire,
 };
 
@@ -87,6 +89,8 @@ pub struct Node {
     pub rtmps: Option<SocketAddr>,
     /// The write side, for what the command line does itself.
     pub commands: Commands,
+    /// What makes the first administrator, where this process keeps it and nobody administers the install yet.
+    pub setup_token: Option<SetupToken>,
     ingest: Option<Arc<Ingest>>,
     server: Option<JoinHandle<()>>,
     stopping: CancellationToken,
@@ -138,6 +142,8 @@ pub struct NodeOptions {
     pub servers: wire::Servers,
     /// Whether all roles are here, so that no other node need be asked about encoders.
     pub is_alone: bool,
+    /// The folder in which the set-up token is left for whoever is to administer the install; `None` where an operator asks for it.
+    pub setup_token_in: Option<PathBuf>,
 }
 
 /// Brings both schemas to this version. Several processes may do so at once.
@@ -149,7 +155,7 @@ pub async fn migrate(database_url: &str) -> anyhow::Result<()> {
 impl Node {
     /// Starts the roles; when it returns, they serve.
     pub async fn start(options: NodeOptions) -> anyhow::Result<Self> {
-        let NodeOptions { config, roles, database_url, nats_url, servers, is_alone } = options;
+        let NodeOptions { config, roles, database_url, nats_url, servers, is_alone, setup_token_in } = options;
         http::raise_descriptor_limit();
         let recorded = metrics::record()?;
         let secrets = Secrets::load_or_make(&config.secrets_file)?;
@@ -172,6 +178,11 @@ impl Node {
         let pool = connect_postgres(&database_url, &config).await?;
         let nats = connect_nats(&nats_url).await?;
         let commands = start_commands(&pool, &secrets).await?;
+        // Before anybody is answered: who finds the node healthy finds the token, too.
+        let setup_token = match setup_token_in {
+            Some(folder) => SetupToken::keep(&commands, &folder).await?,
+            None => None,
+        };
 
         let background = CancellationToken::new();
         let stopping = CancellationToken::new();
@@ -247,7 +258,15 @@ impl Node {
                 nats: (!is_alone).then(|| nats.clone()),
             });
             let recordings = RecordingsOptions { storage: storage.clone(), limits: config.recording_limits() };
-            let running = processes::run(commands.clone(), exports, recordings, media, background.clone());
+            let running = processes::run(
+                commands.clone(),
+                exports,
+                recordings,
+                config.mail.options(&config.data_dir, &public_url)?,
+                config.privacy.addresses_kept(),
+                media,
+                background.clone(),
+            );
             tasks.push(("processes", tokio::spawn(running)));
         }
 
@@ -256,6 +275,7 @@ impl Node {
             rtmp: ingest.as_ref().map(|ingest| ingest.rtmp_addr()),
             rtmps: ingest.as_ref().and_then(|ingest| ingest.rtmps_addr()),
             commands: commands.clone(),
+            setup_token,
             ingest,
             server: None,
             stopping: stopping.clone(),
@@ -306,6 +326,7 @@ impl Node {
                     public_rtmps_url,
                     storage,
                     recording_limits: config.recording_limits(),
+                    erasure_after: config.privacy.erasure_after(),
                     feed: FeedOptions::default(),
                     access,
                     stopping: stopping.clone(),

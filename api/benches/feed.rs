@@ -89,6 +89,7 @@ async fn serve(commands: &Commands, folder: &std::path::Path) -> String {
         public_rtmps_url: None,
         storage: Storage::open_disk(folder.join("objects")).await.unwrap(),
         recording_limits: Default::default(),
+        erasure_after: Default::default(),
         feed: FeedOptions::default(),
         access: Default::default(),
         stopping: Default::default(),

@@ -218,8 +218,9 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("delete_export", 204, 401, |fixture| fixture.site.request(Method::DELETE, &fixture.exports[1])),
         call!("download_export", 200, 200, |fixture| fixture.site.get(&fixture.exports[2])),
         call!("create_report", 201, 401, |fixture| {
-            let target = json!({"kind": "stream", "id": fixture.stream_id});
-            fixture.site.post("/api/v1/reports", &json!({"target": target, "kind": "rules", "text": "Not right"}))
+            let id = &fixture.stream_id;
+            let body = json!({"target_kind": "stream", "target_id": id, "kind": "rules", "text": "Not right"});
+            fixture.site.post("/api/v1/reports", &body)
         }),
         call!("list_own_reports", 200, 401, |fixture| get("/api/v1/me/reports")(fixture)),
         call!("list_reports", 200, 401, |fixture| get("/api/v1/admin/reports")(fixture)),

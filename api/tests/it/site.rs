@@ -44,6 +44,7 @@ pub(crate) struct Options {
     pub(crate) feed: FeedOptions,
     pub(crate) commands: CommandsOptions,
     pub(crate) access: AccessOptions,
+    pub(crate) erasure_after: Duration,
 }
 
 impl Default for Options {
@@ -54,6 +55,7 @@ impl Default for Options {
             feed: FeedOptions::default(),
             commands: CommandsOptions::default(),
             access: AccessOptions::default(),
+            erasure_after: Duration::ZERO,
         }
     }
 }
@@ -117,6 +119,7 @@ impl Site {
             public_rtmps_url: Some("rtmps://weir.test:1936".to_owned()),
             storage: storage.clone(),
             recording_limits: domain::recordings::RecordingLimits { keep_days: Some(90), ..Default::default() },
+            erasure_after: options.erasure_after,
             feed: options.feed,
             access: options.access,
             stopping: stop.clone(),

@@ -33,7 +33,7 @@ fn node() -> NodeId {
 }
 
 /// A media plane that ends streams when it is told to cut their encoder.
-struct Plane {
+pub(crate) struct Plane {
     commands: Commands,
     cut: Mutex<Vec<ChannelId>>,
     deleted: Mutex<Vec<StreamId>>,
@@ -42,7 +42,7 @@ struct Plane {
 }
 
 impl Plane {
-    fn new(commands: &Commands) -> Arc<Self> {
+    pub(crate) fn new(commands: &Commands) -> Arc<Self> {
         Arc::new(Self {
             commands: commands.clone(),
             cut: Mutex::default(),
@@ -75,7 +75,7 @@ impl Media for Plane {
     }
 }
 
-fn follow(commands: &Commands, plane: &Arc<Plane>) -> JoinHandle<()> {
+pub(crate) fn follow(commands: &Commands, plane: &Arc<Plane>) -> JoinHandle<()> {
     let (commands, media) = (commands.clone(), Arc::clone(plane) as Arc<dyn Media>);
     tokio::spawn(async move {
         let following = Following::new(&commands);
@@ -83,7 +83,7 @@ fn follow(commands: &Commands, plane: &Arc<Plane>) -> JoinHandle<()> {
     })
 }
 
-async fn register(commands: &Commands, username: &str) -> AccountId {
+pub(crate) async fn register(commands: &Commands, username: &str) -> AccountId {
     let register = Register {
         username: username.to_owned(),
         email: format!("{username}@example.org"),
@@ -94,7 +94,7 @@ async fn register(commands: &Commands, username: &str) -> AccountId {
     accounts::register(commands, register).await.unwrap().account_id
 }
 
-async fn channel(commands: &Commands, owner_id: AccountId, handle: &str) -> ChannelId {
+pub(crate) async fn channel(commands: &Commands, owner_id: AccountId, handle: &str) -> ChannelId {
     let create = CreateChannel {
         owner_id,
         handle: handle.to_owned(),
@@ -132,7 +132,7 @@ async fn stream(commands: &Commands, channel_id: ChannelId) -> StreamId {
     stream_id
 }
 
-async fn erase(commands: &Commands, account_id: AccountId) {
+pub(crate) async fn erase(commands: &Commands, account_id: AccountId) {
     let metadata = Metadata::new(Actor::Account(account_id));
     let erase = Erase { account_id, by: Some(account_id), even_administrator: false, metadata };
     accounts::erase(commands, erase).await.unwrap();

@@ -23,7 +23,7 @@ async fn start(pool: &PgPool) -> Commands {
 }
 
 fn keep_house(commands: &Commands) -> JoinHandle<()> {
-    tokio::spawn(processes::housekeeping::run(commands.clone(), EVERY))
+    tokio::spawn(processes::housekeeping::run(commands.clone(), EVERY, Duration::from_secs(90 * 86_400)))
 }
 
 async fn count(pool: &PgPool, sql: &str) -> i64 {
@@ -104,4 +104,28 @@ async fn one_node_keeps_house_and_another_takes_over() {
     assert_eq!(ended, 1);
     until(&pool, "a leader again", LOCKS, 1).await;
     other.abort();
+}
+
+#[tokio::test]
+async fn addresses_are_forgotten_when_their_time_is_over() {
+    let (commands, pool) = begin().await;
+    let register = Register {
+        username: "ann".to_owned(),
+        email: "ann@example.org".to_owned(),
+        password: Zeroizing::new("correct horse battery".to_owned()),
+        setup_token: None,
+        metadata: Metadata::new(Actor::System),
+    };
+    let account = accounts::register(&commands, register).await.unwrap();
+    sessions::open(&commands, account.account_id, "Firefox", "::1").await.unwrap();
+    let keys = "select count(*) from log.vault where kind = 'day_key'";
+    let house = keep_house(&commands);
+    until(&pool, "a leader", LOCKS, 1).await;
+    assert_eq!(count(&pool, keys).await, 1);
+    sqlx::query("update log.vault set created_at = created_at - interval '91 days' where kind = 'day_key'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    until(&pool, "the end of the day's key", keys, 0).await;
+    house.abort();
 }
