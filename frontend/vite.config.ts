@@ -8,7 +8,7 @@ import { compress } from './build/compress.ts'
 
 const server = process.env.WEIR_URL ?? 'http://127.0.0.1:8080'
 const proxy = Object.fromEntries(
-  ['/api', '/live', '/vod', '/healthz', '/docs'].map((path) => [
+  ['/api', '/live', '/vod', '/media', '/healthz', '/docs'].map((path) => [
     path,
     { target: server, changeOrigin: false },
   ]),

@@ -175,11 +175,14 @@ async fn append(pool: &PgPool, position: usize, events: Vec<(DomainEvent, Uuid, 
             DomainEvent::Account(event) => json(event),
             DomainEvent::Session(event) => json(event),
             DomainEvent::PersonalToken(event) => json(event),
+            DomainEvent::Profile(event) => json(event),
             DomainEvent::Channel(event) => json(event),
             DomainEvent::Stream(event) => json(event),
             DomainEvent::Export(event) => json(event),
             DomainEvent::Recording(event) => json(event),
             DomainEvent::Invite(event) => json(event),
+            DomainEvent::Install(event) => json(event),
+            DomainEvent::RegistrationInvite(event) => json(event),
         });
     }
     sqlx::query(

@@ -76,8 +76,9 @@ const master =
 
 /** Serves the drawn media under `/live`. */
 export async function serveMedia(page: Page): Promise<void> {
-  await page.route(/\/(live|vod)\//, async (route) => {
+  await page.route(/\/(live|vod|media)\//, async (route) => {
     const { pathname } = new URL(route.request().url())
+    if (pathname.startsWith('/media/')) return route.fulfill({ path: join(folder, '0.jpg') })
     if (pathname.endsWith('/thumbnail.jpg')) {
       const digits = /(\d+)\/thumbnail/.exec(pathname)?.[1] ?? '0'
       return route.fulfill({ path: join(folder, `${Number(digits) % scenes.length}.jpg`) })

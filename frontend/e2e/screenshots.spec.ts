@@ -7,6 +7,7 @@ import {
   channelOf,
   liveChannelOf,
   liveIngest,
+  profile,
   recordingOf,
   recordingSettingsOf,
   signedIn,
@@ -85,7 +86,30 @@ const device = {
   opened_at: minutesAgo(60 * 24 * 3),
   last_used_at: minutesAgo(4),
 }
+const avatar = { small_url: '/media/avatars/marina-64.jpg', large_url: '/media/avatars/marina-256.jpg' }
+const bio = 'Доглядаю шлюз і знімаю річку вночі.\nЗапитання про воду, рибу та баржі — в ефірі.'
+const marina = { ...profile, display_name: 'Марина зі шлюзу', bio, avatar }
+const accountAnswers = {
+  'GET me': marina,
+  'GET accounts/marina': { ...marina, channel_count: 3, created_at: '2026-11-02T09:00:00Z' },
+  'GET accounts/marina/channels': page0([liveChannelOf(), ...offline.slice(0, 2)]),
+  'GET accounts/marina/streams': page0([
+    streamOf({ started_at: minutesAgo(94) }),
+    ...titles.slice(1, 5).map(([handle, title], index) =>
+      streamOf({
+        id: `past-${index}`,
+        handle,
+        title,
+        is_live: false,
+        started_at: minutesAgo(3000 + index * 9000),
+        ended_at: minutesAgo(2900 + index * 9000),
+        duration_ms: 6_000_000 + index * 777_000,
+      }),
+    ),
+  ]),
+}
 const settingsAnswers = {
+  'GET me': marina,
   'GET auth/sessions': page0([
     device,
     {
@@ -234,6 +258,37 @@ const shots: Shot[] = [
       await page.locator('form button[type=submit]').click()
       await page.locator('input[autocomplete=one-time-code]').waitFor()
     },
+  },
+  {
+    name: 'account',
+    path: '/accounts/marina',
+    as: 'member',
+    isWhole: true,
+    answers: accountAnswers,
+    until: (page) =>
+      page
+        .getByText(/Regatta|Reliure/)
+        .first()
+        .waitFor(),
+  },
+  {
+    name: 'account-empty',
+    path: '/accounts/marina',
+    answers: {
+      'GET accounts/marina': { ...profile, channel_count: 0, created_at: '2026-11-02T09:00:00Z' },
+      'GET accounts/marina/channels': page0([]),
+      'GET accounts/marina/streams': page0([]),
+    },
+    until: (page) => page.locator('#streams-heading').waitFor(),
+  },
+  {
+    name: 'account-none',
+    path: '/accounts/nobody',
+    until: (page) =>
+      page
+        .getByText(/nobody/)
+        .first()
+        .waitFor(),
   },
   {
     name: 'settings',

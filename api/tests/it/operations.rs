@@ -140,7 +140,7 @@ pub(crate) fn calls() -> Vec<Call> {
         }),
         call!("list_channels", 200, 200, |fixture| get("/api/v1/channels")(fixture)),
         // As it is everybody may look at it: tests/it/channels.rs.
-        call!("get_channel", 200, 401, |fixture| get("/api/v1/channels/river?as_of=5")(fixture)),
+        call!("get_channel", 200, 401, |fixture| get("/api/v1/channels/river?as_of=9")(fixture)),
         call!("edit_channel", 200, 401, |fixture| {
             fixture.site.patch("/api/v1/channels/river", &json!({"title": "The river"}))
         }),

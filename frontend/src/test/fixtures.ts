@@ -8,11 +8,22 @@ export const account: Schemas['Account'] = {
   id: '0193a1f0-0000-7000-8000-000000000001',
   username: 'marina',
   email: 'marina@example.org',
+  is_email_confirmed: true,
   is_administrator: false,
   has_second_factor: false,
   created_at: '2026-11-02T09:00:00Z',
   updated_at: '2026-11-02T09:00:00Z',
   version: 1,
+}
+
+export const profile: Schemas['Profile'] = {
+  id: account.id,
+  username: account.username,
+  display_name: null,
+  bio: '',
+  avatar: null,
+  updated_at: '2026-11-02T09:00:00Z',
+  version: 0,
 }
 
 export const signedIn: Schemas['SignedIn'] = { account, access_token: 'a-token', expires_in: 900 }
@@ -24,7 +35,8 @@ export function channelOf(changes: Partial<Channel> = {}): Channel {
     handle,
     title: 'Night shift on the river',
     description: 'A camera above the old weir, with the sound of the water.\nMost nights from nine.',
-    owner: { id: account.id, username: account.username },
+    owner: { id: account.id, username: account.username, display_name: null, avatar: null },
+    standing: null,
     visibility: 'public',
     is_live: false,
     live_stream_id: null,

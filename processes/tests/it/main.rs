@@ -12,3 +12,4 @@ mod moderation;
 mod personal_exports;
 mod recordings;
 mod stage;
+mod team_erasure;

@@ -68,7 +68,7 @@ async fn paging_through_channels_meets_each_once_newest_first() {
     };
     let live = ChannelFilter { live: Some(true), ..ChannelFilter::default() };
     assert_eq!(channel_ids(&workers, live, 7).await.concat(), filtered(&|number| number % 5 == 0));
-    let offline = ChannelFilter { live: Some(false), owner: Some(owners[1]), visibility: None };
+    let offline = ChannelFilter { live: Some(false), owner: Some(owners[1]), ..ChannelFilter::default() };
     assert_eq!(
         channel_ids(&workers, offline, 7).await.concat(),
         filtered(&|number| number % 5 != 0 && number % 2 == 1)
@@ -104,7 +104,7 @@ async fn paging_through_streams_follows_filters() {
     let of = |channel: ChannelId| streams.iter().filter(move |(_, owner)| *owner == channel).map(|(id, _)| *id);
 
     assert_eq!(stream_ids(&workers, StreamFilter::default(), 20).await, all);
-    let filter = |live, channel| StreamFilter { live, channel, visibility: None };
+    let filter = |live, channel| StreamFilter { live, channel, owner: None, visibility: None };
     assert_eq!(stream_ids(&workers, filter(Some(true), None), 2).await, all[..3]);
     assert_eq!(stream_ids(&workers, filter(Some(false), None), 20).await, all[3..]);
     let first = channels[0];

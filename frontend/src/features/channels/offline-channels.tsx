@@ -61,7 +61,7 @@ function OfflineChannel({ channel }: { channel: Channel }) {
       params={{ handle }}
       className="group flex items-center gap-3 rounded-lg border p-3.5 transition-colors hover:border-line-strong hover:bg-raised"
     >
-      <Avatar name={handle} className="!bg-raised-high !text-faint" />
+      <Avatar name={handle} src={channel.owner.avatar?.small_url} className="!bg-raised-high !text-faint" />
       <span className="min-w-0 grow">
         <span className="block truncate text-sm font-semibold text-text">{channel.title}</span>
         <span className="block truncate text-sm text-faint">{handle}</span>
