@@ -1,9 +1,10 @@
-//! Channels: creating, listing, editing, how they were, and their stream keys.
+//! Channels: creating, listing, editing, how they were, their stream keys and teams.
 
 mod as_of;
 mod rights;
+mod team;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json as JsonBody,
@@ -17,13 +18,13 @@ use commands::{
 };
 use domain::{
     accounts::Username,
-    channels::{self as rules, ChannelRefusal, Handle},
+    channels::{self as rules, ChannelAct, ChannelRefusal, ChannelRole, Handle},
 };
 use openapi::{
     Problem,
     channels::{
         Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelPlayback, ChannelQuery, ChannelsQuery,
-        CreateChannelRequest, EditChannelRequest, StreamKey, Visibility,
+        ChannelStanding, CreateChannelRequest, EditChannelRequest, StreamKey, Visibility,
     },
     operation::Accepted,
     streams::Playback,
@@ -34,11 +35,14 @@ use projections::{
     channels::{ChannelFilter, ChannelRow, ChannelsV1},
     streams::StreamsV1,
 };
-pub(crate) use rights::{Rights, invited_token, may_watch, playback_token};
+pub(crate) use rights::{
+    Rights, allows, authorise, invited_token, is_allowed, may_watch, not_allowed, playback_token, principal,
+};
 use tracing::warn;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    accounts::avatar_of,
     authentication::Authenticated,
     conditional,
     error::{ApiError, ApiResult},
@@ -61,11 +65,12 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(get_channel_playback))
         .routes(routes!(get_stream_key))
         .routes(routes!(rotate_stream_key))
+        .merge(team::routes())
 }
 
 /// List channels
 ///
-/// Public ones, newest first. Everybody sees the same, but for `mine`, which has those that are not public, too.
+/// Public ones, newest first; with `mine` one's own and those in which one has a role, also when they are not public.
 #[utoipa::path(
     get, path = "/api/v1/channels", operation_id = "list_channels", tag = "channels",
     params(ChannelsQuery, ("If-None-Match" = Option<String>, Header, nullable = false, description = "An `ETag` from before: 304 when nothing has changed.")),
@@ -85,28 +90,39 @@ async fn list_channels(
 ) -> ApiResult<Response> {
     let after = cursor(query.after.as_deref())?;
     let is_mine = query.mine == Some(true);
-    let mut owner = None;
+    let (mut owner, mut member) = (None, None);
     if is_mine {
         let needed = || ApiError::unauthenticated("Your own channels need an access token.");
         let by = authenticated.as_ref().ok_or_else(needed)?;
-        owner = Some(by.account_id);
+        member = Some(by.account_id);
     }
     if let Some(username) = &query.account {
         let username = Username::parse(username)
             .map_err(|invalid| ApiError::query_invalid("account", invalid.code, invalid.message))?;
         let account = server.read.accounts().by_username(username.as_str()).await?;
         match account {
-            Some(account) if owner.is_none_or(|owner| owner == account.id) => owner = Some(account.id),
-            // Nobody's, or somebody else's than mine.
-            _ => return conditional::json(&headers, &ChannelPage { items: Vec::new(), next_cursor: None }),
+            Some(account) => owner = Some(account.id),
+            None => return conditional::json(&headers, &ChannelPage { items: Vec::new(), next_cursor: None }),
         }
     }
     let visibility = (!is_mine).then_some(rules::Visibility::Public);
-    let filter = ChannelFilter { live: query.live, owner, visibility };
+    let filter = ChannelFilter { live: query.live, owner, member, visibility };
     let found = server.read.channels().page(filter, after.as_ref(), query.limit.get().into()).await?;
     let by = authenticated.as_ref();
-    let mut response = page("/api/v1/channels", &query_text(&query), found, &headers, |row| channel(&server, row, by))?;
-    if is_mine {
+    let roles = match by {
+        Some(by) => {
+            let shown: Vec<_> = found.items.iter().map(|row| row.id).collect();
+            server.read.teams().roles(by.account_id, &shown).await?
+        }
+        None => HashMap::new(),
+    };
+    let render = |row: ChannelRow| {
+        let role = roles.get(&row.id).copied();
+        channel_with_role(&server, row, by, role)
+    };
+    let mut response = page("/api/v1/channels", &query_text(&query), found, &headers, render)?;
+    // What one is to a channel is said to nobody else.
+    if by.is_some() {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
     Ok(response)
@@ -172,7 +188,7 @@ fn new_channel(server: &Server, row: ChannelRow, by: &Authenticated) -> Response
 /// Get a channel
 ///
 /// As it is, or with `as_of` as it was: its settings at a time or a position of the log, also of a channel that was closed
-/// since. Its owner and administrators may ask how it was, and may look at it while it is private; to everybody else a
+/// since. Its owner and administrators may ask how it was; they and its team may look at it while it is private; to everybody else a
 /// private channel is none.
 #[utoipa::path(
     get, path = "/api/v1/channels/{handle}", operation_id = "get_channel", tag = "channels",
@@ -206,8 +222,8 @@ async fn get_channel(
     let by = authenticated.as_ref();
     let row = by_handle(&server, by, &handle).await?;
     let visibility = row.visibility;
-    let mut response = conditional::json(&headers, &channel(&server, row, by))?;
-    if visibility.needs_token() {
+    let mut response = conditional::json(&headers, &shown_to(&server, row, by).await?)?;
+    if visibility.needs_token() || by.is_some() {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     }
     Ok(response)
@@ -245,7 +261,8 @@ async fn get_channel_playback(
 
 /// Edit a channel
 ///
-/// Its owner may. With `If-Match` the edit is refused when somebody else has changed the channel in between.
+/// Its owner may, and its editors all but who may watch. With `If-Match` the edit is refused when somebody else has changed the
+/// channel in between.
 #[utoipa::path(
     patch, path = "/api/v1/channels/{handle}", operation_id = "edit_channel", tag = "channels",
     params(
@@ -256,7 +273,7 @@ async fn get_channel_playback(
     responses(
         (status = 200, description = "The channel as it is now.", body = Channel),
         (status = 202, description = "Changed, but it cannot be read yet.", body = Accepted, headers(("Location" = String, description = "Where the channel is."))),
-        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: it is the owner's, or takes a role in the channel.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
         (status = 412, description = "`version_stale`: it was changed in between.", body = Problem, content_type = "application/problem+json"),
@@ -288,8 +305,9 @@ async fn edit_channel(
     // As above.
     if server.has_read(shown_from, position).await
         && let Ok(Some(row)) = server.read.channels().by_id(row.id).await
+        && let Ok(shown) = shown_to(&server, row, Some(&authenticated)).await
     {
-        return Ok(JsonBody(channel(&server, row, Some(&authenticated))).into_response());
+        return Ok(JsonBody(shown).into_response());
     }
     Ok(accepted(position, address(&row.handle)))
 }
@@ -386,17 +404,23 @@ pub(crate) async fn by_handle(server: &Server, by: Option<&Authenticated>, handl
     let unknown = || ApiError::not_found("There is no channel with this handle.");
     let handle = Handle::parse(handle).map_err(|_| unknown())?;
     let row = server.read.channels().by_handle(handle.as_str()).await?.ok_or_else(unknown)?;
-    let rights = Rights { visibility: row.visibility, owner_id: row.owner_id };
+    let rights = Rights { channel_id: row.id, visibility: row.visibility };
     if may_watch(server, by, rights).await? { Ok(row) } else { Err(unknown()) }
 }
 
-/// The channel of a handle as it stands in an address, for its owner alone.
+/// The channel of a handle as it stands in an address, for whoever may do this to it.
 ///
 /// # Errors
-/// `not_found` when there is none, `forbidden` when somebody else owns it.
-pub(crate) async fn owned_by_handle(server: &Server, by: &Authenticated, handle: &str) -> ApiResult<ChannelRow> {
+/// `not_found` when there is none, or it is private and `by` may not know of it; `forbidden`.
+pub(crate) async fn allowed_by_handle(
+    server: &Server,
+    by: &Authenticated,
+    handle: &str,
+    act: ChannelAct,
+) -> ApiResult<ChannelRow> {
     let row = by_handle(server, Some(by), handle).await?;
-    if row.owner_id == by.account_id { Ok(row) } else { Err(not_owner()) }
+    authorise(server, by, row.id, act).await?;
+    Ok(row)
 }
 
 fn not_changed(error: ChannelsError) -> ApiError {
@@ -411,26 +435,50 @@ fn refused(error: CommandError<ChannelRefusal>) -> ApiError {
         ChannelRefusal::HandleTaken => ApiError::new(StatusCode::CONFLICT, "handle_taken", "The handle is taken")
             .detail("Another channel has this handle. Choose another."),
         ChannelRefusal::Unknown => ApiError::not_found("There is no such channel."),
-        ChannelRefusal::NotOwner => not_owner(),
+        ChannelRefusal::NotAllowed => not_allowed(),
         ChannelRefusal::NoAccount => ApiError::unauthenticated("The account no longer exists."),
         ChannelRefusal::VersionStale { current } => {
             ApiError::new(StatusCode::PRECONDITION_FAILED, "version_stale", "The channel was changed in between")
                 .detail(format!("The channel is at version {current}. Look at how it is now and edit that."))
         }
         ChannelRefusal::AlreadyExists => ApiError::internal("a new channel was there before"),
+        ChannelRefusal::OwnerNeedsNoRole => {
+            ApiError::new(StatusCode::CONFLICT, "owner_needs_no_role", "The owner needs no role")
+                .detail("The owner of the channel may do everything already. Name somebody else.")
+        }
+        ChannelRefusal::TeamFull => ApiError::new(StatusCode::CONFLICT, "team_full", "The team is full")
+            .detail(format!("A channel may have {} people with a role. Take somebody's first.", rules::TEAM_AT_MOST)),
     })
-}
-
-fn not_owner() -> ApiError {
-    ApiError::forbidden("Only the channel's owner may do this.")
 }
 
 fn address(handle: &str) -> String {
     format!("/api/v1/channels/{handle}")
 }
 
-/// As it is shown to `by`, who may watch it.
-fn channel(server: &Server, row: ChannelRow, by: Option<&Authenticated>) -> Channel {
+/// As it is shown to `by`, who may watch it, with what they are to it.
+async fn shown_to(server: &Server, row: ChannelRow, by: Option<&Authenticated>) -> ApiResult<Channel> {
+    let role = match by {
+        Some(by) if by.account_id != row.owner_id => {
+            server.read.teams().roles(by.account_id, &[row.id]).await?.remove(&row.id)
+        }
+        _ => None,
+    };
+    Ok(channel_with_role(server, row, by, role))
+}
+
+/// As it is shown to `by`, who may watch it and has no role in it.
+pub(crate) fn channel(server: &Server, row: ChannelRow, by: Option<&Authenticated>) -> Channel {
+    channel_with_role(server, row, by, None)
+}
+
+fn channel_with_role(
+    server: &Server,
+    row: ChannelRow,
+    by: Option<&Authenticated>,
+    role: Option<ChannelRole>,
+) -> Channel {
+    let is_owner = by.is_some_and(|by| by.account_id == row.owner_id);
+    let standing = if is_owner { Some(ChannelStanding::Owner) } else { role.map(team::standing) };
     let token = playback_token(server, row.id, row.visibility, row.version, by);
     let token = token.as_ref().map(|token| token.text.as_str());
     Channel {
@@ -438,7 +486,13 @@ fn channel(server: &Server, row: ChannelRow, by: Option<&Authenticated>) -> Chan
         handle: row.handle,
         title: row.title,
         description: row.description,
-        owner: ChannelOwner { id: row.owner_id.uuid(), username: row.owner_username },
+        owner: ChannelOwner {
+            id: row.owner_id.uuid(),
+            username: row.owner_username,
+            display_name: row.owner_display_name,
+            avatar: avatar_of(server, row.owner_id, row.owner_avatar.as_ref()),
+        },
+        standing,
         visibility: visibility(row.visibility),
         is_live: row.live_stream_id.is_some(),
         live_stream_id: row.live_stream_id.map(domain::ids::StreamId::uuid),

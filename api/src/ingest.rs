@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use domain::channels::ChannelAct;
 use openapi::{
     Problem,
     ingest::{IngestAdvice, IngestRefusal, IngestRendition, IngestSample, IngestState, IngestStatus},
@@ -17,14 +18,14 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 
 /// Get the state of the encoder
 ///
-/// The channel's owner may. It changes all the time: ask every second or two while somebody looks.
+/// The channel's owner and its team may. It changes all the time: ask every second or two while somebody looks.
 #[utoipa::path(
     get, path = "/api/v1/channels/{handle}/ingest", operation_id = "get_ingest_status", tag = "ingest",
     params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
     security(("access_token" = [])),
     responses(
         (status = 200, description = "What the server sees of the channel's encoder.", body = IngestStatus),
-        (status = 403, description = "`forbidden`: somebody else owns the channel.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: you have no role in the channel.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -33,7 +34,7 @@ async fn get_ingest_status(
     authenticated: Authenticated,
     Path(handle): Path<String>,
 ) -> ApiResult<Json<IngestStatus>> {
-    let channel = channels::owned_by_handle(&server, &authenticated, &handle).await?;
+    let channel = channels::allowed_by_handle(&server, &authenticated, &handle, ChannelAct::SeeHealth).await?;
     Ok(Json(status(server.live.status(channel.id).await?)))
 }
 

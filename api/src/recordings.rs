@@ -12,11 +12,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use commands::{
-    CommandError, accounts,
+    CommandError,
     recordings::{self, EditRecording, RecordingsError},
 };
 use domain::{
-    channels::{self as rules, ChannelRefusal},
+    channels::{self as rules, ChannelAct, ChannelRefusal},
     ids::RecordingId,
     recordings as facts,
     recordings::{RecordingPolicy, RecordingRefusal, RecordingState},
@@ -40,7 +40,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     authentication::Authenticated,
-    channels::{Rights, by_handle, may_watch, owned_by_handle},
+    channels::{Rights, allowed_by_handle, authorise, by_handle, is_allowed, may_watch, not_allowed},
     conditional,
     error::{ApiError, ApiResult},
     extract::{IfMatch, Json, Path, Query},
@@ -65,8 +65,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 
 /// List recordings
 ///
-/// Of one channel, newest first: those that everybody finds. Its owner sees all, also those that are being made or have
-/// failed.
+/// Of one channel, newest first: those that everybody finds. Its owner, its editors and administrators see
+/// all, also those that are being made or have failed.
 #[utoipa::path(
     get, path = "/api/v1/channels/{handle}/recordings", operation_id = "list_recordings", tag = "recordings",
     params(
@@ -93,19 +93,20 @@ async fn list_recordings(
     let after = cursor(query.after.as_deref())?;
     let by = authenticated.as_ref();
     let channel = by_handle(&server, by, &handle).await?;
-    let is_owner = by.is_some_and(|by| by.account_id == channel.owner_id);
+    let is_keeper = is_allowed(&server, by, channel.id, ChannelAct::SeeRecordings).await?;
     let recordings = server.read.recordings();
-    let found = recordings.of_channel(channel.id, is_owner, after.as_ref(), query.limit.get().into()).await?;
+    let found = recordings.of_channel(channel.id, is_keeper, after.as_ref(), query.limit.get().into()).await?;
     let path = format!("/api/v1/channels/{}/recordings", channel.handle);
     let query = [("limit", query.limit.get().to_string())];
-    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, by, is_owner))?;
+    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, by, is_keeper))?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
 
 /// Get a recording
 ///
-/// Whoever may watch it; one that is archived its owner and administrators, and likewise one that is not ready.
+/// Whoever may watch it; one that is archived its channel's owner and editors, and administrators, and likewise one that is not
+/// ready.
 #[utoipa::path(
     get, path = "/api/v1/recordings/{id}", operation_id = "get_recording", tag = "recordings",
     params(
@@ -133,7 +134,7 @@ async fn get_recording(
 
 /// Edit a recording
 ///
-/// The channel's owner may. With `If-Match` the edit is refused when somebody else has changed the recording in between.
+/// The channel's owner and editors may. With `If-Match` the edit is refused when somebody else has changed the recording in between.
 #[utoipa::path(
     patch, path = "/api/v1/recordings/{id}", operation_id = "edit_recording", tag = "recordings",
     params(
@@ -157,7 +158,7 @@ async fn edit_recording(
     IfMatch(expected_version): IfMatch,
     Json(request): Json<EditRecordingRequest>,
 ) -> ApiResult<Response> {
-    let row = owned(&server, &authenticated, &id).await?;
+    let row = allowed(&server, &authenticated, &id, ChannelAct::EditRecordings).await?;
     let EditRecordingRequest { title, visibility, is_download_allowed } = request;
     let edit = EditRecording {
         recording_id: row.id,
@@ -199,7 +200,7 @@ async fn delete_recording(
     authenticated: Authenticated,
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
-    let row = owned(&server, &authenticated, &id).await?;
+    let row = allowed(&server, &authenticated, &id, ChannelAct::DeleteRecordings).await?;
     let (by, reason) = (Some(authenticated.account_id), facts::RecordingDeletedReason::Owner);
     match recordings::delete(&server.commands, row.id, by, reason, authenticated.metadata()).await {
         Ok(position) => {
@@ -217,7 +218,7 @@ async fn delete_recording(
 /// Leads to the file: one MP4 with the picture and sound of the stream as they were, of which any part can be asked for. Where
 /// the stream changed its picture or sound in between there are several (the address answers 409): `downloads.json` beside it
 /// names them in order, with `name`, `starts_at_ms`, `duration_ms` and `size_bytes`, and they are beside it, too. The
-/// channel's owner may, and whoever may watch it where the owner allows downloads. A browser that cannot send an access token
+/// channel's owner and editors may, and administrators, and whoever may watch it where that is allowed. A browser that cannot send an access token
 /// takes `download_url` instead.
 #[utoipa::path(
     get, path = "/api/v1/recordings/{id}/download", operation_id = "download_recording", tag = "recordings",
@@ -240,14 +241,14 @@ async fn download_recording(
         return Err(not_ready());
     }
     let address = download_url(&server, &row, authenticated.as_ref(), is_keeper)
-        .ok_or_else(|| ApiError::forbidden("Only the channel's owner may download this recording."))?;
+        .ok_or_else(|| ApiError::forbidden("Only the channel's owner and editors may download this recording."))?;
     let headers = [(header::LOCATION, address), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((StatusCode::FOUND, headers).into_response())
 }
 
 /// Get what a channel says of recordings
 ///
-/// Its owner may.
+/// Its owner, its editors and administrators may.
 #[utoipa::path(
     get, path = "/api/v1/channels/{handle}/recording-settings", operation_id = "get_recording_settings", tag = "recordings",
     params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
@@ -263,14 +264,14 @@ async fn get_recording_settings(
     authenticated: Authenticated,
     Path(handle): Path<String>,
 ) -> ApiResult<JsonBody<RecordingSettings>> {
-    let channel = owned_by_handle(&server, &authenticated, &handle).await?;
+    let channel = allowed_by_handle(&server, &authenticated, &handle, ChannelAct::SeeRecordings).await?;
     let policy = server.read.recordings().policy(channel.id).await?.unwrap_or_default();
     settings(&server, channel.id, policy).await.map(JsonBody)
 }
 
 /// Say whether a channel's streams are recorded
 ///
-/// Its owner may. It holds for streams that start from then on; limits that are lower than before are kept to at once.
+/// Its owner may, and its editors without new limits. It holds for streams that start from then on; limits that are lower than before are kept to at once.
 #[utoipa::path(
     put, path = "/api/v1/channels/{handle}/recording-settings", operation_id = "change_recording_settings", tag = "recordings",
     params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
@@ -288,7 +289,8 @@ async fn change_recording_settings(
     Path(handle): Path<String>,
     Json(request): Json<ChangeRecordingSettingsRequest>,
 ) -> ApiResult<JsonBody<RecordingSettings>> {
-    let channel = owned_by_handle(&server, &authenticated, &handle).await?;
+    // Whether limits change is for the channel itself to see.
+    let channel = allowed_by_handle(&server, &authenticated, &handle, ChannelAct::SwitchRecording).await?;
     let ChangeRecordingSettingsRequest { is_on, keep_days, max_size_bytes, max_count } = request;
     let numbers = [
         ("/keep_days", keep_days.map(i64::from), 36_500),
@@ -310,7 +312,7 @@ async fn change_recording_settings(
     let changed = recordings::change_policy(&server.commands, channel.id, by, policy, authenticated.metadata()).await;
     let position = changed.map_err(|error| {
         ApiError::command(error, |refusal| match refusal {
-            ChannelRefusal::NotOwner => not_owner(),
+            ChannelRefusal::NotAllowed => not_allowed(),
             _ => ApiError::not_found("There is no such channel."),
         })
     })?;
@@ -347,23 +349,18 @@ async fn visible(server: &Server, by: Option<&Authenticated>, id: &str) -> ApiRe
     let unknown = || ApiError::not_found("There is no recording with this id, or it is not for you.");
     let id: RecordingId = id.parse().map_err(|_| unknown())?;
     let row = server.read.recordings().by_id(id).await?.ok_or_else(unknown)?;
-    let is_keeper = match by {
-        Some(by) if by.account_id == row.owner_id => true,
-        Some(by) => accounts::is_administrator(&server.commands, by.account_id).await?,
-        None => false,
-    };
-    let rights = Rights { visibility: row.channel_visibility, owner_id: row.owner_id };
+    // Whoever sees all of them may download them, too.
+    let is_keeper = is_allowed(server, by, row.channel_id, ChannelAct::SeeRecordings).await?;
+    let rights = Rights { channel_id: row.channel_id, visibility: row.channel_visibility };
     let is_shown = row.state == RecordingState::Published && row.visibility != facts::RecordingVisibility::Archived;
     if is_keeper || (is_shown && may_watch(server, by, rights).await?) { Ok((row, is_keeper)) } else { Err(unknown()) }
 }
 
-async fn owned(server: &Server, by: &Authenticated, id: &str) -> ApiResult<RecordingRow> {
+/// The recording of this id for somebody who may do this to it.
+async fn allowed(server: &Server, by: &Authenticated, id: &str, act: ChannelAct) -> ApiResult<RecordingRow> {
     let (row, _) = visible(server, Some(by), id).await?;
-    if row.owner_id == by.account_id { Ok(row) } else { Err(not_owner()) }
-}
-
-fn not_owner() -> ApiError {
-    ApiError::forbidden("Only the channel's owner may do this.")
+    authorise(server, by, row.channel_id, act).await?;
+    Ok(row)
 }
 
 fn not_ready() -> ApiError {

@@ -1,12 +1,20 @@
 //! Channels: what people watch and follow. An account may own several; a handle is unique.
 
+mod rights;
+mod team;
+
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+pub use rights::{ChannelAct, ChannelRole, Standing, may};
+pub use team::{RoleTakenReason, TEAM_AT_MOST};
+
 use crate::{
-    Aggregate, Claim, Claimed, Event, Invalid,
+    Aggregate, Claim, Claimed, Event, Invalid, Principal,
     ids::{AccountId, ChannelId, SecretId},
     invalid,
     recordings::RecordingPolicy,
@@ -146,7 +154,7 @@ pub enum Visibility {
     Public,
     /// Whoever knows its handle may watch, and it is in no list.
     Unlisted,
-    /// Its owner and administrators may watch; nobody else learns that it is there.
+    /// Its owner, its team and administrators may watch; nobody else learns that it is there.
     Private,
 }
 
@@ -229,6 +237,22 @@ pub enum ChannelCommand {
         /// What holds from now on.
         recording: RecordingPolicy,
     },
+    /// Make an account a moderator or an editor, or the one instead of the other; again is fine.
+    GiveRole {
+        /// Who asks.
+        by: Principal,
+        /// Who gets it.
+        account_id: AccountId,
+        /// Which one.
+        role: ChannelRole,
+    },
+    /// Take the role of an account, or leave; again is fine.
+    TakeRole {
+        /// Who asks; `None` for Weir itself, because the account was erased.
+        by: Option<Principal>,
+        /// Who has it.
+        account_id: AccountId,
+    },
     /// Take it away for good; again is fine. Its handle stays taken, so that nobody can pass for it.
     Close {
         /// Who asks; `None` for Weir itself.
@@ -306,6 +330,38 @@ pub enum ChannelEvent {
         #[schemars(schema_with = "timestamp::schema")]
         changed_at: OffsetDateTime,
     },
+    /// An account has a role in the channel, in place of any that it had.
+    RoleGiven {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Who has it.
+        account_id: AccountId,
+        /// Which one.
+        role: ChannelRole,
+        /// Who gave it.
+        by: AccountId,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        given_at: OffsetDateTime,
+    },
+    /// An account has no role in the channel any more.
+    RoleTaken {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Who had it.
+        account_id: AccountId,
+        /// Which one.
+        role: ChannelRole,
+        /// Who took it; `null` for Weir itself.
+        by: Option<AccountId>,
+        /// Why.
+        reason: RoleTakenReason,
+        /// When.
+        #[serde(with = "time::serde::rfc3339")]
+        #[schemars(schema_with = "timestamp::schema")]
+        taken_at: OffsetDateTime,
+    },
     /// The channel is gone for good.
     Closed {
         /// The channel.
@@ -329,6 +385,8 @@ impl ChannelEvent {
         "channel.visibility_changed",
         "channel.stream_key_rotated",
         "channel.recording_changed",
+        "channel.role_given",
+        "channel.role_taken",
         "channel.closed",
     ];
 }
@@ -341,6 +399,8 @@ impl Event for ChannelEvent {
             Self::VisibilityChanged { .. } => "channel.visibility_changed",
             Self::StreamKeyRotated { .. } => "channel.stream_key_rotated",
             Self::RecordingChanged { .. } => "channel.recording_changed",
+            Self::RoleGiven { .. } => "channel.role_given",
+            Self::RoleTaken { .. } => "channel.role_taken",
             Self::Closed { .. } => "channel.closed",
         }
     }
@@ -354,6 +414,8 @@ impl Event for ChannelEvent {
             | Self::VisibilityChanged { .. }
             | Self::StreamKeyRotated { .. }
             | Self::RecordingChanged { .. }
+            | Self::RoleGiven { .. }
+            | Self::RoleTaken { .. }
             | Self::Closed { .. } => Vec::new(),
         }
     }
@@ -371,9 +433,15 @@ pub enum ChannelRefusal {
     /// There is no such channel, or not any more.
     #[error("there is no such channel")]
     Unknown,
-    /// Only its owner may.
-    #[error("only the channel's owner may do this")]
-    NotOwner,
+    /// Neither as its owner, nor by a role, nor as an administrator.
+    #[error("this account may not do this to the channel")]
+    NotAllowed,
+    /// The owner may do everything already.
+    #[error("the channel's owner needs no role")]
+    OwnerNeedsNoRole,
+    /// As many accounts have a role as may.
+    #[error("the channel's team is full; take somebody's role first")]
+    TeamFull,
     /// Who would own it was erased.
     #[error("the account no longer exists")]
     NoAccount,
@@ -390,6 +458,8 @@ pub enum ChannelRefusal {
 pub struct Channel {
     created: Option<Created>,
     is_closed: bool,
+    #[serde(default)]
+    team: BTreeMap<AccountId, ChannelRole>,
     version: i64,
 }
 
@@ -411,9 +481,9 @@ impl Channel {
     /// Its stream key, in the vault, for `by`.
     ///
     /// # Errors
-    /// [`ChannelRefusal::Unknown`], or [`ChannelRefusal::NotOwner`] for anybody else.
+    /// [`ChannelRefusal::Unknown`], or [`ChannelRefusal::NotAllowed`] for whoever may not have it.
     pub fn stream_key(&self, by: AccountId) -> Result<SecretId, ChannelRefusal> {
-        self.owned(by).map(|created| created.stream_key)
+        self.allowed(by, ChannelAct::UseStreamKey).map(|created| created.stream_key)
     }
 
     /// Whether `stream_key` is its current one. A closed channel has none.
@@ -473,11 +543,6 @@ impl Channel {
     fn open(&self) -> Option<&Created> {
         self.created.as_ref().filter(|_| !self.is_closed)
     }
-
-    fn owned(&self, by: AccountId) -> Result<&Created, ChannelRefusal> {
-        let created = self.open().ok_or(ChannelRefusal::Unknown)?;
-        if created.owner_id == by { Ok(created) } else { Err(ChannelRefusal::NotOwner) }
-    }
 }
 
 impl Aggregate for Channel {
@@ -501,7 +566,11 @@ impl Aggregate for Channel {
                 }])
             }
             ChannelCommand::ChangeDetails { by, expected_version, title, description, visibility } => {
-                let created = self.owned(by)?;
+                let created = self.allowed(by, ChannelAct::EditDetails)?;
+                let visibility = visibility.filter(|visibility| *visibility != created.visibility);
+                if visibility.is_some() {
+                    self.allowed(by, ChannelAct::ChangeVisibility)?;
+                }
                 if expected_version.is_some_and(|expected| expected != self.version) {
                     return Err(ChannelRefusal::VersionStale { current: self.version });
                 }
@@ -512,30 +581,37 @@ impl Aggregate for Channel {
                 if title != created.title || description != created.description {
                     events.push(ChannelEvent::DetailsChanged { channel_id, title, description, changed_at: now });
                 }
-                if let Some(visibility) = visibility.filter(|visibility| *visibility != created.visibility) {
+                if let Some(visibility) = visibility {
                     events.push(ChannelEvent::VisibilityChanged { channel_id, visibility, changed_at: now });
                 }
                 Ok(events)
             }
             ChannelCommand::RotateStreamKey { by, stream_key } => {
-                let channel_id = self.owned(by)?.channel_id;
+                let channel_id = self.allowed(by, ChannelAct::UseStreamKey)?.channel_id;
                 Ok(vec![ChannelEvent::StreamKeyRotated { channel_id, stream_key, rotated_at: now }])
             }
             ChannelCommand::ChangeRecording { by, recording } => {
-                let created = self.owned(by)?;
+                let created = self.allowed(by, ChannelAct::SwitchRecording)?;
                 if created.recording == recording {
                     return Ok(Vec::new());
+                }
+                // Lower limits delete what is over.
+                if created.recording != (RecordingPolicy { is_on: created.recording.is_on, ..recording }) {
+                    self.allowed(by, ChannelAct::LimitRecordings)?;
                 }
                 let channel_id = created.channel_id;
                 Ok(vec![ChannelEvent::RecordingChanged { channel_id, recording, changed_at: now }])
             }
+            ChannelCommand::GiveRole { by, account_id, role } => self.give_role(by, account_id, role, now),
+            ChannelCommand::TakeRole { by, account_id } => self.take_role(by, account_id, now),
             ChannelCommand::Close { by, reason } => {
                 let created = self.created.as_ref().ok_or(ChannelRefusal::Unknown)?;
-                if by.is_some_and(|by| by != created.owner_id) {
-                    return Err(ChannelRefusal::NotOwner);
-                }
                 if self.is_closed {
-                    return Ok(Vec::new());
+                    let is_owner = by.is_none_or(|by| by == created.owner_id);
+                    return if is_owner { Ok(Vec::new()) } else { Err(ChannelRefusal::NotAllowed) };
+                }
+                if let Some(by) = by {
+                    self.allowed(by, ChannelAct::Close)?;
                 }
                 let (channel_id, handle) = (created.channel_id, created.handle.clone());
                 Ok(vec![ChannelEvent::Closed { channel_id, handle, reason, closed_at: now }])
@@ -579,6 +655,8 @@ impl Aggregate for Channel {
                     created.recording = *recording;
                 }
             }
+            ChannelEvent::RoleGiven { account_id, role, .. } => _ = self.team.insert(*account_id, *role),
+            ChannelEvent::RoleTaken { account_id, .. } => _ = self.team.remove(account_id),
             ChannelEvent::Closed { .. } => self.is_closed = true,
         }
     }

@@ -1,14 +1,19 @@
-//! Channels: creating, listing, editing, and their stream keys.
+//! Channels: creating, listing, editing, their stream keys and teams.
+
+mod team;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::{Limit, Page, streams::Playback};
+pub use self::team::{
+    ChannelRole, ChannelStanding, GiveRoleRequest, TeamAccount, TeamList, TeamMember, TeamMemberAsOf,
+};
+use crate::{Limit, Page, accounts::Avatar, streams::Playback};
 
 /// Who may watch a channel: everybody, and it is in every list (`public`); whoever knows its address, and it is in no list
-/// (`unlisted`); its owner and administrators, and nobody else learns that it is there (`private`).
+/// (`unlisted`); its owner, its team and administrators, and nobody else learns that it is there (`private`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
@@ -16,7 +21,7 @@ pub enum Visibility {
     Public,
     /// Whoever knows its address, and it is in no list.
     Unlisted,
-    /// Its owner and administrators.
+    /// Its owner, its team and administrators.
     Private,
 }
 
@@ -37,6 +42,9 @@ pub struct Channel {
     pub description: String,
     /// Whose it is.
     pub owner: ChannelOwner,
+    /// What the asker is to it; `null` for everybody else, and who is not signed in.
+    #[schema(required = true)]
+    pub standing: Option<ChannelStanding>,
     /// Who may watch it.
     pub visibility: Visibility,
     /// Whether a stream is running.
@@ -80,6 +88,12 @@ pub struct ChannelOwner {
     /// Its unique name.
     #[schema(example = "mira")]
     pub username: String,
+    /// What the person wants to be called; `null` for the username.
+    #[schema(required = true, example = "Mira of the river")]
+    pub display_name: Option<String>,
+    /// The person's picture; `null` where there is none.
+    #[schema(required = true)]
+    pub avatar: Option<Avatar>,
 }
 
 /// A channel's settings as they were.
@@ -102,6 +116,8 @@ pub struct ChannelAsOf {
     /// The account that owned it.
     #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")]
     pub owner_id: Uuid,
+    /// Who had which role in it.
+    pub team: Vec<TeamMemberAsOf>,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(example = "2026-11-21T10:00:00.123456Z")]
@@ -237,6 +253,6 @@ pub struct ChannelsQuery {
     /// Only those of the account with this username.
     #[param(example = "mira", min_length = 3, max_length = 25, pattern = "^[A-Za-z0-9_]+$")]
     pub account: Option<String>,
-    /// `true`: only your own; needs an access token.
+    /// `true`: only your own and those in which you have a role; needs an access token.
     pub mine: Option<bool>,
 }

@@ -34,6 +34,7 @@ use crate::secrets::Secrets;
 /// What takes rights away, or says what belongs to whom.
 const TYPES: &[&str] = &[
     "channel.visibility_changed",
+    "channel.role_taken",
     "channel.closed",
     "session.ended",
     "personal_token.revoked",
@@ -185,6 +186,14 @@ impl Follower {
                 let visibility = self.rights.of_channel(channel_id).visibility;
                 let version = stored.sequence;
                 self.rights.learn(Change::Channel(ChannelRights { channel_id, visibility, version, is_closed: true }));
+            }
+            // Who had a role may have tokens, and nobody keeps a list of them: all are worth nothing, and whoever still may asks
+            // for another.
+            DomainEvent::Channel(ChannelEvent::RoleTaken { channel_id, .. }) => {
+                let rights = self.rights.of_channel(channel_id);
+                if rights.visibility == Visibility::Private && !rights.is_closed {
+                    self.rights.learn(Change::Channel(ChannelRights { version: stored.sequence, ..rights }));
+                }
             }
             DomainEvent::Session(SessionEvent::Ended { session_id, .. }) => {
                 let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();

@@ -72,7 +72,7 @@ impl Selection {
             Some(name) => Some(FoundChannel::named(server, name).await?),
             None => None,
         };
-        filter.channel = channel.map(|channel| channel.id);
+        filter.channel = channel.as_ref().map(|channel| channel.id);
         let reader = Reader::new(server, by, channel.as_ref(), parameters.actors).await?;
         Ok(Self { filter, actors: parameters.actors, reader })
     }

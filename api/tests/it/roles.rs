@@ -11,6 +11,7 @@ use crate::{
     operations::{Call, Fixture, calls, takes},
     recordings, sessions,
     site::{Answer, Options, SignedIn, Site},
+    teams,
 };
 
 const TABLE: &str = include_str!("../../../docs/roles.md");
@@ -19,7 +20,7 @@ const TABLE: &str = include_str!("../../../docs/roles.md");
 fn verdict(answer: &Answer) -> String {
     match answer.status {
         // The right is there; the password that it takes is not.
-        403 if answer.problem().1 == "password_wrong" => "yes".to_owned(),
+        403 if ["password_wrong", "mail_code_wrong"].contains(&&*answer.problem().1) => "yes".to_owned(),
         status @ (401 | 403 | 404) => status.to_string(),
         _ => "yes".to_owned(),
     }
@@ -76,7 +77,10 @@ async fn verdicts(fixture: &Fixture, who: &[Option<&SignedIn>]) -> BTreeMap<Stri
 async fn every_operation_is_for_whom_the_table_says() {
     let (fixture, owner) = stage(false).await;
     let stranger = fixture.site.register("stranger").await;
-    let mut found = verdicts(&fixture, &[None, Some(&fixture.leaver), Some(&stranger), Some(&owner)]).await;
+    let moderator = teams::member(&fixture.site, &owner, "warden", "moderator").await;
+    let editor = teams::member(&fixture.site, &owner, "scribe", "editor").await;
+    let who = [None, Some(&fixture.leaver), Some(&stranger), Some(&moderator), Some(&editor), Some(&owner)];
+    let mut found = verdicts(&fixture, &who).await;
     let (fixture, administrator) = stage(true).await;
     for (operation, row) in verdicts(&fixture, &[Some(&administrator)]).await {
         found.get_mut(&operation).unwrap().extend(row);

@@ -87,6 +87,8 @@ fn time(stored: &StoredEvent) -> Result<OffsetDateTime, LoadError> {
             | ChannelEvent::VisibilityChanged { changed_at: at, .. }
             | ChannelEvent::StreamKeyRotated { rotated_at: at, .. }
             | ChannelEvent::RecordingChanged { changed_at: at, .. }
+            | ChannelEvent::RoleGiven { given_at: at, .. }
+            | ChannelEvent::RoleTaken { taken_at: at, .. }
             | ChannelEvent::Closed { closed_at: at, .. } => at,
         }),
         Ok(_) => Err(unreadable("it is no event of a channel".into())),

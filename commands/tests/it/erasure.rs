@@ -176,7 +176,7 @@ async fn a_closed_channel_has_no_key_and_keeps_its_handle() {
     let key = channels::stream_key(&commands, owner, id).await.unwrap();
     let close = |by, reason| channels::close(&commands, id, by, reason, metadata());
     let refused = close(Some(account_id()), ChannelClosedReason::Owner).await.unwrap_err();
-    assert!(matches!(refused, CommandError::Refused(ChannelRefusal::NotOwner)));
+    assert!(matches!(refused, CommandError::Refused(ChannelRefusal::NotAllowed)));
     close(Some(owner), ChannelClosedReason::Owner).await.unwrap();
     close(None, ChannelClosedReason::OwnerErased).await.unwrap();
     assert_eq!(stage.event_types().await.iter().filter(|name| *name == "channel.closed").count(), 1);

@@ -228,7 +228,7 @@ fn a_channels_owner_says_whether_its_streams_are_recorded() {
     let change = |by, recording| ChannelCommand::ChangeRecording { by: id(by), recording };
     given::<Channel>([created()]).when(change(9, on)).then([changed.clone()]);
     given::<Channel>([created(), changed.clone()]).when(change(9, on)).then([]);
-    given::<Channel>([created()]).when(change(8, on)).then_refused(ChannelRefusal::NotOwner);
+    given::<Channel>([created()]).when(change(8, on)).then_refused(ChannelRefusal::NotAllowed);
     given::<Channel>([]).when(change(9, on)).then_refused(ChannelRefusal::Unknown);
     let mut channel = Channel::default();
     assert_eq!(channel.recording(), None);

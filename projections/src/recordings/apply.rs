@@ -197,6 +197,8 @@ fn channel_id(event: &ChannelEvent) -> Uuid {
         | ChannelEvent::VisibilityChanged { channel_id, .. }
         | ChannelEvent::StreamKeyRotated { channel_id, .. }
         | ChannelEvent::RecordingChanged { channel_id, .. }
+        | ChannelEvent::RoleGiven { channel_id, .. }
+        | ChannelEvent::RoleTaken { channel_id, .. }
         | ChannelEvent::Closed { channel_id, .. } => channel_id.uuid(),
     }
 }
@@ -267,7 +269,9 @@ fn fold_channel(
             row.is_closed = true;
             row.title.clear();
         }
-        ChannelEvent::StreamKeyRotated { .. } => return Ok(None),
+        ChannelEvent::StreamKeyRotated { .. } | ChannelEvent::RoleGiven { .. } | ChannelEvent::RoleTaken { .. } => {
+            return Ok(None);
+        }
     }
     row.position = position;
     Ok(Some(id))

@@ -177,7 +177,7 @@ describe('dashboard', () => {
     await expectAccessible()
     await user.click(
       within(group).getByRole('radio', {
-        name: /Only you, administrators and those whom you invite can watch/,
+        name: /Only you, your team, administrators and those whom you invite can watch/,
       }),
     )
     await waitFor(() => expect(body).toEqual({ visibility: 'private' }))

@@ -1,7 +1,7 @@
 import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
-import { ExternalLink, Lock } from 'lucide-react'
+import { ExternalLink, Lock, UsersRound } from 'lucide-react'
 import { lazy, Suspense, useState, type ReactNode } from 'react'
 import { ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
@@ -24,6 +24,8 @@ import { Uptime } from '@/ui/clock'
 import { DetailsForm } from './details-form'
 import { channelQuery, type Channel } from './queries'
 import { usePlaybackAddress } from './playback-address'
+import { mayEdit, type Standing } from './standing'
+import { StandingBadge } from './standing-words'
 import { StreamKeyPanel } from './stream-key-panel'
 import { VisibilityForm } from './visibility-form'
 import { VisibilityBadge } from './visibility-words'
@@ -61,15 +63,18 @@ export function DashboardPage() {
       </div>
     )
   }
-  if (state.status === 'signed-in' && state.account.id !== channel.data.owner.id) {
-    return <NotYours channel={channel.data} />
-  }
-  return <Dashboard channel={channel.data} />
+  // What was loaded before signing in does not know yet.
+  const isMine = state.status === 'signed-in' && state.account.id === channel.data.owner.id
+  const standing = isMine ? 'owner' : channel.data.standing
+  if (standing === null) return <NotYours channel={channel.data} />
+  return <Dashboard channel={channel.data} standing={standing} />
 }
 
-function Dashboard({ channel }: { channel: Channel }) {
+/** What there is to do for a channel: all of it for its owner, for its team what their role allows. */
+function Dashboard({ channel, standing }: { channel: Channel; standing: Standing }) {
   const { t } = useLingui()
   const { handle } = channel
+  const isMine = standing === 'owner'
   const ingest = useIngest(handle)
   const [playing, setPlaying] = useState<SourceState | null>(null)
   const address = usePlaybackAddress(channel, playing)
@@ -83,11 +88,18 @@ function Dashboard({ channel }: { channel: Channel }) {
           <h1 className="truncate text-xl font-semibold text-text">{channel.title}</h1>
           <p className="mt-1 flex items-center gap-3 text-sm text-faint">
             {handle}
+            <StandingBadge standing={standing} />
             <VisibilityBadge visibility={channel.visibility} />
             {isLive && <LiveBadge />}
             {isLive && since !== null && <Uptime since={since} />}
           </p>
         </div>
+        <ButtonLook>
+          <Link to="/dashboard/$handle/team" params={{ handle }}>
+            <UsersRound aria-hidden className="size-4" />
+            <Trans>Team</Trans>
+          </Link>
+        </ButtonLook>
         <ButtonLook>
           <Link to="/$handle" params={{ handle }}>
             <ExternalLink aria-hidden className="size-4" />
@@ -120,27 +132,35 @@ function Dashboard({ channel }: { channel: Channel }) {
             </div>
             <HealthPanel handle={handle} />
           </Panel>
-          <Panel title={<Trans>Videos</Trans>}>
-            <RecordingsPanel handle={handle} />
-          </Panel>
-          <Panel title={<Trans>About the channel</Trans>} className="max-lg:hidden">
-            <DetailsForm channel={channel} />
-          </Panel>
+          {mayEdit(standing) && (
+            <>
+              <Panel title={<Trans>Videos</Trans>}>
+                <RecordingsPanel handle={handle} isOwner={isMine} />
+              </Panel>
+              <Panel title={<Trans>About the channel</Trans>} className="max-lg:hidden">
+                <DetailsForm channel={channel} />
+              </Panel>
+            </>
+          )}
         </div>
         <div className="flex min-w-0 flex-col gap-6 max-lg:contents">
           {/* On a phone what comes next comes first: the key before the stream, the stream before all else. */}
-          <Panel title={<Trans>Go live</Trans>} className={isLive ? undefined : 'max-lg:order-first'}>
-            <div className="flex flex-col gap-5">
-              <StreamKeyPanel handle={handle} />
-              <EncoderSettings />
-            </div>
-          </Panel>
-          <Panel title={<Trans>Who may watch</Trans>}>
-            <VisibilityForm channel={channel} />
-          </Panel>
-          <Panel title={<Trans>Invites</Trans>}>
-            <InvitesPanel handle={handle} visibility={channel.visibility} />
-          </Panel>
+          {isMine && (
+            <>
+              <Panel title={<Trans>Go live</Trans>} className={isLive ? undefined : 'max-lg:order-first'}>
+                <div className="flex flex-col gap-5">
+                  <StreamKeyPanel handle={handle} />
+                  <EncoderSettings />
+                </div>
+              </Panel>
+              <Panel title={<Trans>Who may watch</Trans>}>
+                <VisibilityForm channel={channel} />
+              </Panel>
+              <Panel title={<Trans>Invites</Trans>}>
+                <InvitesPanel handle={handle} visibility={channel.visibility} />
+              </Panel>
+            </>
+          )}
           <Panel title={<Trans>Share</Trans>}>
             <CopyField label={t`Address of the channel`} value={`${globalThis.location.origin}/${handle}`} />
             <p className="mt-2 text-xs text-faint">
@@ -150,9 +170,11 @@ function Dashboard({ channel }: { channel: Channel }) {
             </p>
           </Panel>
         </div>
-        <Panel title={<Trans>About the channel</Trans>} className="lg:hidden">
-          <DetailsForm channel={channel} />
-        </Panel>
+        {mayEdit(standing) && (
+          <Panel title={<Trans>About the channel</Trans>} className="lg:hidden">
+            <DetailsForm channel={channel} />
+          </Panel>
+        )}
       </div>
     </div>
   )

@@ -10,6 +10,7 @@ import { LiveBadge } from '@/ui/live-badge'
 import { LoadMore } from '@/ui/load-more'
 import { Skeleton } from '@/ui/skeleton'
 import { channelsQuery, type Channel } from './queries'
+import { StandingBadge } from './standing-words'
 import { VisibilityBadge } from './visibility-words'
 
 export function OwnChannelsPage() {
@@ -84,6 +85,7 @@ function OwnChannel({ channel }: { channel: Channel }) {
           {globalThis.location.host}/{handle}
         </span>
       </span>
+      <StandingBadge standing={channel.standing} className="shrink-0" />
       <VisibilityBadge visibility={channel.visibility} className="shrink-0" />
       {channel.is_live ? (
         <LiveBadge />

@@ -134,7 +134,8 @@ function AddMember({ channel }: { channel: Channel }) {
   const [username, setUsername] = useState('')
   const [role, setRole] = useState<Role>('moderator')
   const { error } = give
-  const isAtField = error instanceof ProblemError && ['account_not_found', 'owner_needs_no_role'].includes(error.code)
+  const isAtField =
+    error instanceof ProblemError && ['account_not_found', 'owner_needs_no_role'].includes(error.code)
 
   async function add(event: SubmitEvent) {
     event.preventDefault()
@@ -205,7 +206,15 @@ function AddMember({ channel }: { channel: Channel }) {
   )
 }
 
-function Member({ channel, member, mayChange }: { channel: Channel; member: TeamMember; mayChange: boolean }) {
+function Member({
+  channel,
+  member,
+  mayChange,
+}: {
+  channel: Channel
+  member: TeamMember
+  mayChange: boolean
+}) {
   const { t, i18n } = useLingui()
   const { handle } = channel
   const { username } = member.account
@@ -269,7 +278,13 @@ function Member({ channel, member, mayChange }: { channel: Channel; member: Team
         </Button>
       )}
       {asks && (
-        <Removal channel={channel} username={username} isMe={isMe} onClose={() => setAsks(false)} onGone={refresh} />
+        <Removal
+          channel={channel}
+          username={username}
+          isMe={isMe}
+          onClose={() => setAsks(false)}
+          onGone={refresh}
+        />
       )}
     </li>
   )

@@ -23,8 +23,8 @@ export const visibilityWords: Record<Visibility, { name: ReactNode; meaning: Rea
     name: <Trans context="visibility">Private</Trans>,
     meaning: (
       <Trans>
-        Only you, administrators and those whom you invite can watch. For everybody else there is no such
-        channel.
+        Only you, your team, administrators and those whom you invite can watch. For everybody else there is
+        no such channel.
       </Trans>
     ),
     icon: <Lock />,

@@ -19,17 +19,17 @@ import { recordingsQuery, recordingSettingsQuery, type Recording } from './queri
 import { RecordingLimits } from './recording-limits'
 import { clockText, sizeText, troubleOf, visibilityWords } from './words'
 
-/** The owner's view: whether streams are recorded, and all that was. */
-export function RecordingsPanel({ handle }: { handle: string }) {
+/** Whether streams are recorded, and all that was. How much is kept, and deleting, is the owner's. */
+export function RecordingsPanel({ handle, isOwner }: { handle: string; isOwner: boolean }) {
   return (
     <div className="flex flex-col gap-6">
-      <RecordingSwitch handle={handle} />
-      <OwnRecordings handle={handle} />
+      <RecordingSwitch handle={handle} isOwner={isOwner} />
+      <OwnRecordings handle={handle} isOwner={isOwner} />
     </div>
   )
 }
 
-function RecordingSwitch({ handle }: { handle: string }) {
+function RecordingSwitch({ handle, isOwner }: { handle: string; isOwner: boolean }) {
   const { t } = useLingui()
   const queryClient = useQueryClient()
   const settings = useQuery(recordingSettingsQuery(handle))
@@ -99,7 +99,7 @@ function RecordingSwitch({ handle }: { handle: string }) {
         </button>
       </div>
       <ProblemNotice error={change.error} />
-      {(isOn || usage.count > 0) && (
+      {isOwner && (isOn || usage.count > 0) && (
         <div className="mt-5 border-t border-line pt-5">
           <RecordingLimits handle={handle} settings={settings.data} />
         </div>
@@ -108,7 +108,7 @@ function RecordingSwitch({ handle }: { handle: string }) {
   )
 }
 
-function OwnRecordings({ handle }: { handle: string }) {
+function OwnRecordings({ handle, isOwner }: { handle: string; isOwner: boolean }) {
   const { t } = useLingui()
   const recordings = useInfiniteQuery({ ...recordingsQuery(handle), refetchInterval: 10_000 })
   const all = recordings.data?.pages.flatMap((page) => page.items) ?? []
@@ -140,7 +140,7 @@ function OwnRecordings({ handle }: { handle: string }) {
     <>
       <ul className="flex flex-col divide-y divide-line">
         {all.map((recording) => (
-          <OwnRecording key={recording.id} recording={recording} />
+          <OwnRecording key={recording.id} recording={recording} isOwner={isOwner} />
         ))}
       </ul>
       {recordings.hasNextPage && (
@@ -156,7 +156,7 @@ function OwnRecordings({ handle }: { handle: string }) {
   )
 }
 
-function OwnRecording({ recording }: { recording: Recording }) {
+function OwnRecording({ recording, isOwner }: { recording: Recording; isOwner: boolean }) {
   const { t, i18n } = useLingui()
   const queryClient = useQueryClient()
   const [asks, setAsks] = useState<'edit' | 'delete' | 'download' | null>(null)
@@ -208,7 +208,7 @@ function OwnRecording({ recording }: { recording: Recording }) {
         </p>
         {trouble !== null && <p className="mt-1 text-xs text-warning">{trouble}</p>}
       </div>
-      {recording.status !== 'recording' && (
+      {(recording.status === 'ready' || (recording.status === 'failed' && isOwner)) && (
         <Menu>
           <MenuTrigger asChild>
             <IconButton label={t`More about ${recording.title}`}>
@@ -250,13 +250,15 @@ function OwnRecording({ recording }: { recording: Recording }) {
                     text: i18n._(visibilityWords[value]),
                   }))}
                 />
-                <MenuSeparator />
+                {isOwner && <MenuSeparator />}
               </>
             )}
-            <MenuItem onSelect={() => setAsks('delete')} className="text-danger">
-              <Trash2 aria-hidden />
-              <Trans>Delete</Trans>
-            </MenuItem>
+            {isOwner && (
+              <MenuItem onSelect={() => setAsks('delete')} className="text-danger">
+                <Trash2 aria-hidden />
+                <Trans>Delete</Trans>
+              </MenuItem>
+            )}
           </MenuContent>
         </Menu>
       )}

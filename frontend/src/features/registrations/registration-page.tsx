@@ -302,7 +302,9 @@ function OneInvite({ invite, onGone }: { invite: RegistrationInvite; onGone: () 
           }
         >
           <p>
-            <Trans>Nobody can make an account by its link any more. Accounts that were made by it stay.</Trans>
+            <Trans>
+              Nobody can make an account by its link any more. Accounts that were made by it stay.
+            </Trans>
           </p>
           <ProblemNotice error={revoke.error} />
         </Question>

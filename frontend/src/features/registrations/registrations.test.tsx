@@ -33,7 +33,10 @@ describe('the administration', () => {
   it('lists its places', async () => {
     visitAsAdministrator('/admin')
     const nav = await screen.findByRole('navigation', { name: 'Administration' })
-    expect(within(nav).getByRole('link', { name: 'Registration' })).toHaveAttribute('href', '/admin/registration')
+    expect(within(nav).getByRole('link', { name: 'Registration' })).toHaveAttribute(
+      'href',
+      '/admin/registration',
+    )
     await expectAccessible()
   })
 
