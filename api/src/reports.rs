@@ -24,7 +24,7 @@ use openapi::{
     FieldError, Problem,
     operation::Accepted,
     reports::{
-        CreateReportRequest, Report, ReportAction, ReportKind, ReportPage, ReportPerson, ReportState, ReportTarget,
+        CreateReportRequest, Report, ReportAction, ReportKind, ReportPage, ReportPerson, ReportState,
         ReportVerdict, ReportedKind, ReportedThing, ReportsQuery,
     },
 };
@@ -78,7 +78,7 @@ async fn create_report(
 ) -> ApiResult<Response> {
     let by = authenticated.account_id;
     let carry_out = async |metadata| {
-        let CreateReportRequest { target, kind, text, at_ms } = request;
+        let CreateReportRequest { target_kind, target_id, kind, text, at_ms } = request;
         if at_ms.is_some_and(|at_ms| at_ms < 0) {
             return Err(ApiError::wrong_field(FieldError {
                 pointer: "/at_ms".to_owned(),
@@ -86,7 +86,7 @@ async fn create_report(
                 message: "Give a time from 0 on, or leave it out.".into(),
             }));
         }
-        let target = target_of(target);
+        let target = target_of(target_kind, target_id);
         if !is_visible(&server, &authenticated, target).await? {
             return Err(nothing_there());
         }
@@ -253,8 +253,7 @@ fn thing(row: ReportRow) -> ReportedThing {
     }
 }
 
-fn target_of(target: ReportTarget) -> facts::ReportTarget {
-    let ReportTarget { kind, id } = target;
+fn target_of(kind: ReportedKind, id: uuid::Uuid) -> facts::ReportTarget {
     match kind {
         ReportedKind::Stream => facts::ReportTarget::Stream { id: id.into() },
         ReportedKind::Recording => facts::ReportTarget::Recording { id: id.into() },

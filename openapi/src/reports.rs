@@ -71,17 +71,6 @@ pub enum ReportAction {
     SuspendAccount,
 }
 
-/// What is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ReportTarget {
-    /// Of what kind it is.
-    pub kind: ReportedKind,
-    /// Its id.
-    #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05")]
-    pub id: Uuid,
-}
-
 /// Somebody by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportPerson {
@@ -115,8 +104,11 @@ pub struct ReportedThing {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateReportRequest {
-    /// What.
-    pub target: ReportTarget,
+    /// Of what kind it is.
+    pub target_kind: ReportedKind,
+    /// Its id.
+    #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05")]
+    pub target_id: Uuid,
     /// What is wrong.
     pub kind: ReportKind,
     /// What whoever decides has to know.

@@ -67,7 +67,7 @@ async fn a_suspended_streamer_is_cut_and_refused_until_reinstated() {
 
     // Somebody reports it, and it is taken down.
     let noor = Caller::register(&weir.http, "noor", None).await;
-    let body = json!({ "target": { "kind": "stream", "id": stream }, "kind": "copyright", "text": "My film" });
+    let body = json!({ "target_kind": "stream", "target_id": stream, "kind": "copyright", "text": "My film" });
     let (status, report) = noor.call(Method::POST, "reports", Some(body)).await;
     assert_eq!(status, StatusCode::CREATED, "{report}");
     let decision = json!({ "verdict": "upheld", "action": "take_down", "answer": "Thank you" });

@@ -207,7 +207,8 @@ async fn administrators_list_accounts_in_pages() {
 }
 
 fn report(kind: &str, id: &Value) -> Value {
-    json!({"target": {"kind": kind, "id": id}, "kind": "copyright", "text": "This is my film", "at_ms": 754_000})
+    let (text, at_ms) = ("This is my film", 754_000);
+    json!({"target_kind": kind, "target_id": id, "kind": "copyright", "text": text, "at_ms": at_ms})
 }
 
 async fn file(site: &Site, by: &SignedIn, body: &Value) -> (u16, Value) {

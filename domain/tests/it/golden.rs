@@ -256,6 +256,11 @@ fn fits(schema: &Value, value: &Value, at: &str) -> Result<(), String> {
         values.iter().try_for_each(|value| fits(items, value, at))?;
     }
     let Some(fields) = value.as_object() else { return Ok(()) };
+    let is_choice = schema.contains_key("oneOf") || schema.contains_key("anyOf");
+    if is_choice && !schema.contains_key("properties") {
+        // Its fields are those of the choice that it fits.
+        return Ok(());
+    }
     for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
         if !name.as_str().is_some_and(|name| fields.contains_key(name)) {
             return Err(format!("{at}: {name} is missing"));

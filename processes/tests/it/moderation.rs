@@ -175,13 +175,14 @@ async fn what_is_over_by_the_time_it_is_heard_of_harms_nobody() {
     let mira = register(commands, "mira").await;
     let river = channel(commands, mira, "river").await;
     suspended(commands, mira).await;
+    let position = commands::events::head(&stage.pool).await.unwrap();
     let lift = AccountCommand::Suspension(SuspensionCommand::Reinstate { by: None });
     commands.execute::<Account>(&mira.to_string(), lift, Metadata::new(Actor::System)).await.unwrap();
     let session = sessions::open(commands, mira, "A browser", "::1").await.unwrap();
     let (live, _) = stream(&plane, river).await;
-    let head = commands::events::head(&stage.pool).await.unwrap();
     let following = follow(commands, &plane);
-    stage.until_checkpoint("suspension", head).await;
+    let heard = format!("select count(*) from log.processes where name = 'suspension' and position >= {position}");
+    stage.until_count("the event", &heard, 1).await;
     assert!(sessions::is_open(commands, session.session_id).await.unwrap());
     assert_eq!((plane.reasons(river), ended_as(&stage, live).await), (Vec::new(), None));
     following.abort();

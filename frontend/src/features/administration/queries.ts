@@ -2,7 +2,7 @@ import { infiniteQueryOptions } from '@tanstack/react-query'
 import { client, type Schemas } from '@/api/client'
 
 export type AdministeredAccount = Schemas['AdministeredAccount']
-export type AccountState = Schemas['AccountState']
+export type AccountState = 'active' | 'suspended'
 
 const pageSize = 50
 export const accountsKey = ['administration', 'accounts']

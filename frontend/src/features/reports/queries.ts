@@ -4,7 +4,6 @@ import { client, type Schemas } from '@/api/client'
 export type Report = Schemas['Report']
 export type QueuedReport = Schemas['QueuedReport']
 export type ReportState = Schemas['ReportState']
-export type ReportTarget = Schemas['ReportTarget']
 
 const pageSize = 20
 export const ownReportsKey = ['reports', 'own']

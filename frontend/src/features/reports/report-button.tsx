@@ -2,16 +2,16 @@ import { Trans } from '@lingui/react/macro'
 import { Link, useLocation } from '@tanstack/react-router'
 import { Flag } from 'lucide-react'
 import { lazy, Suspense, useState, type ReactNode } from 'react'
+import type { Schemas } from '@/api/client'
 import { useSession } from '@/features/accounts/session'
 import { Button, ButtonLook } from '@/ui/button'
-import type { ReportTarget } from './queries'
 
 const ReportDialog = lazy(() =>
   import('./report-dialog').then((module) => ({ default: module.ReportDialog })),
 )
 
 export interface Reportable {
-  target: ReportTarget
+  target: { kind: Schemas['ReportedKind']; id: string }
   name: ReactNode
 }
 

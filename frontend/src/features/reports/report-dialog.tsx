@@ -46,7 +46,7 @@ export function ReportDialog({
     if (kind === null || text.trim() === '' || target === undefined) return
     const when = saysWhen && atMs !== null ? { at_ms: Math.round(atMs) } : {}
     try {
-      await create.mutateAsync({ body: { target, kind, text: text.trim(), ...when } })
+      await create.mutateAsync({ body: { target_kind: target.kind, target_id: target.id, kind, text: text.trim(), ...when } })
     } catch {
       // Shown above the form.
       return
@@ -119,9 +119,7 @@ export function ReportDialog({
               onChange={(event) => setSaysWhen(event.currentTarget.checked)}
               className="mt-0.5 size-4 shrink-0 accent-accent-text"
             />
-            <span>
-              <Trans>It is about what is to be seen at {moment}</Trans>
-            </span>
+            <span>{t`It is about what is to be seen at ${moment}`}</span>
           </label>
         )}
       </form>

@@ -1,13 +1,17 @@
 import { screen, waitFor, within } from '@testing-library/react'
 import { HttpResponse } from 'msw'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Schemas } from '@/api/client'
 import { session } from '@/features/accounts/session'
 import { answer, answerBy, refuse } from '@/test/api'
 import { account, channelOf, liveChannelOf, recordingOf, signedIn, streamOf } from '@/test/fixtures'
 import { expectAccessible, visit } from '@/test/render'
 
-const other = { id: 'somebody-else', username: 'noor' }
+// Neither plays without a browser.
+vi.mock('@/features/streams/player/player', () => ({ Player: () => null }))
+vi.mock('@/features/recordings/recording-player', () => ({ RecordingPlayer: () => null }))
+
+const other = { id: 'somebody-else', username: 'noor', display_name: null, avatar: null }
 
 function queuedOf(changes: Partial<Schemas['QueuedReport']> = {}): Schemas['QueuedReport'] {
   return {
@@ -61,7 +65,8 @@ describe('reporting', () => {
     await user.click(within(dialog).getByRole('button', { name: 'Send the report' }))
     await waitFor(() => expect(screen.queryByRole('dialog')).not.toBeInTheDocument())
     expect(sent).toEqual({
-      target: { kind: 'stream', id: 'stream-of-river' },
+      target_kind: 'stream',
+      target_id: 'stream-of-river',
       kind: 'rules',
       text: 'Not for children',
     })
@@ -87,7 +92,7 @@ describe('reporting', () => {
     await user.type(within(dialog).getByLabelText('What should they know?'), 'My film')
     await user.click(within(dialog).getByRole('button', { name: 'Send the report' }))
     expect(await within(dialog).findByRole('alert')).toHaveTextContent('You have reported this already')
-    expect(sent).toMatchObject({ target: { kind: 'recording', id: 'first' }, at_ms: 300_000 })
+    expect(sent).toMatchObject({ target_kind: 'recording', target_id: 'first', at_ms: 300_000 })
     localStorage.removeItem('weir.watched')
   })
 
