@@ -50,6 +50,12 @@ impl ApiError {
         self
     }
 
+    /// The same with one more remark about a field of the body.
+    pub(crate) fn field(mut self, field: FieldError) -> Self {
+        self.0.problem.errors.push(field);
+        self
+    }
+
     /// The same with more headers.
     pub(crate) fn headers(mut self, headers: AppendHeaders<[(HeaderName, String); 1]>) -> Self {
         self.0.headers.extend(headers.0.into_iter().filter_map(|(name, value)| Some((name, value.try_into().ok()?))));

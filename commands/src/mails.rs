@@ -119,12 +119,7 @@ pub async fn retry(pool: &PgPool, id: MailId, wait: Duration, failure: &str) -> 
 ///
 /// # Errors
 /// When the database does not answer; then it is tried again once the lease is over.
-pub async fn settle(
-    pool: &PgPool,
-    id: MailId,
-    outcome: MailOutcome,
-    failure: Option<&str>,
-) -> Result<(), sqlx::Error> {
+pub async fn settle(pool: &PgPool, id: MailId, outcome: MailOutcome, failure: Option<&str>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update log.mails set settled_at = now(), outcome = $3, failure = $4, claimed_until = null \
          where position = $1 and part = $2 and settled_at is null",

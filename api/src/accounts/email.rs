@@ -202,7 +202,9 @@ fn failed(error: EmailError) -> ApiError {
         EmailError::CodeWrong { .. } => mail_code_wrong(),
         EmailError::TooManyMails => {
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_mails", "Too many mails were asked for")
-                .detail("Look for those that were sent, among unwanted mail, too. Wait a while before asking for another.")
+                .detail(
+                    "Look for those that were sent, among unwanted mail, too. Wait a while before asking for another.",
+                )
                 .header(header::RETRY_AFTER, axum::http::HeaderValue::from_static("900"))
         }
         EmailError::Command(error) => ApiError::command(error, |refusal| match refusal {

@@ -36,7 +36,12 @@ pub(crate) async fn mailed(site: &Site) -> Vec<Mailed> {
                 mailed.push(opened(site, email, code, language.code()).await);
             }
             DomainEvent::Email(EmailEvent::ChangeRequested {
-                wanted, wanted_code, present, present_code, language, ..
+                wanted,
+                wanted_code,
+                present,
+                present_code,
+                language,
+                ..
             }) => {
                 mailed.push(opened(site, wanted, wanted_code, language.code()).await);
                 if let (Some(present), Some(code)) = (present, present_code) {

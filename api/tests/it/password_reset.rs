@@ -190,10 +190,7 @@ async fn a_reset_that_was_asked_for_before_the_address_changed_is_worth_nothing(
     assert_eq!(ask(&site, "mira").await.status, 204);
     until_mailed(&site, 2).await;
     let code = last_code(&site, "mira@example.org").await;
-    let change = site.post(
-        "/api/v1/auth/email/change",
-        &json!({"email": "mira@example.net", "password": PASSWORD}),
-    );
+    let change = site.post("/api/v1/auth/email/change", &json!({"email": "mira@example.net", "password": PASSWORD}));
     assert_eq!(site.send(change.bearer_auth(&mira.token)).await.status, 200);
     let codes = json!({
         "new_code": last_code(&site, "mira@example.net").await,

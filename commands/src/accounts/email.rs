@@ -151,12 +151,10 @@ pub async fn request_change(
         };
     let keys = commands.account_keys();
     let present_code = match state.confirmed() {
-        Some(present) => {
-            match mailed_codes::issue(commands, account_id, Purpose::ChangeFrom, &present.digest).await? {
-                Issued::New { code, .. } => Some(keys.seal(account_id, &code).await.map_err(CommandError::from)?),
-                Issued::TooSoon { .. } | Issued::TooMany => return Err(EmailError::TooManyMails),
-            }
-        }
+        Some(present) => match mailed_codes::issue(commands, account_id, Purpose::ChangeFrom, &present.digest).await? {
+            Issued::New { code, .. } => Some(keys.seal(account_id, &code).await.map_err(CommandError::from)?),
+            Issued::TooSoon { .. } | Issued::TooMany => return Err(EmailError::TooManyMails),
+        },
         None => None,
     };
     let command = EmailCommand::RequestChange {

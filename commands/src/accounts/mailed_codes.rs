@@ -147,12 +147,14 @@ pub(super) async fn is_right(
     if !bool::from(kept.ct_eq(&digest)) {
         return Ok(false);
     }
-    sqlx::query("update log.mailed_codes set failures = failures - 1 where account_id = $1 and purpose = $2 and digest = $3")
-        .bind(account_id.uuid())
-        .bind(purpose.as_str())
-        .bind(digest.as_slice())
-        .execute(commands.pool())
-        .await?;
+    sqlx::query(
+        "update log.mailed_codes set failures = failures - 1 where account_id = $1 and purpose = $2 and digest = $3",
+    )
+    .bind(account_id.uuid())
+    .bind(purpose.as_str())
+    .bind(digest.as_slice())
+    .execute(commands.pool())
+    .await?;
     Ok(true)
 }
 
@@ -222,13 +224,7 @@ pub(super) fn digest_of_text(commands: &Commands, text: &str) -> String {
     hex::encode(commands.keys().digest(&[b"email", text.trim().to_lowercase().as_bytes()]))
 }
 
-fn digest(
-    commands: &Commands,
-    account_id: AccountId,
-    purpose: Purpose,
-    email_digest: &str,
-    code: &str,
-) -> [u8; 32] {
+fn digest(commands: &Commands, account_id: AccountId, purpose: Purpose, email_digest: &str, code: &str) -> [u8; 32] {
     let account = account_id.uuid();
     commands.keys().digest(&[
         b"mailed_code",

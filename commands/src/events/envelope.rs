@@ -12,6 +12,8 @@ use super::{
 const ACCOUNT_KEYS: [&[u8]; 4] = [b"\"account_id\"", b"\"owner_id\"", b"\"by\"", b"\"actor\""];
 /// What stands before the id of an account where something else could stand too: in actors and in subjects.
 const ACCOUNT_PREFIXES: [&[u8]; 2] = [b"account:", b"account/"];
+/// The kinds of aggregate whose id is that of an account.
+const OF_ACCOUNTS: [&str; 3] = ["account", "email", "password_reset"];
 const UUID_LEN: usize = 36;
 /// How many pseudonyms are remembered.
 const REMEMBERED: usize = 50_000;
@@ -102,7 +104,7 @@ impl Envelope {
         write_escaped(out, event.aggregate_type);
         out.push(b'/');
         let name = match &mut self.names {
-            Some(names) if event.aggregate_type == "account" => names.of(event.aggregate_id.as_bytes()),
+            Some(names) if OF_ACCOUNTS.contains(&event.aggregate_type) => names.of(event.aggregate_id.as_bytes()),
             _ => None,
         };
         match name {

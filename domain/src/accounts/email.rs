@@ -298,7 +298,11 @@ impl Aggregate for AccountEmail {
                 account_id,
                 wanted,
                 wanted_code,
-                present: self.confirmed.as_ref().filter(|_| present_code.is_some()).map(|present| present.email.clone()),
+                present: self
+                    .confirmed
+                    .as_ref()
+                    .filter(|_| present_code.is_some())
+                    .map(|present| present.email.clone()),
                 present_code,
                 language,
                 expires_at,

@@ -143,19 +143,14 @@ fn a_confirmed_address_changes_with_a_word_from_both_sides() {
     let asked: Vec<_> = asked.collect();
     given::<AccountEmail>(asked.clone()).when(change(sealed(9))).then_refused(EmailRefusal::NotRequested);
     given::<AccountEmail>(asked.clone()).when(change(sealed(3))).then([changed(Some((sealed(1), "of the first")))]);
-    assert_eq!(
-        changed(Some((sealed(1), "of the first"))).claims(),
-        [release("of the first"), take("of the second")]
-    );
+    assert_eq!(changed(Some((sealed(1), "of the first"))).claims(), [release("of the first"), take("of the second")]);
     let done = asked.into_iter().chain([changed(Some((sealed(1), "of the first")))]);
     given::<AccountEmail>(done).when(change(sealed(3))).then_refused(EmailRefusal::NotRequested);
 }
 
 #[test]
 fn an_address_that_nobody_confirmed_has_no_say() {
-    given::<AccountEmail>([requested()])
-        .when(request_change("of the second", None))
-        .then([change_requested(None)]);
+    given::<AccountEmail>([requested()]).when(request_change("of the second", None)).then([change_requested(None)]);
     given::<AccountEmail>([requested(), change_requested(None)]).when(change(sealed(3))).then([changed(None)]);
     assert_eq!(changed(None).claims(), [take("of the second")]);
     // Confirmed meanwhile, it has one, and what was asked for without it is worth nothing.

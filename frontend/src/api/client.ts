@@ -21,7 +21,7 @@ export function provideCredentials(provider: Credentials): void {
 }
 
 // Sign-in and its kin ride on the cookie or a password; a token there would only confuse a 401.
-const withoutToken = /\/api\/v1\/auth\/(login|register|refresh|logout)$/
+const withoutToken = /\/api\/v1\/auth\/(login|register|refresh|logout|password\/reset)$/
 
 async function send(request: Request): Promise<Response> {
   try {

@@ -4,6 +4,334 @@
  */
 
 export interface paths {
+    "/api/v1/accounts/{username}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an account
+         * @description As everybody sees it.
+         */
+        get: operations["get_account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{username}/channels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List an account's channels
+         * @description The public ones, newest first. Everybody sees the same.
+         */
+        get: operations["list_account_channels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accounts/{username}/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List an account's streams
+         * @description Those of its public channels, running and past, newest first. Everybody sees the same.
+         */
+        get: operations["list_account_streams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List accounts
+         * @description Administrators may. Newest first; erased people are not among them.
+         */
+        get: operations["list_administered_accounts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/accounts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get an account
+         * @description Administrators may.
+         */
+        get: operations["get_administered_account"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/accounts/{id}/suspension": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Suspend an account
+         * @description Administrators may; once more changes reason and end. Its owner is signed out everywhere within a second, its personal
+         *     tokens are revoked for good, its streams end and no new ones start. Signing in says why and until when. Meanwhile its
+         *     channels and what they hold are not to be seen. It is over by itself at its end.
+         */
+        put: operations["suspend_account"];
+        post?: never;
+        /**
+         * Lift the suspension of an account
+         * @description Administrators may; that it is not suspended makes no difference. Its owner can sign in again, its channels are to be seen
+         *     again, and its stream keys are good as before.
+         */
+        delete: operations["reinstate_account"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/registration-invites": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the registration invites
+         * @description Those that are good, newest first, without their links. Administrators may.
+         */
+        get: operations["list_registration_invites"];
+        put?: never;
+        /**
+         * Invite people to register
+         * @description Makes a link by which accounts can be made while registration takes an invite. It is in this answer and not shown again; a
+         *     repeat with the same `Idempotency-Key` answers it, too. Administrators may.
+         */
+        post: operations["create_registration_invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/registration-invites/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a registration invite back
+         * @description Nobody can make an account by it any more; those that were made stay. Administrators may.
+         */
+        delete: operations["revoke_registration_invite"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List reports
+         * @description Administrators may. Newest first.
+         */
+        get: operations["list_reports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/reports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get a report
+         * @description Administrators may.
+         */
+        get: operations["get_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/reports/{id}/decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Decide a report
+         * @description Administrators may, once; the same again makes no difference. What is taken down is gone within seconds and for good. With
+         *     `suspend_account` the account of whoever it belongs to is suspended, for `reason` and until `until`; where that cannot be,
+         *     nothing is decided. Whoever reported sees verdict and answer among their reports.
+         */
+        put: operations["decide_report"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/security-events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List security events
+         * @description What happened to the safety of all accounts, newest first, for administrators.
+         */
+        get: operations["list_security_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the settings of the install
+         * @description Administrators may.
+         */
+        get: operations["get_settings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change the settings of the install
+         * @description Administrators may. It holds on every node at once.
+         */
+        patch: operations["change_settings"];
+        trace?: never;
+    };
+    "/api/v1/auth/email/change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change my address
+         * @description By the codes that were mailed to the address to be and, where one went there, to the present one.
+         */
+        put: operations["change_email"];
+        /**
+         * Ask for another address
+         * @description A code goes to the address to be and, where the present one is confirmed, one there, too; nothing changes until both come back.
+         *     Whether another account has the address shows in the mail alone.
+         */
+        post: operations["request_email_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/email/confirmation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Confirm my address
+         * @description By the code that was mailed to it. From then on no other account can have it, and a lost password can be reset.
+         */
+        put: operations["confirm_email"];
+        /**
+         * Have a code mailed to my address
+         * @description One went there when the account was registered. Asked again within a minute nothing is mailed, and the last code is good as it
+         *     was; otherwise only the new one is.
+         */
+        post: operations["request_email_confirmation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -59,9 +387,10 @@ export interface paths {
         post?: never;
         /**
          * Erase my account
-         * @description Forgets the person for good: nothing personal can be read any more, all sessions end, the channels are closed and the
-         *     exports that it asked for are deleted. The username is free for others; the channels' handles are not. The only
-         *     administrator can be erased by the operator alone.
+         * @description Signs the person out everywhere, and forgets them for good after a time that the operator sets (14 days unless they say
+         *     otherwise), or at once where they set none. Whoever signs in before that keeps the account. Then nothing personal can be read
+         *     any more, the channels are closed, and the exports that it asked for are deleted. The username is free for others; the
+         *     channels' handles are not. The only administrator can be erased by the operator alone.
          */
         delete: operations["erase_me"];
         options?: never;
@@ -83,6 +412,31 @@ export interface paths {
          */
         put: operations["change_password"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Choose another password by a mailed code
+         * @description All sessions of the account end. An account with a second factor takes a code of that, too.
+         */
+        put: operations["reset_password"];
+        /**
+         * Have a code for another password mailed
+         * @description The answer is the same whether or not there is such an account. A code goes to the address of the account where that is confirmed, at
+         *     most one a minute and five an hour; only the last one is good, for an hour.
+         */
+        post: operations["request_password_reset"];
         delete?: never;
         options?: never;
         head?: never;
@@ -121,7 +475,8 @@ export interface paths {
         put?: never;
         /**
          * Register
-         * @description Makes an account and signs it in. With the set-up token that `weir up` printed the account is the administrator.
+         * @description Makes an account and signs it in, where registration is open (`get_registration`) or by an invite. With the set-up token that
+         *     `weir up` printed the account is the administrator, and may always be made.
          */
         post: operations["register"];
         delete?: never;
@@ -173,6 +528,27 @@ export interface paths {
          * @description Those of before are worth nothing any more; the new ones are shown this once.
          */
         put: operations["replace_recovery_codes"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Wait for the end of my session
+         * @description Server-sent events: a comment every 15 seconds for as long as the session goes on, and `ended` within a second of its end,
+         *     wherever it was ended from; with that the answer is over. An answer that is over without it says nothing: ask again.
+         */
+        get: operations["watch_session"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -279,7 +655,7 @@ export interface paths {
         };
         /**
          * List channels
-         * @description Public ones, newest first. Everybody sees the same, but for `mine`, which has those that are not public, too.
+         * @description Public ones, newest first; with `mine` one's own and those in which one has a role, also when they are not public.
          */
         get: operations["list_channels"];
         put?: never;
@@ -304,7 +680,7 @@ export interface paths {
         /**
          * Get a channel
          * @description As it is, or with `as_of` as it was: its settings at a time or a position of the log, also of a channel that was closed
-         *     since. Its owner and administrators may ask how it was, and may look at it while it is private; to everybody else a
+         *     since. Its owner and administrators may ask how it was; they and its team may look at it while it is private; to everybody else a
          *     private channel is none.
          */
         get: operations["get_channel"];
@@ -315,7 +691,8 @@ export interface paths {
         head?: never;
         /**
          * Edit a channel
-         * @description Its owner may. With `If-Match` the edit is refused when somebody else has changed the channel in between.
+         * @description Its owner may, and its editors all but who may watch. With `If-Match` the edit is refused when somebody else has changed the
+         *     channel in between.
          */
         patch: operations["edit_channel"];
         trace?: never;
@@ -329,7 +706,7 @@ export interface paths {
         };
         /**
          * Get the state of the encoder
-         * @description The channel's owner may. It changes all the time: ask every second or two while somebody looks.
+         * @description The channel's owner and its team may. It changes all the time: ask every second or two while somebody looks.
          */
         get: operations["get_ingest_status"];
         put?: never;
@@ -415,12 +792,12 @@ export interface paths {
         };
         /**
          * Get what a channel says of recordings
-         * @description Its owner may.
+         * @description Its owner, its editors and administrators may.
          */
         get: operations["get_recording_settings"];
         /**
          * Say whether a channel's streams are recorded
-         * @description Its owner may. It holds for streams that start from then on; limits that are lower than before are kept to at once.
+         * @description Its owner may, and its editors without new limits. It holds for streams that start from then on; limits that are lower than before are kept to at once.
          */
         put: operations["change_recording_settings"];
         post?: never;
@@ -439,8 +816,8 @@ export interface paths {
         };
         /**
          * List recordings
-         * @description Of one channel, newest first: those that everybody finds. Its owner sees all, also those that are being made or have
-         *     failed.
+         * @description Of one channel, newest first: those that everybody finds. Its owner, its editors and administrators see
+         *     all, also those that are being made or have failed.
          */
         get: operations["list_recordings"];
         put?: never;
@@ -487,6 +864,51 @@ export interface paths {
          */
         post: operations["rotate_stream_key"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{handle}/team": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List a channel's team
+         * @description Everybody with a role in it, by username. Its owner, its team and administrators may.
+         */
+        get: operations["list_team"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/channels/{handle}/team/{username}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Give somebody a role in a channel
+         * @description In place of any that they had; they are not asked, and may leave. The channel's owner may, and administrators. It counts at once.
+         */
+        put: operations["give_role"];
+        post?: never;
+        /**
+         * Take somebody's role in a channel
+         * @description The channel's owner may, administrators, and whoever has the role: they leave. That somebody has none makes no difference. What
+         *     it gave ends at once; addresses of a private channel's stream stop playing within a second.
+         */
+        delete: operations["take_role"];
         options?: never;
         head?: never;
         patch?: never;
@@ -683,6 +1105,164 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get my profile
+         * @description What one shows of oneself, to be edited.
+         */
+        get: operations["get_my_profile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Edit my profile
+         * @description What one is called and tells of oneself; everybody sees it. With `If-Match` the edit is refused when the profile has changed
+         *     in between.
+         */
+        patch: operations["edit_my_profile"];
+        trace?: never;
+    };
+    "/api/v1/me/avatar": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Replace my picture
+         * @description The body is the file: JPEG, PNG or WebP, 8 MB and 25 million pixels at most. It is turned as its metadata says, its middle
+         *     is made a square of 64 and of 256 pixels, and nothing else of it is kept. Everybody sees it; the one before is deleted.
+         */
+        put: operations["replace_my_avatar"];
+        post?: never;
+        /**
+         * Remove my picture
+         * @description It is not shown any more at once, and its files are deleted soon after. Again is fine.
+         */
+        delete: operations["remove_my_avatar"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/erasure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Am I to be erased
+         * @description When, if that was asked for, and after how many days it would be.
+         */
+        get: operations["get_erasure"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get my personal export
+         * @description The one that was asked for last. Ask every second or two while it is `waiting` or `running`.
+         */
+        get: operations["get_personal_export"];
+        put?: never;
+        /**
+         * Ask for everything that is kept of me
+         * @description Has a zip of JSON files made in the background: look at `GET /api/v1/me/export` until `status` is `ready`, and fetch
+         *     `download_url`. The file is kept for seven days. One at a time, and one an hour; an earlier file goes. That it was asked
+         *     for is itself an event.
+         */
+        post: operations["request_personal_export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/export/download": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download my personal export
+         * @description The file, by the address in `download_url`: it is good for five minutes, and only while the session goes on that looked at
+         *     the export.
+         */
+        get: operations["download_personal_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List my reports
+         * @description Newest first, with what came of them.
+         */
+        get: operations["list_own_reports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/security-events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List my security events
+         * @description What happened to the safety of this account, newest first: sign-ins and those that failed, changes of how one signs in,
+         *     tokens, exports, erasure. Browser, system and network are forgotten after a time that the operator sets.
+         */
+        get: operations["list_my_security_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -709,7 +1289,8 @@ export interface paths {
         };
         /**
          * Get a recording
-         * @description Whoever may watch it; one that is archived its owner and administrators, and likewise one that is not ready.
+         * @description Whoever may watch it; one that is archived its channel's owner and editors, and administrators, and likewise one that is not
+         *     ready.
          */
         get: operations["get_recording"];
         put?: never;
@@ -723,7 +1304,7 @@ export interface paths {
         head?: never;
         /**
          * Edit a recording
-         * @description The channel's owner may. With `If-Match` the edit is refused when somebody else has changed the recording in between.
+         * @description The channel's owner and editors may. With `If-Match` the edit is refused when somebody else has changed the recording in between.
          */
         patch: operations["edit_recording"];
         trace?: never;
@@ -740,12 +1321,50 @@ export interface paths {
          * @description Leads to the file: one MP4 with the picture and sound of the stream as they were, of which any part can be asked for. Where
          *     the stream changed its picture or sound in between there are several (the address answers 409): `downloads.json` beside it
          *     names them in order, with `name`, `starts_at_ms`, `duration_ms` and `size_bytes`, and they are beside it, too. The
-         *     channel's owner may, and whoever may watch it where the owner allows downloads. A browser that cannot send an access token
+         *     channel's owner and editors may, and administrators, and whoever may watch it where that is allowed. A browser that cannot send an access token
          *     takes `download_url` instead.
          */
         get: operations["download_recording"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/registration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who may register */
+        get: operations["get_registration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/reports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report something
+         * @description A stream, a recording, a channel or a person that you may see. The administrators of this install read it and decide; whoever
+         *     is reported does not learn by whom. What you have reported and nobody has decided about cannot be reported again.
+         */
+        post: operations["create_report"];
         delete?: never;
         options?: never;
         head?: never;
@@ -876,6 +1495,11 @@ export interface components {
              */
             is_administrator: boolean;
             /**
+             * @description Whether the address was confirmed by a code that was mailed to it. A lost password can be reset only then.
+             * @example true
+             */
+            is_email_confirmed: boolean;
+            /**
              * Format: date-time
              * @description When it last changed.
              * @example 2026-11-21T10:00:00.123456Z
@@ -892,6 +1516,53 @@ export interface components {
              * @example 1
              */
             version: number;
+        };
+        /** @description An account as administrators see it. */
+        AdministeredAccount: {
+            /**
+             * Format: int64
+             * @description How many channels it has.
+             * @example 2
+             */
+            channel_count: number;
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * @description Whether signing in takes a code of an authenticator, too.
+             * @example false
+             */
+            has_second_factor: boolean;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * @description Whether it may administer the platform.
+             * @example false
+             */
+            is_administrator: boolean;
+            suspension: components["schemas"]["Suspension"] | null;
+            /**
+             * @description Its unique name, in lower case.
+             * @example mira
+             */
+            username: string;
+        };
+        /** @description Some items of a list, and where the next ones begin. */
+        AdministeredAccountPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["AdministeredAccount"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
         };
         /** @description Sound as an encoder sends it. */
         AudioFormat: {
@@ -912,6 +1583,37 @@ export interface components {
              * @example 48000
              */
             sample_rate: number;
+        };
+        /**
+         * @description A person's picture, square, as a JPEG. The addresses are new with each picture: what is behind one never changes, until it
+         *     is gone.
+         */
+        Avatar: {
+            /**
+             * Format: uri-reference
+             * @description 256 pixels wide.
+             * @example https://weir.example.org/media/avatars/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00/b0b1b2b3b4b5b6b7b8b9b0b1b2b3b4b5b6b7b8b9-256.jpg
+             */
+            large_url: string;
+            /**
+             * Format: uri-reference
+             * @description 64 pixels wide.
+             * @example https://weir.example.org/media/avatars/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00/b0b1b2b3b4b5b6b7b8b9b0b1b2b3b4b5b6b7b8b9-64.jpg
+             */
+            small_url: string;
+        };
+        /** @description The codes that were mailed for a change. */
+        ChangeEmailRequest: {
+            /**
+             * @description What the mail to the address to be says.
+             * @example k7qm-2f9x
+             */
+            new_code: string;
+            /**
+             * @description What the mail to the present address says, where one went there.
+             * @example c0de-1s9t
+             */
+            present_code?: string | null;
         };
         /** @description Another password for an account. */
         ChangePasswordRequest: {
@@ -964,6 +1666,10 @@ export interface components {
              */
             max_size_bytes?: number | null;
         };
+        /** @description What to change about the install; what is left out or `null` stays as it is. */
+        ChangeSettingsRequest: {
+            registration?: components["schemas"]["RegistrationMode"] | null;
+        };
         /** @description What people watch and follow. */
         Channel: {
             /**
@@ -1006,6 +1712,7 @@ export interface components {
              *     others it is the asker's own, and good for eleven hours or more; `get_channel_playback` makes a new one.
              */
             playback: components["schemas"]["Playback"];
+            standing: components["schemas"]["ChannelStanding"] | null;
             /**
              * Format: uri-reference
              * @description A recent picture of the running stream; `null` while offline. Answers 404 until the first picture is taken.
@@ -1066,6 +1773,8 @@ export interface components {
              * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
              */
             owner_id: string;
+            /** @description Who had which role in it. */
+            team: components["schemas"]["TeamMemberAsOf"][];
             /**
              * @description Its title at that point.
              * @example Talks by the river
@@ -1088,6 +1797,12 @@ export interface components {
         };
         /** @description Whose a channel is. */
         ChannelOwner: {
+            avatar: components["schemas"]["Avatar"] | null;
+            /**
+             * @description What the person wants to be called; `null` for the username.
+             * @example Mira of the river
+             */
+            display_name: string | null;
             /**
              * Format: uuid
              * @description The account.
@@ -1124,6 +1839,25 @@ export interface components {
              * @example https://weir.example.org/live/channels/01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d01/index.m3u8
              */
             hls_url: string;
+        };
+        /**
+         * @description What somebody may be to a channel whom its owner trusts: one who keeps order among those who watch (`moderator`); one who
+         *     keeps what the channel shows, its texts and recordings (`editor`).
+         * @enum {string}
+         */
+        ChannelRole: "moderator" | "editor";
+        /**
+         * @description What the asker is to a channel: it is theirs (`owner`), or they have a role in it.
+         * @enum {string}
+         */
+        ChannelStanding: "owner" | "editor" | "moderator";
+        /** @description A code that was mailed. */
+        ConfirmEmailRequest: {
+            /**
+             * @description What the mail says; how it is written does not matter.
+             * @example k7qm-2f9x
+             */
+            code: string;
         };
         /** @description A new channel. */
         CreateChannelRequest: {
@@ -1221,6 +1955,46 @@ export interface components {
             /** @description What it may do; at least one. */
             scopes: components["schemas"]["PersonalTokenScope"][];
         };
+        /** @description A registration invite to be made. */
+        CreateRegistrationInviteRequest: {
+            /**
+             * Format: int32
+             * @description After how many days it ends by itself, 1 to 365; left out for never.
+             * @example 7
+             */
+            days?: number;
+            /**
+             * Format: int32
+             * @description How many accounts it is for; one when left out.
+             * @default 1
+             * @example 5
+             */
+            max_uses: number;
+        };
+        /** @description Something to report. */
+        CreateReportRequest: {
+            /**
+             * Format: int64
+             * @description Where in the stream or recording, in milliseconds from its start.
+             * @example 754000
+             */
+            at_ms?: number | null;
+            /** @description What is wrong. */
+            kind: components["schemas"]["ReportKind"];
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+             */
+            target_id: string;
+            /** @description Of what kind it is. */
+            target_kind: components["schemas"]["ReportedKind"];
+            /**
+             * @description What whoever decides has to know.
+             * @example This is my film, and nobody asked me.
+             */
+            text: string;
+        };
         /** @description A new token, which is shown this once. */
         CreatedPersonalToken: {
             /** @description What it is. */
@@ -1230,6 +2004,29 @@ export interface components {
              * @example weir_Zm9yIGFuIGV4YW1wbGUsIG5vdCBhIHRva2VuIGF0IGFsbA
              */
             token: string;
+        };
+        /** @description What was found of a report, and what is done. */
+        DecideReportRequest: {
+            /** @description What is done; `take_down` of a stream or recording alone, and nothing where the report is dismissed. */
+            action: components["schemas"]["ReportAction"];
+            /**
+             * @description What whoever reported is told.
+             * @example Thank you. The video is gone.
+             */
+            answer?: string | null;
+            /**
+             * @description Of a suspension: why, in words for whoever is suspended.
+             * @example Somebody else's films, after two warnings.
+             */
+            reason?: string | null;
+            /**
+             * Format: date-time
+             * @description Of a suspension: when it is over by itself (RFC 3339); left out: not before an administrator lifts it.
+             * @example 2026-11-28T10:00:00Z
+             */
+            until?: string | null;
+            /** @description What was found. */
+            verdict: components["schemas"]["ReportVerdict"];
         };
         /** @description What to change about a channel; what is left out or `null` stays as it is. */
         EditChannelRequest: {
@@ -1244,6 +2041,19 @@ export interface components {
              */
             title?: string | null;
             visibility?: components["schemas"]["Visibility"] | null;
+        };
+        /** @description What to change about what one shows of oneself; what is left out or `null` stays as it is. */
+        EditProfileRequest: {
+            /**
+             * @description What to tell of oneself; `""` empties it.
+             * @example Locks, ships and water levels.
+             */
+            bio?: string | null;
+            /**
+             * @description What to be called, on one line; `""` for the username.
+             * @example Mira of the river
+             */
+            display_name?: string | null;
         };
         /** @description What to change about a recording; what is left out or `null` stays as it is. */
         EditRecordingRequest: {
@@ -1276,10 +2086,11 @@ export interface components {
         /**
          * @description Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
          *     server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); the channel was
-         *     closed (`channel_closed`); what the encoder sent could no longer be packaged (`error`).
+         *     closed (`channel_closed`); the account of its owner was suspended (`account_suspended`); an administrator took it down
+         *     (`taken_down`); what the encoder sent could no longer be packaged (`error`).
          * @enum {string}
          */
-        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "channel_closed" | "error";
+        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "channel_closed" | "account_suspended" | "taken_down" | "error";
         /** @description Who wants to be forgotten. */
         EraseAccountRequest: {
             /**
@@ -1293,6 +2104,30 @@ export interface components {
              * @example a river runs uphill
              */
             password: string;
+        };
+        /** @description Whether an account is to be erased, and how long it could still be kept. */
+        Erasure: {
+            /**
+             * Format: int32
+             * @description After how many days an account is erased that asks for it; 0: at once.
+             * @example 14
+             */
+            after_days: number;
+            /**
+             * Format: date-time
+             * @description When this one is erased; `null` when it is not to be.
+             * @example 2026-12-05T10:00:00.123456Z
+             */
+            erased_at: string | null;
+        };
+        /** @description An account that is to be erased. */
+        ErasureScheduled: {
+            /**
+             * Format: date-time
+             * @description When. Whoever signs in before keeps the account.
+             * @example 2026-12-05T10:00:00.123456Z
+             */
+            erased_at: string;
         };
         /**
          * @description A fact of the log, in the terms of CloudEvents 1.0 with `position`, `sequence`, `version`, `actor`, `correlationid` and
@@ -1608,6 +2443,11 @@ export interface components {
              */
             pointer: string;
         };
+        /** @description A role to be given. */
+        GiveRoleRequest: {
+            /** @description Which one, in place of any that the account had. */
+            role: components["schemas"]["ChannelRole"];
+        };
         /** @description The process lives. */
         Health: {
             /**
@@ -1863,6 +2703,11 @@ export interface components {
              */
             is_live: boolean;
         };
+        /**
+         * @description A language that people are written to in.
+         * @enum {string}
+         */
+        Language: "en" | "uk" | "ru" | "fr";
         /** @description A point of the log. */
         LogPoint: {
             /**
@@ -1897,6 +2742,117 @@ export interface components {
              */
             username: string;
         };
+        /** @description A code is on its way. */
+        MailedCode: {
+            /**
+             * Format: date-time
+             * @description When another may be asked for; asked before, nothing is mailed.
+             * @example 2026-11-21T10:01:00.123456Z
+             */
+            again_at: string;
+            /**
+             * Format: date-time
+             * @description Until when it is good.
+             * @example 2026-11-22T10:00:00.123456Z
+             */
+            expires_at: string;
+        };
+        /** @description The codes of a change are on their way. */
+        MailedCodes: {
+            /**
+             * Format: date-time
+             * @description When others may be asked for; asked before, nothing is mailed.
+             * @example 2026-11-21T10:01:00.123456Z
+             */
+            again_at: string;
+            /**
+             * Format: date-time
+             * @description Until when they are good.
+             * @example 2026-11-22T10:00:00.123456Z
+             */
+            expires_at: string;
+            /**
+             * @description Whether a code went to the present address, too, and is needed: that is so where it is confirmed.
+             * @example true
+             */
+            needs_present_code: boolean;
+        };
+        /** @description A new registration invite, with its link. */
+        NewRegistrationInvite: {
+            /** @description The invite. */
+            invite: components["schemas"]["RegistrationInvite"];
+            /**
+             * Format: uri-reference
+             * @description The link, which is not shown again. Whoever has it may make an account.
+             * @example https://weir.example.org/register#AZNaPHxefMGbHi8aSh6dIWgxk3
+             */
+            url: string;
+        };
+        /** @description A copy of everything that is kept of a person. */
+        PersonalExport: {
+            /**
+             * Format: date-time
+             * @description When another one may be asked for; `null` when that is now, or once this one is ready.
+             * @example 2026-11-21T11:00:00.123456Z
+             */
+            again_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was ready; `null` until then.
+             * @example 2026-11-21T10:00:03.123456Z
+             */
+            completed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * Format: uri-reference
+             * @description Where the file is: a path of this server, good for five minutes and for as long as this session goes on, and made
+             *     anew at each look. `null` unless it is ready.
+             * @example /api/v1/me/export/download?token=AAAAAGkgQ
+             */
+            download_url: string | null;
+            /**
+             * @description Why it failed, and what to do; `null` unless it did.
+             * @example The server has no room left for the file.
+             */
+            error: string | null;
+            /**
+             * Format: date-time
+             * @description When the file is deleted by itself; `null` until it is ready.
+             * @example 2026-11-28T10:00:03.123456Z
+             */
+            expires_at: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d15
+             */
+            id: string;
+            /**
+             * Format: double
+             * @description The part that is written, from 0 to 1.
+             * @example 0.25
+             */
+            progress: number;
+            /**
+             * Format: int64
+             * @description How long the file is, in bytes; `null` until it is ready.
+             * @example 45000
+             */
+            size_bytes: number | null;
+            /** @description How far it is. */
+            status: components["schemas"]["PersonalExportStatus"];
+        };
+        /**
+         * @description How far a personal export is: it waits for its turn (`waiting`), is being written (`running`), can be downloaded
+         *     (`ready`), could not be written (`failed`), or is not to be had any more (`deleted`).
+         * @enum {string}
+         */
+        PersonalExportStatus: "waiting" | "running" | "ready" | "failed" | "deleted";
         /** @description What a person lets a program of theirs do. */
         PersonalToken: {
             /**
@@ -1948,6 +2904,11 @@ export interface components {
          * @enum {string}
          */
         PersonalTokenScope: "read" | "channels:write" | "stream_keys" | "exports:write";
+        /**
+         * Format: binary
+         * @description A picture: a JPEG, PNG or WebP file of 8 MB and 25 million pixels at most. Its middle is shown.
+         */
+        PictureFile: string;
         /** @description Where to play something. */
         Playback: {
             /**
@@ -2012,6 +2973,8 @@ export interface components {
              * @example 409
              */
             status: number;
+            /** @description Why and until when an account is suspended; with `account_suspended` alone. */
+            suspension?: components["schemas"]["SuspensionNotice"];
             /**
              * @description The kind of problem in a few words; the same for every occurrence.
              * @example The handle is taken
@@ -2022,6 +2985,146 @@ export interface components {
              * @example urn:weir:problem:handle_taken
              */
             type: string;
+        };
+        /** @description What one shows of oneself, to be edited. */
+        Profile: {
+            avatar: components["schemas"]["Avatar"] | null;
+            /**
+             * @description What the person tells of themselves; may be empty and have several lines.
+             * @example Locks, ships and water levels.
+             */
+            bio: string;
+            /**
+             * @description What the person wants to be called; `null` for the username.
+             * @example Mira of the river
+             */
+            display_name: string | null;
+            /**
+             * Format: uuid
+             * @description The account.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it last changed.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            updated_at: string;
+            /**
+             * @description Its unique name.
+             * @example mira
+             */
+            username: string;
+            /**
+             * Format: int64
+             * @description Grows with every change; an edit sends it back in `If-Match`.
+             * @example 1
+             */
+            version: number;
+        };
+        /** @description An account as everybody sees it. */
+        PublicAccount: {
+            avatar: components["schemas"]["Avatar"] | null;
+            /**
+             * @description What the person tells of themselves; may be empty and have several lines.
+             * @example Locks, ships and water levels.
+             */
+            bio: string;
+            /**
+             * Format: int64
+             * @description How many public channels it has.
+             * @example 2
+             */
+            channel_count: number;
+            /**
+             * Format: date-time
+             * @description When it was registered.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * @description What the person wants to be called; `null` for the username.
+             * @example Mira of the river
+             */
+            display_name: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * @description Its unique name, in lower case.
+             * @example mira
+             */
+            username: string;
+        };
+        /** @description A report as administrators see it. */
+        QueuedReport: {
+            action: components["schemas"]["ReportAction"] | null;
+            /**
+             * @description What was answered; `null` where nothing was, and once who reported was erased.
+             * @example Thank you. The video is gone.
+             */
+            answer: string | null;
+            /**
+             * Format: int64
+             * @description Where in the stream or recording, in milliseconds from its start; `null` where that was not said.
+             * @example 754000
+             */
+            at_ms: number | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was decided; `null` while it is open.
+             * @example 2026-11-21T11:00:00.123456Z
+             */
+            decided_at: string | null;
+            /**
+             * @description The username of the administrator who decided; `null` while it is open.
+             * @example keeper
+             */
+            decided_by: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d20
+             */
+            id: string;
+            /**
+             * @description Whether the account of whoever it belongs to is suspended.
+             * @example false
+             */
+            is_owner_suspended: boolean;
+            /** @description What is said to be wrong. */
+            kind: components["schemas"]["ReportKind"];
+            /** @description Who reported. */
+            reporter: components["schemas"]["ReportPerson"];
+            /** @description How far it is. */
+            state: components["schemas"]["ReportState"];
+            /** @description What was reported. */
+            target: components["schemas"]["ReportedThing"];
+            /**
+             * @description What was said of it; `null` once who reported was erased.
+             * @example This is my film, and nobody asked me.
+             */
+            text: string | null;
+        };
+        /** @description Some items of a list, and where the next ones begin. */
+        QueuedReportPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["QueuedReport"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
         };
         /** @description One thing that the server needs. */
         ReadinessCheck: {
@@ -2298,6 +3401,13 @@ export interface components {
              */
             email: string;
             /**
+             * @description What stands in the link of a registration invite after the `#`, where registration takes one.
+             * @example AZNaPHxefMGbHi8aSh6dIWgxk3
+             */
+            invite?: string | null;
+            /** @description The language of mails to it; left out for what `Accept-Language` says. */
+            language?: components["schemas"]["Language"];
+            /**
              * Format: password
              * @description Any characters; common passwords are refused.
              * @example a river runs uphill
@@ -2314,6 +3424,54 @@ export interface components {
              */
             username: string;
         };
+        /** @description What somebody has to know who wants an account. */
+        Registration: {
+            /** @description Who may make one. The set-up token, which makes the first administrator, is good at any time. */
+            mode: components["schemas"]["RegistrationMode"];
+        };
+        /** @description A link by which accounts can be made; the link itself is shown once, when it is made. */
+        RegistrationInvite: {
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it ends by itself. `null`: never.
+             * @example 2026-11-28T10:00:00Z
+             */
+            expires_at: string | null;
+            /**
+             * Format: uuid
+             * @description Its id, by which it is taken back.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d41
+             */
+            id: string;
+            /**
+             * Format: int32
+             * @description How many accounts it is for.
+             * @example 5
+             */
+            max_uses: number;
+            /**
+             * Format: int32
+             * @description How many were made by it, or are being made.
+             * @example 2
+             */
+            uses: number;
+        };
+        /** @description The registration invites that are good. */
+        RegistrationInviteList: {
+            /** @description Newest first; 100 at most. */
+            items: components["schemas"]["RegistrationInvite"][];
+        };
+        /**
+         * @description Who may make an account: everybody (`open`), whoever has an invite of an administrator's (`invite`), nobody (`closed`).
+         * @enum {string}
+         */
+        RegistrationMode: "open" | "invite" | "closed";
         /** @description A smaller picture that is made of an encoder's. */
         Rendition: {
             /**
@@ -2348,6 +3506,262 @@ export interface components {
          * @enum {string}
          */
         RenditionsReason: "started" | "too_slow" | "no_budget" | "budget_freed" | "ffmpeg_failed" | "ffmpeg_missing" | "recovered" | "source_changed";
+        /** @description A report as whoever made it sees it. */
+        Report: {
+            /**
+             * @description What an administrator answered; `null` where nobody did.
+             * @example Thank you. The video is gone.
+             */
+            answer: string | null;
+            /**
+             * Format: int64
+             * @description Where in the stream or recording, in milliseconds from its start; `null` where that was not said.
+             * @example 754000
+             */
+            at_ms: number | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was decided; `null` while it is open.
+             * @example 2026-11-21T11:00:00.123456Z
+             */
+            decided_at: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d20
+             */
+            id: string;
+            /** @description What is said to be wrong. */
+            kind: components["schemas"]["ReportKind"];
+            /** @description How far it is. */
+            state: components["schemas"]["ReportState"];
+            /** @description What was reported. */
+            target: components["schemas"]["ReportedThing"];
+            /**
+             * @description What was said of it.
+             * @example This is my film, and nobody asked me.
+             */
+            text: string;
+        };
+        /**
+         * @description What is done: nothing (`none`); the stream is ended and its recording deleted, or the recording is deleted (`take_down`); the
+         *     account of whoever it belongs to is suspended (`suspend_account`).
+         * @enum {string}
+         */
+        ReportAction: "none" | "take_down" | "suspend_account";
+        /**
+         * @description What is said to be wrong: it is somebody else's work (`copyright`), it breaks the rules of this install (`rules`), or
+         *     something else (`other`).
+         * @enum {string}
+         */
+        ReportKind: "copyright" | "rules" | "other";
+        /** @description Some items of a list, and where the next ones begin. */
+        ReportPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["Report"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
+        };
+        /** @description Somebody by name. */
+        ReportPerson: {
+            /**
+             * Format: uuid
+             * @description The account.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * @description Its username, or `[erased]`.
+             * @example mira
+             */
+            username: string;
+        };
+        /**
+         * @description How far a report is: nobody has decided (`open`), there is nothing that has to be acted on (`dismissed`), it is right
+         *     (`upheld`).
+         * @enum {string}
+         */
+        ReportState: "open" | "dismissed" | "upheld";
+        /**
+         * @description What was found: nothing that has to be acted on (`dismissed`), or that it is right (`upheld`).
+         * @enum {string}
+         */
+        ReportVerdict: "dismissed" | "upheld";
+        /**
+         * @description What can be reported: a broadcast (`stream`), a recording (`recording`), a channel as a whole (`channel`), a person
+         *     (`account`).
+         * @enum {string}
+         */
+        ReportedKind: "stream" | "recording" | "channel" | "account";
+        /** @description What was reported, as it is now. */
+        ReportedThing: {
+            /**
+             * @description The handle of the channel that it is or belongs to; `null` of an account.
+             * @example river_talks
+             */
+            handle: string | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05
+             */
+            id: string;
+            /** @description Of what kind it is. */
+            kind: components["schemas"]["ReportedKind"];
+            /** @description Whose it is. */
+            owner: components["schemas"]["ReportPerson"];
+            /**
+             * @description What it is called; `null` of an account, and where that is gone.
+             * @example Night shift on the river
+             */
+            title: string | null;
+        };
+        /** @description Somebody wants another address. */
+        RequestEmailChangeRequest: {
+            /**
+             * @description A code of the second factor, where the account has one.
+             * @example 123456
+             */
+            code?: string | null;
+            /**
+             * Format: email
+             * @description The address to be.
+             * @example mira@example.net
+             */
+            email: string;
+            /** @description The language of these mails and of those to come; left out for the one of before. */
+            language?: components["schemas"]["Language"];
+            /**
+             * Format: password
+             * @description The account's password.
+             * @example a river runs uphill
+             */
+            password: string;
+        };
+        /** @description Somebody wants a code at the address of their account. */
+        RequestEmailConfirmationRequest: {
+            /** @description The language of this mail and of those to come; left out for the one of before. */
+            language?: components["schemas"]["Language"];
+        };
+        /** @description Somebody has lost their password. */
+        RequestPasswordResetRequest: {
+            /**
+             * @description The username, or the confirmed e-mail address, in any case.
+             * @example mira
+             */
+            account: string;
+        };
+        /** @description Somebody has the code of a reset. */
+        ResetPasswordRequest: {
+            /**
+             * @description The username, or the confirmed e-mail address, as the reset was asked for with.
+             * @example mira
+             */
+            account: string;
+            /**
+             * @description What the mail says; how it is written does not matter.
+             * @example k7qm-2f9x
+             */
+            code: string;
+            /**
+             * Format: password
+             * @description The password to be: any characters; common passwords are refused.
+             * @example and then into the sea
+             */
+            new_password: string;
+            /**
+             * @description A code of the authenticator, or a recovery code, where the account has a second factor.
+             * @example 123456
+             */
+            second_factor_code?: string | null;
+        };
+        /** @description Something that happened to the safety of an account. */
+        SecurityEvent: {
+            /** @description Whose account. */
+            account: components["schemas"]["SecurityEventAccount"];
+            /**
+             * Format: date-time
+             * @description When.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            at: string;
+            /**
+             * @description The browser, as it said itself; `null` when it is none that is known, or was forgotten.
+             * @example Firefox
+             */
+            browser: string | null;
+            by: components["schemas"]["SecurityEventAccount"] | null;
+            /**
+             * @description The handle of the channel that it is about; `null` where there is none.
+             * @example river_talks
+             */
+            channel: string | null;
+            /**
+             * Format: int64
+             * @description How often, or how many are left; `null` where there is nothing to count.
+             * @example 3
+             */
+            count: number | null;
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d14
+             */
+            id: string;
+            /**
+             * @description What happened: a type of the event catalogue. More may be added at any time.
+             * @example session.opened
+             */
+            kind: string;
+            /**
+             * @description The network: an address without the end; `null` when it is not known, or was forgotten.
+             * @example 203.0.113.0/24
+             */
+            network: string | null;
+            /**
+             * @description A word that says why, or what was wrong, `token_reused` for example; `null` where there is none.
+             * @example wrong_password
+             */
+            reason: string | null;
+            /**
+             * @description The system, as the browser said; `null` when it is none that is known, or was forgotten.
+             * @example Linux
+             */
+            system: string | null;
+        };
+        /** @description An account that a security event names. */
+        SecurityEventAccount: {
+            /**
+             * Format: uuid
+             * @description Its id.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+             */
+            id: string;
+            /**
+             * @description Its username; `null` for somebody who was erased.
+             * @example mira
+             */
+            username: string | null;
+        };
+        /** @description Some items of a list, and where the next ones begin. */
+        SecurityEventPage: {
+            /** @description The items, in the order of the list. */
+            items: components["schemas"]["SecurityEvent"][];
+            /**
+             * @description What to give as `after` for the next page; `null` on the last one.
+             * @example MDE5MzVhM2M
+             */
+            next_cursor: string | null;
+        };
         /** @description A device on which an account is signed in. */
         Session: {
             /**
@@ -2399,6 +3813,11 @@ export interface components {
              */
             next_cursor: string | null;
         };
+        /** @description What administrators have said of the whole install. */
+        Settings: {
+            /** @description Who may make an account. */
+            registration: components["schemas"]["RegistrationMode"];
+        };
         /** @description A session: a short-lived token in the body, and the means to get the next one in a cookie. */
         SignedIn: {
             /**
@@ -2414,6 +3833,11 @@ export interface components {
              * @example 900
              */
             expires_in: number;
+            /**
+             * @description Whether the account was to be erased, and stays because of this sign-in; left out otherwise.
+             * @example false
+             */
+            has_cancelled_erasure?: boolean;
         };
         /** @description One broadcast of a channel. */
         Stream: {
@@ -2532,6 +3956,102 @@ export interface components {
              */
             next_cursor: string | null;
         };
+        /** @description Keep somebody out. */
+        SuspendAccountRequest: {
+            /**
+             * @description Why, in words for its owner, who reads them when they sign in.
+             * @example Somebody else's films, after two warnings.
+             */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description When it is over by itself (RFC 3339); left out: not before an administrator lifts it.
+             * @example 2026-11-28T10:00:00Z
+             */
+            until?: string | null;
+        };
+        /** @description A suspension that holds. */
+        Suspension: {
+            /**
+             * @description The username of the administrator who did it; `null` for Weir itself, and for somebody who was erased since.
+             * @example keeper
+             */
+            by: string | null;
+            /**
+             * @description Why, as its owner is told when they sign in.
+             * @example Somebody else's films, after two warnings.
+             */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description Since when.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            suspended_at: string;
+            /**
+             * Format: date-time
+             * @description When it is over by itself; `null`: not before an administrator lifts it.
+             * @example 2026-11-28T10:00:00Z
+             */
+            until: string | null;
+        };
+        /** @description Why and until when somebody cannot sign in. */
+        SuspensionNotice: {
+            /**
+             * @description What the administrator wrote.
+             * @example Somebody else's films, after two warnings.
+             */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description When it is over by itself; `null`: not before an administrator lifts it.
+             * @example 2026-11-28T10:00:00Z
+             */
+            until: string | null;
+        };
+        /** @description Whose role it is. */
+        TeamAccount: {
+            /**
+             * Format: uuid
+             * @description The account.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d31
+             */
+            id: string;
+            /**
+             * @description Its unique name.
+             * @example noor
+             */
+            username: string;
+        };
+        /** @description Everybody with a role in a channel. */
+        TeamList: {
+            /** @description By username; 50 at most. The owner is not among them. */
+            items: components["schemas"]["TeamMember"][];
+        };
+        /** @description An account with a role in a channel. */
+        TeamMember: {
+            /** @description The account. */
+            account: components["schemas"]["TeamAccount"];
+            /**
+             * Format: date-time
+             * @description Since when.
+             * @example 2026-11-21T10:00:00.123456Z
+             */
+            given_at: string;
+            /** @description Its role. */
+            role: components["schemas"]["ChannelRole"];
+        };
+        /** @description An account that had a role in a channel. */
+        TeamMemberAsOf: {
+            /**
+             * Format: uuid
+             * @description The account.
+             * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d31
+             */
+            account_id: string;
+            /** @description Its role. */
+            role: components["schemas"]["ChannelRole"];
+        };
         /** @description An invite that somebody has. */
         UseInviteRequest: {
             /**
@@ -2568,7 +4088,7 @@ export interface components {
         };
         /**
          * @description Who may watch a channel: everybody, and it is in every list (`public`); whoever knows its address, and it is in no list
-         *     (`unlisted`); its owner and administrators, and nobody else learns that it is there (`private`).
+         *     (`unlisted`); its owner, its team and administrators, and nobody else learns that it is there (`private`).
          * @enum {string}
          */
         Visibility: "public" | "unlisted" | "private";
@@ -2581,6 +4101,2077 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_account: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The account's username, in any case.
+                 * @example mira
+                 */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PublicAccount"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account, or not any more. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_account_channels: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The account's username, in any case.
+                 * @example mira
+                 */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some channels. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChannelPage"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account, or not any more. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_account_streams: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The account's username, in any case.
+                 * @example mira
+                 */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some streams. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamPage"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account, or not any more. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_administered_accounts: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+                /**
+                 * @description Only those with this in their username, in any case.
+                 * @example mira
+                 */
+                search?: string;
+                /** @description Only those in this state. */
+                state?: "active" | "suspended";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some accounts. */
+            200: {
+                headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdministeredAccountPage"];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_administered_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdministeredAccount"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    suspend_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SuspendAccountRequest"];
+            };
+        };
+        responses: {
+            /** @description The account as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdministeredAccount"];
+                };
+            };
+            /** @description Suspended, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the account is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `own_account`: nobody suspends themselves; `last_administrator`: nobody could administer this install any more; `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reinstate_account: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdministeredAccount"];
+                };
+            };
+            /** @description Lifted, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the account is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_registration_invites: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistrationInviteList"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_registration_invite: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateRegistrationInviteRequest"];
+            };
+        };
+        responses: {
+            /** @description Made. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewRegistrationInvite"];
+                };
+            };
+            /** @description Made, but its link cannot be shown: it is not listed yet. Take it back and make another. */
+            202: {
+                headers: {
+                    /** @description Where the invites are. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_registration_invites`: take one back first; `idempotency_in_flight`: the same request is being carried out. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: a field is wrong or unknown; `idempotency_key_reused`: the key came with another request. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_registration_invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The invite.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d41
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is taken back. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such invite. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_reports: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+                /** @description Only those that are so far. */
+                state?: "open" | "dismissed" | "upheld";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some reports. */
+            200: {
+                headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueuedReportPage"];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The report.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d20
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The report. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueuedReport"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such report. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    decide_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The report.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d20
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DecideReportRequest"];
+            };
+        };
+        responses: {
+            /** @description The report as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueuedReport"];
+                };
+            };
+            /** @description Decided, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the report is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such report, or not the account that is to be suspended. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `already_decided`: it was decided otherwise; `own_account`, `last_administrator`: this account cannot be suspended; `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_security_events: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only of this account: its username or its id.
+                 * @example mira
+                 */
+                account?: string;
+                /**
+                 * @description Only what is of this kind.
+                 * @example sign_in.failed
+                 */
+                kind?: string;
+                /**
+                 * @description Only what happened at this time (RFC 3339) or later.
+                 * @example 2026-11-01T00:00:00Z
+                 */
+                from?: string;
+                /**
+                 * @description Only what happened before this time (RFC 3339).
+                 * @example 2026-12-01T00:00:00Z
+                 */
+                to?: string;
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some security events; none for an account that there is not. */
+            200: {
+                headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityEventPage"];
+                };
+            };
+            /** @description `query_invalid`: a parameter is wrong or unknown, or `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may see this; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What holds now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeSettingsRequest"];
+            };
+        };
+        responses: {
+            /** @description What holds now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing them at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    change_email: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeEmailRequest"];
+            };
+        };
+        responses: {
+            /** @description Changed; the address is confirmed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mail_code_wrong`: a code is wrong, older than a day, was used, or five wrong ones came before it; `errors` says which; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: another account has confirmed this address. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_email_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RequestEmailChangeRequest"];
+            };
+        };
+        responses: {
+            /** @description The codes are on their way. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailedCodes"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_unchanged`: this is the present address, and it is confirmed. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_mails`: another change was asked for within a minute, or more than five within an hour; `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    confirm_email: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfirmEmailRequest"];
+            };
+        };
+        responses: {
+            /** @description Confirmed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mail_code_wrong`: the code is wrong, older than a day, was used, or five wrong ones came before it; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_taken`: another account has confirmed this address; `email_confirmed`: it is confirmed already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_email_confirmation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RequestEmailConfirmationRequest"];
+            };
+        };
+        responses: {
+            /** @description A code is on its way. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MailedCode"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `email_confirmed`: the address is confirmed already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_mails`: more than five were asked for within an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     login: {
         parameters: {
             query?: never;
@@ -2616,6 +6207,15 @@ export interface operations {
             };
             /** @description `credentials_wrong`: the username or the password is wrong; `second_factor_required`: they are right, and a code is needed, too; `code_wrong`: the code is wrong or was used. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_suspended`: all of it is right, but an administrator has suspended the account; `suspension` says why and until when. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2804,7 +6404,18 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Erased; the refresh cookie is gone. Channels and exports follow within seconds. */
+            /** @description It will be erased, unless somebody signs in before; all its sessions have ended, and the refresh cookie is gone. */
+            200: {
+                headers: {
+                    /** @description Takes the refresh cookie away. */
+                    "Set-Cookie"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErasureScheduled"];
+                };
+            };
+            /** @description Erased at once; the refresh cookie is gone. Channels and exports follow within seconds. */
             204: {
                 headers: {
                     /** @description Takes the refresh cookie away. */
@@ -3008,6 +6619,185 @@ export interface operations {
             };
         };
     };
+    reset_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResetPasswordRequest"];
+            };
+        };
+        responses: {
+            /** @description Changed; sign in with it. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `mail_code_wrong`: there is no such account, or the code is wrong, older than an hour, was used, or five wrong ones came before it; `second_factor_required`: the code is right, and one of the second factor is needed, too; `code_wrong`: that of the second factor is wrong or was used. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_codes`: too many codes of the second factor were wrong; wait a quarter of an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_password_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RequestPasswordResetRequest"];
+            };
+        };
+        responses: {
+            /** @description If there is such an account and its address is confirmed, a code is on its way. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     refresh_session: {
         parameters: {
             query?: never;
@@ -3123,7 +6913,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `setup_token_invalid`: the set-up token is wrong or used up. */
+            /** @description `setup_token_invalid`: the set-up token is wrong or used up; `registration_closed`: nobody may register; `registration_invite_needed`: it takes an invite; `registration_invite_invalid`: the invite was used up or taken back, is over, or is none. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3614,6 +7404,71 @@ export interface operations {
                 };
             };
             /** @description `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    watch_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description For as long as the session goes on. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4145,7 +8000,7 @@ export interface operations {
                  * @example mira
                  */
                 account?: string;
-                /** @description `true`: only your own; needs an access token. */
+                /** @description `true`: only your own and those in which you have a role; needs an access token. */
                 mine?: boolean;
             };
             header?: {
@@ -4518,7 +8373,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden`: somebody else owns it. */
+            /** @description `forbidden`: it is the owner's, or takes a role in the channel. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4652,7 +8507,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden`: somebody else owns the channel. */
+            /** @description `forbidden`: you have no role in the channel. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5601,6 +9456,341 @@ export interface operations {
             };
             /** @description `idempotency_key_reused`: the key came with another request. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_team: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamList"];
+                };
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: you have no role in the channel. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    give_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+                /**
+                 * @description Who gets it, in any case.
+                 * @example noor
+                 */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GiveRoleRequest"];
+            };
+        };
+        responses: {
+            /** @description They have it. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamMember"];
+                };
+            };
+            /** @description They have it, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the team is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns the channel; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel; `account_not_found`: nobody has this username. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `owner_needs_no_role`: it is the owner's username; `team_full`: take somebody's role first; `conflict`: others are changing the channel at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_role: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The channel's handle, in any case.
+                 * @example river_talks
+                 */
+                handle: string;
+                /**
+                 * @description Who has it, in any case.
+                 * @example noor
+                 */
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description They have none. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address is not UTF-8: `path_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: somebody else owns the channel; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such channel; `account_not_found`: nobody has this username. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: others are changing the channel at this moment. */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6639,6 +10829,940 @@ export interface operations {
             };
         };
     };
+    get_my_profile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description An `ETag` from before: 304 when nothing has changed. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The profile of the account that is signed in. */
+            200: {
+                headers: {
+                    /** @description Of the body. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Profile"];
+                };
+            };
+            /** @description Nothing has changed. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: the personal token may not read. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    edit_my_profile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The `version` that the edit was made from, in quotes.
+                 * @example "1"
+                 */
+                "If-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EditProfileRequest"];
+            };
+        };
+        responses: {
+            /** @description The profile as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Profile"];
+                };
+            };
+            /** @description Changed, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the profile is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: it is being changed at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `version_stale`: it was changed in between. */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replace_my_avatar: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "image/jpeg": components["schemas"]["PictureFile"];
+                "image/png": components["schemas"]["PictureFile"];
+                "image/webp": components["schemas"]["PictureFile"];
+            };
+        };
+        responses: {
+            /** @description The profile as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Profile"];
+                };
+            };
+            /** @description Changed, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the profile is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description `body_broken`: the body broke off. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: it is being changed at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `picture_too_large`: the file has more than 8 MB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `picture_kind_unsupported`: it is no JPEG, PNG or WebP. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `picture_dimensions`: it has too many pixels; `picture_damaged`: it cannot be read. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_my_avatar: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The profile as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Profile"];
+                };
+            };
+            /** @description Removed, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the profile is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `conflict`: it is being changed at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_erasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What becomes of the account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasure"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_personal_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The export. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalExport"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: this account has asked for none. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    request_personal_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReauthenticationRequest"];
+            };
+        };
+        responses: {
+            /** @description It waits for its turn. */
+            201: {
+                headers: {
+                    /** @description Where the export is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalExport"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `export_under_way`: one is being made. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `export_too_soon`: one was made less than an hour ago; `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_personal_export: {
+        parameters: {
+            query: {
+                /**
+                 * @description The token of `download_url`.
+                 * @example AAAAAGkgQ
+                 */
+                token: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    /** @description With a name for the file. */
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": number[];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `download_refused`: the token is wrong, its time is over, or its session has ended. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such file any more. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_own_reports: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some reports. */
+            200: {
+                headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportPage"];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_my_security_events: {
+        parameters: {
+            query?: {
+                /**
+                 * @description How many at most.
+                 * @example 20
+                 */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Some security events. */
+            200: {
+                headers: {
+                    /** @description `rel="next"`: the next page, if there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityEventPage"];
+                };
+            };
+            /** @description A parameter is wrong or unknown: `query_invalid`, `cursor_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_document: {
         parameters: {
             query?: never;
@@ -7103,6 +12227,195 @@ export interface operations {
             };
             /** @description `recording_not_ready`: there is no file yet, or none at all. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_registration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Who may make an account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Registration"];
+                };
+            };
+            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_report: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateReportRequest"];
+            };
+        };
+        responses: {
+            /** @description Reported. */
+            201: {
+                headers: {
+                    /** @description Where your reports are. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Report"];
+                };
+            };
+            /** @description Reported, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where your reports are. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such thing, or it is not for you. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `already_reported`: you have reported it, and nobody has decided yet; `idempotency_in_flight`: the same request is being carried out. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed`: a field is wrong, missing or unknown; `idempotency_key_reused`: the key came with another request. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -2,6 +2,7 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { Outlet, useRouter } from '@tanstack/react-router'
 import { useEffect, useRef } from 'react'
 import { Toaster } from 'sonner'
+import { EmailBanner } from '@/features/accounts/email-banner'
 import { ConnectionBanner } from './connection-banner'
 import { useTheme } from './theme'
 import { TopBar } from './top-bar'
@@ -34,6 +35,7 @@ export function Shell() {
       </a>
       <TopBar />
       <ConnectionBanner />
+      <EmailBanner />
       <main ref={main} id="main" tabIndex={-1} className="flex grow flex-col outline-none">
         <Outlet />
       </main>

@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    exports, invites, moderation, profiles, recordings, registrations, teams,
+    emails, exports, invites, moderation, profiles, recordings, registrations, teams,
     stage::{seal, seal_erased},
 };
 
@@ -209,6 +209,10 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                     address: seal(account_id, "::1"),
                     opened_at: at,
                 })
+            }
+            20 if !accounts.is_empty() && dice.roll(2) == 0 => {
+                let account_id = accounts[dice.roll(accounts.len())];
+                emails::step(dice, account_id, at)
             }
             20 if !accounts.is_empty() => {
                 let account_id = accounts[dice.roll(accounts.len())];

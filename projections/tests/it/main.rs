@@ -4,6 +4,7 @@
 mod accounts;
 mod broker;
 mod channels;
+mod emails;
 mod every;
 mod exports;
 mod fallible;

@@ -24,7 +24,12 @@ describe('registration', () => {
     await expectAccessible()
     await user.click(screen.getByRole('button', { name: 'Register' }))
     await waitFor(() => expect(router.state.location.pathname).toBe('/new-channel'))
-    expect(sent).toEqual({ username: 'Marina', email: 'marina@example.org', password: 'quiet river water' })
+    expect(sent).toEqual({
+      username: 'Marina',
+      email: 'marina@example.org',
+      password: 'quiet river water',
+      language: 'en',
+    })
     expect(session.current()).toEqual({ status: 'signed-in', account })
   })
 
