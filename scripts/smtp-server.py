@@ -68,7 +68,8 @@ class Handler:
 
 def authenticate(server, session, envelope, mechanism, data):
     is_right = data.login == b"weir" and data.password == b"hunter2"
-    return AuthResult(success=is_right, auth_data=data if is_right else None)
+    # Not handled: the server says 235 or 535.
+    return AuthResult(success=is_right, handled=False, auth_data=data if is_right else None)
 
 
 async def main():

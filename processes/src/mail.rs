@@ -278,9 +278,7 @@ impl Office<'_> {
         self.refuse_late(&stored, &draft).await?;
         let (to, username, code) = self.open(&draft).await?;
         let kind = match draft.kind {
-            Kind::Confirmation | Kind::ChangeTo
-                if email::is_anothers(self.commands, draft.account_id, &to).await? =>
-            {
+            Kind::Confirmation | Kind::ChangeTo if email::is_anothers(self.commands, draft.account_id, &to).await? => {
                 Kind::AddressTaken
             }
             kind => kind,
@@ -290,8 +288,7 @@ impl Office<'_> {
         let words = Words { username: &username, site, code: code.as_deref().unwrap_or_default(), link: &link };
         let letter = letter::write(kind, draft.language, words);
         let (id, file_name) = (message_id(&stored, id.part), format!("{:012}-{}", id.position, id.part));
-        let parcel =
-            post::Parcel { to: &to, letter, language: draft.language.code(), id: &id, file_name: &file_name };
+        let parcel = post::Parcel { to: &to, letter, language: draft.language.code(), id: &id, file_name: &file_name };
         self.options.post.send(parcel).await.map_err(|error| match error {
             SendError::Later(failure) => Unsent::Later(failure),
             SendError::Refused(failure) => Unsent::Settled(MailOutcome::Refused, failure),
@@ -325,7 +322,12 @@ impl Office<'_> {
         };
         Ok(match event {
             DomainEvent::Email(EmailEvent::ConfirmationRequested {
-                account_id, email, code, language, expires_at, ..
+                account_id,
+                email,
+                code,
+                language,
+                expires_at,
+                ..
             }) => Some(draft(account_id, Kind::Confirmation, email, Some(code), *language, Some(*expires_at))),
             DomainEvent::Email(EmailEvent::ChangeRequested {
                 account_id,
@@ -346,7 +348,12 @@ impl Office<'_> {
                 _ => None,
             },
             DomainEvent::PasswordReset(PasswordResetEvent::Requested {
-                account_id, email, code, language, expires_at, ..
+                account_id,
+                email,
+                code,
+                language,
+                expires_at,
+                ..
             }) => Some(draft(account_id, Kind::PasswordReset, email, Some(code), *language, Some(*expires_at))),
             DomainEvent::Email(EmailEvent::Changed { account_id, former: Some(former), .. }) => {
                 let language = email::of(self.commands, *account_id).await?.map(|(_, language)| language);
@@ -399,7 +406,8 @@ impl Office<'_> {
 /// Of the same mail always the same, of others another; it says nothing of what it is about.
 fn message_id(stored: &StoredEvent, part: i16) -> String {
     let StoredEvent { aggregate_type, aggregate_id, sequence, recorded_at, .. } = stored;
-    let event = format!("weir mail {aggregate_type}/{aggregate_id}/{sequence}/{part} {}", recorded_at.unix_timestamp_nanos());
+    let event =
+        format!("weir mail {aggregate_type}/{aggregate_id}/{sequence}/{part} {}", recorded_at.unix_timestamp_nanos());
     let digest = Sha256::digest(event);
     digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }

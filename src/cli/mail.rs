@@ -28,7 +28,9 @@ impl Mail {
         processes::mail::test(&post, &address, &public_url).await.context("the mail was not sent")?;
         match &config.mail.host {
             Some(host) => println!("{host} has taken the mail; whether it arrives, {address} will show"),
-            None => println!("no mail server is set: the mail is in {}", config.mail.folder(&config.data_dir).display()),
+            None => {
+                println!("no mail server is set: the mail is in {}", config.mail.folder(&config.data_dir).display())
+            }
         }
         Ok(())
     }

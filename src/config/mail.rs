@@ -102,7 +102,8 @@ impl MailSettings {
         };
         let absolute = |name: &str, path: Option<PathBuf>| {
             path.map(|path| {
-                std::path::absolute(&path).with_context(|| format!("mail.{name} {} has no absolute path", path.display()))
+                std::path::absolute(&path)
+                    .with_context(|| format!("mail.{name} {} has no absolute path", path.display()))
             })
             .transpose()
         };
@@ -119,9 +120,9 @@ impl MailSettings {
         match (&config.user, &config.password_file) {
             (Some(_), None) => bail!("mail.user needs mail.password_file, a file with the password"),
             (None, Some(_)) => bail!("mail.password_file needs mail.user, whose password it is"),
-            (Some(_), Some(_)) if config.tls == Tls::Off && !config.is_here() => bail!(
-                "mail.tls = \"off\" would send the password of mail.user in the clear; use starttls or implicit"
-            ),
+            (Some(_), Some(_)) if config.tls == Tls::Off && !config.is_here() => {
+                bail!("mail.tls = \"off\" would send the password of mail.user in the clear; use starttls or implicit")
+            }
             _ => {}
         }
         ensure!(config.port != 0, "mail.port is 0; it must be 1 to 65535");
@@ -251,6 +252,8 @@ mod tests {
         let post = |text: &str| mail(text).unwrap().post(Path::new("/d"), "https://weir.example.org");
         assert!(format!("{:#}", post("host = \"a\"").unwrap_err()).contains("mail.host needs mail.from"));
         assert!(format!("{:#}", post("from = \"nobody\"").unwrap_err()).contains("no address"));
-        assert!(format!("{:#}", post("host = \"a\"\nfrom = \"a@b.org\"\nca = \"/none\"").unwrap_err()).contains("mail.ca"));
+        assert!(
+            format!("{:#}", post("host = \"a\"\nfrom = \"a@b.org\"\nca = \"/none\"").unwrap_err()).contains("mail.ca")
+        );
     }
 }

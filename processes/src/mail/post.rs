@@ -141,7 +141,10 @@ impl Post {
     /// [`PostError`] when the settings cannot be used. Whether a server is there shows when something is sent.
     pub fn new(way: MailWay, from: Option<&str>, public_url: &str) -> Result<Self, PostError> {
         let site = host(public_url);
-        let made = format!("Weir <weir@{}>", if site.contains('.') && site.parse::<IpAddr>().is_err() { &site } else { "weir.invalid" });
+        let made = format!(
+            "Weir <weir@{}>",
+            if site.contains('.') && site.parse::<IpAddr>().is_err() { &site } else { "weir.invalid" }
+        );
         let from = from.unwrap_or(&made);
         let from: Mailbox = from.parse().map_err(|_| PostError::From(from.to_owned()))?;
         let way = match way {
@@ -194,9 +197,8 @@ impl Post {
     fn message(&self, parcel: Parcel<'_>) -> Result<Message, SendError> {
         let to: Address = parcel.to.parse().map_err(|_| SendError::Address)?;
         let Letter { subject, text, html } = parcel.letter;
-        let header = |name: &'static str, value: &str| {
-            HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
-        };
+        let header =
+            |name: &'static str, value: &str| HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned());
         Message::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
@@ -221,7 +223,8 @@ fn transport(options: SmtpOptions, site: &str) -> Result<AsyncSmtpTransport<Toki
     let parameters = || {
         let mut builder = TlsParameters::builder(host.clone());
         if let Some(pem) = &authorities {
-            builder = builder.certificate_store(CertificateStore::None).add_root_certificate(Certificate::from_pem(pem)?);
+            builder =
+                builder.certificate_store(CertificateStore::None).add_root_certificate(Certificate::from_pem(pem)?);
         }
         builder.build_rustls()
     };

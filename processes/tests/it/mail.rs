@@ -159,7 +159,8 @@ async fn a_server_that_is_away_loses_nothing_and_holds_up_nobody_else() {
     stage.until_count("two tries of each", tried, 2).await;
     // The process itself has gone on.
     stage.until_checkpoint("mail", commands::events::head(&stage.pool).await.unwrap()).await;
-    let erase = Erase { account_id: gone, by: Some(gone), even_administrator: false, metadata: Metadata::new(Actor::System) };
+    let erase =
+        Erase { account_id: gone, by: Some(gone), even_administrator: false, metadata: Metadata::new(Actor::System) };
     accounts::erase(&stage.commands, erase).await.unwrap();
     let server = Server::start_on(port).await;
     let mails = server.mails(1).await;
