@@ -267,6 +267,8 @@ pub fn command(folder: &DataDir) -> Command {
     }
     // Tests ask as fast as they can, all from one address; safety.rs turns the limits on.
     command.env("WEIR_RATE_LIMITS", "off");
+    // Nobody waits two weeks for an erasure here; processes/tests/it/due_erasures.rs does.
+    command.env("WEIR_ERASURE_AFTER_DAYS", "0");
     command.arg("--data-dir").arg(folder.path().join("data")).current_dir("/tmp");
     command
 }

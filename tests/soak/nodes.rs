@@ -58,6 +58,8 @@ impl Node {
         }
         // It asks as fast as it can, all from one address.
         command.env("WEIR_RATE_LIMITS", "off");
+        // Who wants to be forgotten is, at once.
+        command.env("WEIR_ERASURE_AFTER_DAYS", "0");
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         leash.hold(&mut command);
         command.spawn()

@@ -74,7 +74,7 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
                         validate(&media["schema"], &line, &context);
                     }
                 }
-                "text/event-stream" | "text/csv" | "application/vnd.apache.parquet" => {}
+                "text/event-stream" | "text/csv" | "application/vnd.apache.parquet" | "application/zip" => {}
                 _ => validate(&media["schema"], &answer.json(), &context),
             }
         }

@@ -36,15 +36,15 @@ export function AuditPage() {
   return (
     <div>
       <title>{t`Security log · Weir`}</title>
-      <h2 className="text-lg font-semibold text-text">
+      <h1 className="text-xl font-semibold text-text">
         <Trans>Security log</Trans>
-      </h2>
+      </h1>
       <p className="mt-1 text-sm text-soft">
         <Trans>Sign-ins, changes of how people sign in, exports and deletions, of all accounts.</Trans>
       </p>
       <form
         onSubmit={submit}
-        className="mt-6 grid items-end gap-4 sm:grid-cols-2 lg:grid-cols-[2fr_2fr_1fr_1fr_auto]"
+        className="mt-6 grid items-start gap-4 sm:grid-cols-2 lg:grid-cols-[2fr_2fr_1fr_1fr_auto]"
       >
         <TextField
           label={t`Account`}
@@ -82,9 +82,15 @@ export function AuditPage() {
           value={typed.to}
           onChange={(event) => change({ to: event.currentTarget.value })}
         />
-        <Button type="submit" size="large" isBusy={events.isFetching && !events.isFetchingNextPage}>
-          <Trans>Show</Trans>
-        </Button>
+        <div className="flex flex-col gap-1.5">
+          {/* As high as the labels beside it. */}
+          <span aria-hidden className="hidden text-sm sm:block">
+            {'\u00a0'}
+          </span>
+          <Button type="submit" size="large" isBusy={events.isFetching && !events.isFetchingNextPage}>
+            <Trans>Show</Trans>
+          </Button>
+        </div>
       </form>
       <div className="mt-6">
         {events.isPending ? (
