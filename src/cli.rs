@@ -3,6 +3,7 @@
 mod accounts;
 mod events;
 mod keys;
+mod mail;
 mod projections;
 mod serve;
 mod up;
@@ -45,6 +46,8 @@ enum Command {
     Accounts(accounts::Accounts),
     /// Rotate the master key
     Keys(keys::Keys),
+    /// Try the settings for mail
+    Mail(mail::Mail),
     /// Show the read models, and make them anew
     Projections(projections::Projections),
     /// Write the event log into files for analysts, and watch it grow
@@ -103,6 +106,10 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Keys(keys) => {
             telemetry::start(&config)?;
             runtime()?.block_on(keys.run(&config))
+        }
+        Command::Mail(mail) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(mail.run(&config))
         }
         Command::Projections(projections) => {
             telemetry::start(&config)?;
