@@ -11,9 +11,11 @@ import { activateLanguage, preferredLanguage } from './app/languages'
 import { createWeirQueryClient } from './app/query'
 import { createWeirRouter } from './app/router'
 import { session } from './features/accounts/session'
+import { watchSession } from './features/accounts/session-watch'
 
 provideCredentials({ accessToken: session.accessToken, renew: session.renew })
 void session.ready()
+watchSession(session)
 
 const queryClient = createWeirQueryClient()
 const router = createWeirRouter(queryClient)

@@ -55,6 +55,7 @@ export class Session {
     this.state = isRemembered() ? { status: 'unknown' } : { status: 'signed-out' }
     this.tabs?.addEventListener('message', (event: MessageEvent<string>) => {
       if (event.data === 'signed-out') this.end(false)
+      else if (event.data === 'check') void this.renew()
       else if (this.state.status === 'signed-out') void this.renew()
     })
     // Timers sleep in hidden tabs and on closed laptops.
@@ -106,6 +107,12 @@ export class Session {
     } finally {
       this.end(true)
     }
+  }
+
+  /** Has this tab and the others look whether the session goes on. */
+  async check(): Promise<void> {
+    this.tabs?.postMessage('check')
+    await this.renew()
   }
 
   /** Drops what this page knows, without telling the server or other tabs. */
