@@ -72,6 +72,24 @@ pub async fn change_renditions(
     Ok(committed.position)
 }
 
+/// Stores what a stream's encoder sends from now on; what is stored already is not stored again. Answers the position at which
+/// the log shows it.
+///
+/// # Errors
+/// [`CommandError::Refused`] when there is no such stream, it has ended, or another node takes it in.
+pub async fn change_tracks(
+    commands: &Commands,
+    stream_id: StreamId,
+    node_id: NodeId,
+    video: Option<VideoTrack>,
+    audio: Option<AudioTrack>,
+) -> Result<i64, CommandError<StreamRefusal>> {
+    let command = StreamCommand::ChangeTracks { node_id, video, audio };
+    let metadata = Metadata::new(Actor::Ingest(node_id));
+    let committed = commands.execute::<Stream>(&stream_id.to_string(), command, metadata).await?;
+    Ok(committed.position)
+}
+
 /// Stores that a stream ended; the same again is fine, and the first reason stays. Answers the position at which the
 /// log shows it.
 ///

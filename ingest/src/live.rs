@@ -45,6 +45,7 @@ mod life;
 mod refused;
 mod seat;
 mod status;
+mod tracks;
 
 pub(crate) use refused::Refused;
 pub(crate) use seat::{Kick, Leaving, Seat};
@@ -131,6 +132,8 @@ struct Current {
     /// Wakes the stream's task when `grace_until` or the publisher has changed.
     changed: watch::Sender<Option<Instant>>,
     end: oneshot::Sender<Ending>,
+    /// What the encoder sends, for who reports it.
+    tracks: watch::Sender<tracks::Sent>,
     received_bytes: u64,
 }
 

@@ -68,6 +68,25 @@ async fn renditions_are_stored_when_they_change_and_only_then() {
 }
 
 #[tokio::test]
+async fn tracks_are_stored_when_they_change_and_only_then() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let node_id = NodeId::from(Uuid::now_v7());
+    let stream = StartStream { video: None, ..start(ChannelId::from(Uuid::now_v7()), node_id) };
+    streams::start(&commands, stream.clone()).await.unwrap();
+    let picture = || Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 });
+    let change = |node_id, video| {
+        streams::change_tracks(&commands, stream.stream_id, node_id, video, stream.audio.clone())
+    };
+    assert_eq!(change(node_id, None).await.unwrap(), 1);
+    assert_eq!(change(node_id, picture()).await.unwrap(), 2);
+    assert_eq!(change(node_id, picture()).await.unwrap(), 2);
+    let elsewhere = change(NodeId::from(Uuid::now_v7()), None).await;
+    assert!(matches!(elsewhere, Err(CommandError::Refused(StreamRefusal::OtherNode))));
+    assert_eq!(stage.event_types().await, ["stream.started", "stream.tracks_changed"]);
+}
+
+#[tokio::test]
 async fn a_channel_has_one_live_stream_and_a_node_finds_its_own() {
     let stage = Stage::new().await;
     let commands = stage.commands().await;

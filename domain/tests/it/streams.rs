@@ -110,6 +110,34 @@ fn renditions_change_only_by_its_node_from_start_to_end() {
     given::<Stream>([started()]).when(change(id(9))).then_refused(StreamRefusal::OtherNode);
 }
 
+fn change_tracks(node_id: NodeId, video: Option<VideoTrack>) -> StreamCommand {
+    StreamCommand::ChangeTracks { node_id, video, audio: Some(audio()) }
+}
+
+fn tracks_changed(video: Option<VideoTrack>) -> StreamEvent {
+    StreamEvent::TracksChanged { stream_id: id(1), channel_id: id(2), video, audio: Some(audio()), changed_at: NOW }
+}
+
+#[test]
+fn tracks_change_while_it_runs() {
+    let larger = || Some(VideoTrack { width: 1920, height: 1080, ..video() });
+    // What it began with is no news, and neither is what was said last.
+    given::<Stream>([started()]).when(change_tracks(node(), Some(video()))).then([]);
+    given::<Stream>([started()]).when(change_tracks(node(), larger())).then([tracks_changed(larger())]);
+    given::<Stream>([started(), tracks_changed(larger())]).when(change_tracks(node(), larger())).then([]);
+    given::<Stream>([started(), tracks_changed(None)])
+        .when(change_tracks(node(), Some(video())))
+        .then([tracks_changed(Some(video()))]);
+}
+
+#[test]
+fn tracks_change_only_by_its_node_from_start_to_end() {
+    let change = |node_id| change_tracks(node_id, None);
+    given::<Stream>([]).when(change(node())).then_refused(StreamRefusal::Unknown);
+    given::<Stream>([started(), ended(1)]).when(change(node())).then_refused(StreamRefusal::AlreadyEnded);
+    given::<Stream>([started()]).when(change(id(9))).then_refused(StreamRefusal::OtherNode);
+}
+
 #[test]
 fn only_its_node_ends_it() {
     given::<Stream>([started()]).when(end(id(9))).then_refused(StreamRefusal::OtherNode);

@@ -179,6 +179,8 @@ impl Seat {
                 let lost_at = until.and_then(|until| until.checked_sub(self.shared.settings.grace));
                 stream.changed.send_replace(None);
                 stream.has_begun = true;
+                // Perhaps as before: the write side knows.
+                stream.tracks.send_replace(Some(tracks.clone()));
                 info!(
                     channel.handle = self.handle, stream.id = %stream.id, peer = %self.slot.peer,
                     away_ms = lost_at.map(|lost_at| lost_at.elapsed().as_millis()),
@@ -195,6 +197,16 @@ impl Seat {
                 };
                 self.shared.begin(channel, started, Arc::clone(&self.broadcast), self.slot.peer);
             }
+        }
+    }
+
+    /// The encoder of the stream sends something else from now on.
+    pub(crate) fn tracks_changed(&self, tracks: &Tracks) {
+        let mut channels = self.shared.channels();
+        let channel = channels.entry(self.channel_id).or_default();
+        let is_ours = channel.publisher.as_ref().is_some_and(|holder| Arc::ptr_eq(holder, &self.slot));
+        if let Some(stream) = channel.stream.as_ref().filter(|_| is_ours) {
+            stream.tracks.send_replace(Some(tracks.clone()));
         }
     }
 

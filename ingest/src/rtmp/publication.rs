@@ -251,7 +251,12 @@ impl Publication {
                 self.report_at_ms = 0;
             }
             // An encoder that falls silent after it has changed its picture is shown with the new one.
-            Progress::TracksChanged => self.report_at_ms = 0,
+            Progress::TracksChanged => {
+                if let Some(tracks) = self.packager.tracks() {
+                    self.seat.tracks_changed(tracks);
+                }
+                self.report_at_ms = 0;
+            }
             Progress::Waiting | Progress::Continuing => {}
         }
         Ok(())

@@ -13,7 +13,7 @@ use std::{
 use axum::Router;
 use domain::{
     ids::{ChannelId, StreamId},
-    streams::{EndReason, Rendition, RenditionsReason},
+    streams::{AudioTrack, EndReason, Rendition, RenditionsReason, VideoTrack},
 };
 use futures::{FutureExt, future::BoxFuture};
 use ingest::rights::ChannelRights;
@@ -42,6 +42,9 @@ pub struct ReportedRenditions {
     pub reason: RenditionsReason,
 }
 
+/// What was reported that an encoder sends from then on.
+pub type ReportedTracks = (StreamId, Option<VideoTrack>, Option<AudioTrack>);
+
 /// The recording platform.
 #[derive(Default)]
 pub struct Platform {
@@ -49,6 +52,7 @@ pub struct Platform {
     open: Mutex<Vec<OpenStream>>,
     reports: watch::Sender<Vec<Report>>,
     renditions: watch::Sender<Vec<ReportedRenditions>>,
+    tracks: watch::Sender<Vec<ReportedTracks>>,
     is_away: AtomicBool,
     /// How many calls were answered with "unavailable".
     pub turned_away: AtomicUsize,
@@ -102,6 +106,13 @@ impl Platform {
         let reports = timeout(LONG, wanted).await;
         let reports = reports.unwrap_or_else(|_| panic!("not reported: {:?}", self.renditions.borrow())).unwrap();
         reports.iter().find(|report| is_wanted(report)).unwrap().clone()
+    }
+
+    /// Waits for the first report of what an encoder sends since the start.
+    pub async fn tracks(&self) -> ReportedTracks {
+        let mut reports = self.tracks.subscribe();
+        let reports = timeout(LONG, reports.wait_for(|reports| !reports.is_empty())).await;
+        reports.expect("tracks are reported").unwrap()[0].clone()
     }
 
     /// All that was reported of renditions.
@@ -168,6 +179,21 @@ impl Publishing for Platform {
             self.answer(|| {
                 let report = ReportedRenditions { stream_id, renditions, reason };
                 self.renditions.send_modify(|reports| reports.push(report));
+                Ok(())
+            })
+        }
+        .boxed()
+    }
+
+    fn tracks_changed(
+        &self,
+        stream_id: StreamId,
+        video: Option<VideoTrack>,
+        audio: Option<AudioTrack>,
+    ) -> BoxFuture<'_, Result<(), PublishError>> {
+        async move {
+            self.answer(|| {
+                self.tracks.send_modify(|reports| reports.push((stream_id, video, audio)));
                 Ok(())
             })
         }

@@ -98,9 +98,14 @@ async fn a_picture_that_comes_later_is_shown_after_a_discontinuity() {
     clip.iter_mut().for_each(|tag| tag.timestamp_ms += 5_000);
     peer.send_tags(&clip).await;
     plane.status(channel, |status| status.tracks.as_ref().is_some_and(|tracks| tracks.video.is_some())).await;
+    // The log hears of it, too, so that the stream is no longer one of sound alone.
+    let (stream_id, video, audio) = plane.platform.tracks().await;
+    assert_eq!(video.map(|video| (video.width, video.height)), Some((320, 180)));
+    assert!(audio.is_some());
     peer.unpublish("key").await;
     let reports = plane.platform.wait_for(2).await;
     let Report::Started(started) = &reports[0] else { panic!("{reports:?}") };
+    assert_eq!((started.video.as_ref(), started.stream_id), (None, stream_id));
     let playlist = plane.playlist(started.stream_id).await;
     assert_eq!(playlist.lines().filter(|line| *line == "#EXT-X-DISCONTINUITY").count(), 1, "{playlist}");
     assert_eq!(MediaPlaylist::parse(&playlist).unwrap().findings(), [] as [String; 0]);

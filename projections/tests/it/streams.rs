@@ -5,7 +5,8 @@ use domain::{
 
 use crate::{
     history::{
-        after_seconds, audio, created, details_changed, ended, new, renditions, renditions_changed, started, video,
+        after_seconds, audio, created, details_changed, ended, new, renditions, renditions_changed, started,
+        tracks_changed, video,
     },
     stage::{PATIENCE, Stage},
 };
@@ -66,6 +67,26 @@ async fn a_stream_shows_the_renditions_that_it_has() {
     let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
     assert_eq!((row.renditions, row.renditions_reason), (Vec::new(), Some(RenditionsReason::TooSlow)));
     assert_eq!((row.updated_at, row.version), (after_seconds(62), 4));
+}
+
+#[tokio::test]
+async fn a_stream_shows_what_its_encoder_sends_now() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (owner, channel, id): (AccountId, ChannelId, StreamId) = (new(), new(), new());
+    let mut sound = started(id, channel, after_seconds(1));
+    if let domain::DomainEvent::Stream(domain::streams::StreamEvent::Started { video, .. }) = &mut sound {
+        *video = None;
+    }
+    let head = stage.append(&[created(channel, owner, "harbour", after_seconds(0)), sound]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    assert_eq!(workers.read.streams().by_id(id).await.unwrap().unwrap().video, None);
+
+    let head = stage.append(&[tracks_changed(id, channel, Some(video()), after_seconds(7))]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let row = workers.read.streams().by_id(id).await.unwrap().unwrap();
+    assert_eq!((row.video, row.audio, row.started_at), (Some(video()), Some(audio()), after_seconds(1)));
+    assert_eq!((row.updated_at, row.version), (after_seconds(7), 2));
 }
 
 #[tokio::test]
