@@ -19,7 +19,7 @@ pub(crate) mod index;
 mod sheets;
 mod shelf;
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, pin::pin, sync::Arc, time::Duration};
 
 use domain::{
     ids::{ChannelId, RecordingId},
@@ -42,7 +42,7 @@ use crate::{
     thumbnails,
 };
 
-/// How long one object may take to be stored; then it is tried again.
+/// How long something may take to be stored or read before the log says so; what is read is then tried again.
 const STORE_WITHIN: Duration = Duration::from_secs(20);
 /// Between two tries.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -93,7 +93,7 @@ impl Recorder {
         let shelf: Arc<dyn Shelf> = Arc::new(storage);
         let kept = ends.abandoned.run_until_cancelled(shared.keep(broadcast, channel_id, begun, &shelf)).await;
         if let Some((recording_id, index)) = kept.flatten() {
-            ends.stopping.run_until_cancelled(sheets::make(recording_id, &index, &shelf)).await;
+            ends.stopping.run_until_cancelled(shared.make_sheets(recording_id, &index, &shelf)).await;
         }
     }
 
@@ -118,7 +118,7 @@ impl Recorder {
         let shelf: Arc<dyn Shelf> = Arc::new(storage);
         let finished = ends.abandoned.run_until_cancelled(shared.finish_left(begun, &shelf)).await;
         if let Some((recording_id, index)) = finished.flatten() {
-            ends.stopping.run_until_cancelled(sheets::make(recording_id, &index, &shelf)).await;
+            ends.stopping.run_until_cancelled(shared.make_sheets(recording_id, &index, &shelf)).await;
         }
     }
 }
@@ -190,8 +190,28 @@ pub(crate) fn key(recording_id: RecordingId, name: &str) -> Result<Key, InvalidK
 /// How the keeping of a stream came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
+    /// To the stream's end.
     Whole,
+    /// To the stream's end, and something is missing in between or at the beginning.
+    WithGaps,
     Short(CutShort),
+}
+
+impl Outcome {
+    /// As it must be called where this is what was kept.
+    fn with(self, index: &Index) -> Self {
+        let has_gaps = index.segments.iter().any(|segment| segment.is_gap);
+        if self == Self::Whole && has_gaps { Self::WithGaps } else { self }
+    }
+
+    /// As metrics have it.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::WithGaps => "gaps",
+            Self::Short(_) => "short",
+        }
+    }
 }
 
 /// A recording in the making.
@@ -199,10 +219,11 @@ struct Keeping {
     recording_id: RecordingId,
     shelf: Arc<dyn Shelf>,
     index: Index,
-    /// After the last segment that this process has kept.
+    /// After the last segment that this process has kept. Numbers jump at a crash, so that whatever comes after one does not
+    /// follow on what is there.
     next: Option<u64>,
-    /// Whether the recording goes on after a crash: whatever comes next does not follow on what is there.
-    is_resumed: bool,
+    /// When the log says that the storage takes its time.
+    store_within: Duration,
 }
 
 impl Shared {
@@ -238,50 +259,26 @@ impl Shared {
         gauge!("weir_recordings_running").increment(1.0);
         // Of a recording that has just begun there is nothing, and a storage that is away could not say so.
         let index = match is_resumed {
-            true => self.index(recording_id, &**shelf, &broadcast).await,
+            true => kept_before(recording_id, &**shelf).await,
             false => Index::new(recording_id),
         };
-        let mut keeping = Keeping { recording_id, shelf: Arc::clone(shelf), index, next: None, is_resumed };
+        let (shelf_of_it, store_within) = (Arc::clone(shelf), STORE_WITHIN);
+        let mut keeping = Keeping { recording_id, shelf: shelf_of_it, index, next: None, store_within };
         let outcome = keeping.follow(&broadcast, &self.disk, &need).await;
         drop(need);
         gauge!("weir_recordings_running").decrement(1.0);
         // The crash is why nothing came after it.
         let outcome = match outcome {
             Outcome::Whole if is_resumed && keeping.next.is_none() => Outcome::Short(CutShort::Crashed),
-            other => other,
+            other => other.with(&keeping.index),
         };
         let is_published = self.finish(&begun, &keeping.index, outcome, &**shelf).await;
         is_published.then_some((recording_id, keeping.index))
     }
 
-    /// What is there of a recording, asked for until the storage answers.
-    async fn index(&self, recording_id: RecordingId, shelf: &dyn Shelf, broadcast: &Broadcast) -> Index {
-        let mut trouble = None;
-        loop {
-            match timeout(STORE_WITHIN, Index::load(recording_id, shelf)).await {
-                Ok(Ok(index)) => return index,
-                Ok(Err(error)) => tell(&mut trouble, recording_id, &error),
-                Err(_) => tell(&mut trouble, recording_id, &KeepError::TimedOut),
-            }
-            if broadcast.is_ended() && trouble.is_some_and(|since: Instant| since.elapsed() > END_WITHIN) {
-                return Index::new(recording_id);
-            }
-            sleep(TRY_AGAIN).await;
-        }
-    }
-
     async fn finish_left(&self, begun: OpenRecording, shelf: &Arc<dyn Shelf>) -> Option<(RecordingId, Index)> {
         let recording_id = begun.recording_id;
-        let mut trouble = None;
-        let index = loop {
-            match timeout(STORE_WITHIN, Index::load(recording_id, &**shelf)).await {
-                Ok(Ok(index)) => break index,
-                // It is worth the wait: there is a recording, and nothing else to be done with it.
-                Ok(Err(error)) => tell(&mut trouble, recording_id, &error),
-                Err(_) => tell(&mut trouble, recording_id, &KeepError::TimedOut),
-            }
-            sleep(TRY_AGAIN).await;
-        };
+        let index = kept_before(recording_id, &**shelf).await;
         let is_published = self.finish(&begun, &index, Outcome::Short(CutShort::Crashed), &**shelf).await;
         is_published.then_some((recording_id, index))
     }
@@ -290,16 +287,31 @@ impl Shared {
         let recording_id = published.recording_id;
         if shelf.beginning(&key(recording_id, "thumbnail.jpg")?, 1).await?.is_none() {
             self.copy_picture(published, &**shelf).await;
+            self.leave_nothing(recording_id, &**shelf).await;
         }
         // It is stored after the sheets that it names.
         if shelf.beginning(&key(recording_id, sheets::TIMES)?, 1).await?.is_none() {
             let index = Index::load(recording_id, &**shelf).await?;
             if !index.segments.is_empty() {
                 info!(recording.id = %recording_id, "pictures for seeking are made again");
-                sheets::make(recording_id, &index, shelf).await;
+                self.make_sheets(recording_id, &index, shelf).await;
             }
         }
         Ok(())
+    }
+
+    async fn make_sheets(&self, recording_id: RecordingId, index: &Index, shelf: &Arc<dyn Shelf>) {
+        sheets::make(recording_id, index, shelf).await;
+        self.leave_nothing(recording_id, &**shelf).await;
+    }
+
+    /// Deletes what was stored of a recording that has been deleted meanwhile: whoever deletes such things may have been here
+    /// before it was.
+    async fn leave_nothing(&self, recording_id: RecordingId, shelf: &dyn Shelf) {
+        if ask("whether a recording is gone", || self.recordings.is_deleted(recording_id)).await == Ok(true) {
+            info!(recording.id = %recording_id, "the recording was deleted meanwhile; its pictures go, too");
+            delete(recording_id, shelf).await;
+        }
     }
 
     /// Tells the write side what has come of a recording; whether it can be watched.
@@ -311,7 +323,8 @@ impl Shared {
                 self.copy_picture(begun, shelf).await;
                 let told = ask("a finished recording", || self.recordings.published(recording_id, finished.clone()));
                 let told = told.await;
-                info!(recording.id = %recording_id, duration_ms, size_bytes, ?outcome, "recorded");
+                let gaps = finished.gap_count;
+                info!(recording.id = %recording_id, duration_ms, size_bytes, gaps, ?outcome, "recorded");
                 told.map(|()| true)
             }
             Err(reason) => {
@@ -319,11 +332,10 @@ impl Shared {
                 ask("a failed recording", || self.recordings.failed(recording_id, reason)).await.map(|()| false)
             }
         };
-        let label = match (&told, outcome) {
-            (Ok(true), Outcome::Whole) => "whole",
-            (Ok(true), Outcome::Short(_)) => "short",
-            (Ok(false), _) => "failed",
-            (Err(_), _) => "deleted",
+        let label = match told {
+            Ok(true) => outcome.label(),
+            Ok(false) => "failed",
+            Err(_) => "deleted",
         };
         if told.is_err() {
             // It was deleted while it was made; whoever deletes such things may have been here before the last segment.
@@ -376,7 +388,9 @@ impl Keeping {
             if !disk.may_record() {
                 return Outcome::Short(CutShort::StorageFull);
             }
-            let kept = timeout(STORE_WITHIN, self.keep(&segment)).await.unwrap_or(Err(KeepError::TimedOut));
+            let Some(kept) = self.keep_patiently(&segment, broadcast, &mut trouble).await else {
+                return Outcome::Short(CutShort::StorageUnavailable);
+            };
             match kept {
                 Ok(()) => {
                     if trouble.take().is_some() {
@@ -399,14 +413,36 @@ impl Keeping {
         }
     }
 
+    /// As [`Keeping::keep`]; `None` when the storage still takes its time long after the stream's end.
+    ///
+    /// What is being stored is waited for, however long it takes, and not begun again beside it: of two writings of the index
+    /// the older one may come last, and what was kept meanwhile would be named no more.
+    async fn keep_patiently(
+        &mut self,
+        segment: &Segment,
+        broadcast: &Broadcast,
+        trouble: &mut Option<Instant>,
+    ) -> Option<Result<(), KeepError>> {
+        let (recording_id, store_within) = (self.recording_id, self.store_within);
+        let mut keeping = pin!(self.keep(segment));
+        loop {
+            match timeout(store_within, &mut keeping).await {
+                Ok(kept) => return Some(kept),
+                Err(_) => tell(trouble, recording_id, &KeepError::TimedOut),
+            }
+            if broadcast.is_ended() && trouble.is_some_and(|since| since.elapsed() > END_WITHIN) {
+                return None;
+            }
+        }
+    }
+
     /// Stores a segment and what it needs, then the index that names it. To be called again when it fails.
     async fn keep(&mut self, segment: &Segment) -> Result<(), KeepError> {
         let init = &segment.init;
         let number = segment.number;
         let is_gap = match self.next {
             Some(next) => number > next,
-            None if self.is_resumed => !self.index.segments.is_empty(),
-            // The write side was away for so long that the beginning has left the window.
+            // There was a crash before, or the write side was away for so long that the beginning has left the window.
             None => number > 0,
         };
         let needs_init = self.index.last_init() != Some(init.number);
@@ -462,7 +498,7 @@ fn describe_metrics() {
     describe_counter!("weir_recorded_bytes_total", "Bytes of segments that were stored.");
     describe_counter!("weir_recording_gaps_total", "How often something was missing in between.");
     gauge!("weir_recordings_running").increment(0.0);
-    for outcome in ["whole", "short", "failed", "deleted"] {
+    for outcome in ["whole", "gaps", "short", "failed", "deleted"] {
         counter!("weir_recordings_total", "outcome" => outcome).increment(0);
     }
     counter!("weir_recorded_bytes_total").increment(0);
@@ -478,7 +514,7 @@ fn finished(index: &Index, outcome: Outcome) -> Result<FinishedRecording, Record
         return Err(match outcome {
             Outcome::Short(CutShort::StorageFull) => RecordingFailure::StorageFull,
             Outcome::Short(CutShort::StorageUnavailable) => RecordingFailure::StorageUnavailable,
-            Outcome::Short(CutShort::Crashed) | Outcome::Whole => RecordingFailure::Empty,
+            Outcome::Short(CutShort::Crashed) | Outcome::Whole | Outcome::WithGaps => RecordingFailure::Empty,
         });
     }
     let bitrate_bps = (media_bytes * 8_000).checked_div(duration_ms).unwrap_or(0);
@@ -495,7 +531,7 @@ fn finished(index: &Index, outcome: Outcome) -> Result<FinishedRecording, Record
         renditions: renditions.into_iter().collect(),
         gap_count: index.segments.iter().filter(|segment| segment.is_gap).count() as i64,
         cut_short: match outcome {
-            Outcome::Whole => None,
+            Outcome::Whole | Outcome::WithGaps => None,
             Outcome::Short(cut_short) => Some(cut_short),
         },
     })
@@ -503,6 +539,20 @@ fn finished(index: &Index, outcome: Outcome) -> Result<FinishedRecording, Record
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What is there of a recording of before a crash, asked for until the storage answers. It is worth the wait: to go on without
+/// it would write over what says what there is.
+async fn kept_before(recording_id: RecordingId, shelf: &dyn Shelf) -> Index {
+    let mut trouble = None;
+    loop {
+        match timeout(STORE_WITHIN, Index::load(recording_id, shelf)).await {
+            Ok(Ok(index)) => return index,
+            Ok(Err(error)) => tell(&mut trouble, recording_id, &error),
+            Err(_) => tell(&mut trouble, recording_id, &KeepError::TimedOut),
+        }
+        sleep(TRY_AGAIN).await;
+    }
 }
 
 /// Deletes all that is stored of a recording, with a few tries: whoever follows the log has deleted most of it already.
@@ -545,3 +595,6 @@ async fn ask<'a, T>(
         sleep(TRY_AGAIN).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
