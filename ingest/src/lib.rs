@@ -197,7 +197,7 @@ impl Ingest {
         tokio::spawn(Arc::clone(&server).accept(listener, None));
         info!(address = %rtmp_addr, "RTMP listening");
         if let Some((listener, address, acceptor, certificate)) = secured {
-            tokio::spawn(certificate.watch(stopping.clone()));
+            tokio::spawn(certificate.watch(rtmp::tls::hangups(), stopping.clone()));
             tokio::spawn(Arc::clone(&server).accept(listener, Some(acceptor)));
             info!(%address, "RTMPS listening");
         }

@@ -28,6 +28,7 @@ use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,8 @@ pub struct RtmpsConfig {
     pub certificate: PathBuf,
     /// Its private key in PEM.
     pub key: PathBuf,
-    /// How often both files are looked at; connections that stand keep the certificate that they began with.
+    /// How often both files are looked at, beside when SIGHUP comes; connections that stand keep the certificate that they
+    /// began with.
     pub look_every: Duration,
 }
 
@@ -124,15 +126,22 @@ impl Certificate {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Looks at the files until `stopping`, and takes what is new in them. What cannot be used is said once, and the
-    /// certificate of before stays in force: a renewal may be half written.
-    pub(crate) async fn watch(self: Arc<Self>, stopping: CancellationToken) {
+    /// Looks at the files until `stopping`, now and then and whenever `hangups` says, and takes what is new in them. What cannot
+    /// be used is said once, and the certificate of before stays in force: a renewal may be half written.
+    pub(crate) async fn watch(self: Arc<Self>, mut hangups: Option<Signal>, stopping: CancellationToken) {
         let mut used = self.first_fingerprint;
         let mut complaint = String::new();
         loop {
+            let hangup = async {
+                match &mut hangups {
+                    Some(hangups) => hangups.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => return,
+                _ = hangup => info!("told to look at the certificate of RTMPS"),
                 () = tokio::time::sleep(self.config.look_every) => {}
             }
             match self.renew(used).await {
@@ -165,6 +174,15 @@ impl Certificate {
         }
         Ok(fingerprint)
     }
+}
+
+/// SIGHUP, by which a process is told to look at its certificates, from this moment on; `None` where it cannot be heard.
+pub(crate) fn hangups() -> Option<Signal> {
+    signal(SignalKind::hangup())
+        .inspect_err(
+            |error| warn!(%error, "SIGHUP cannot be heard; the certificate is looked at now and then all the same"),
+        )
+        .ok()
 }
 
 impl ResolvesServerCert for Certificate {

@@ -246,6 +246,25 @@ async fn a_renewed_certificate_is_taken_and_connections_stay() {
 }
 
 #[tokio::test]
+async fn a_hangup_has_the_certificate_looked_at_at_once() {
+    let certificate = Certificate::new();
+    let mut rtmps = certificate.config();
+    rtmps.look_every = Duration::from_secs(24 * 60 * 60);
+    let plane = Plane::start_with(|config| config.rtmps = Some(rtmps)).await;
+    let old = certificate.connect(&plane).await.unwrap();
+    certificate.renew();
+    assert!(certificate.connect(&plane).await.is_err(), "nobody has told it yet");
+    // It is heard from the start on, so that this does not end the process.
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
+    let start = Instant::now();
+    while let Err(error) = certificate.connect(&plane).await {
+        assert!(start.elapsed() < LONG, "{error}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(old);
+}
+
+#[tokio::test]
 async fn files_that_are_no_certificate_are_refused_by_name() {
     let certificate = Certificate::new();
     let other = Certificate::new();
