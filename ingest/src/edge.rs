@@ -25,7 +25,10 @@ mod upstream;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -112,6 +115,8 @@ struct Shared {
     recordings: Arc<Store>,
     /// Of recordings that were asked for lately, and since when they are known.
     terms: Mutex<HashMap<RecordingId, (RecordingTerms, Instant)>>,
+    /// How often something was told of rights: what was asked for before that may be older.
+    times_told: AtomicU64,
     followers: Followers,
     /// When the origin was last heard of what was taken away.
     heard: Mutex<Option<Instant>>,
@@ -130,6 +135,7 @@ impl Edge {
             followers: Followers::new(Arc::clone(&upstream), linger, cancel.clone()),
             recordings: Arc::new(Store::new(Arc::clone(&upstream), recordings_bytes)),
             terms: Mutex::default(),
+            times_told: AtomicU64::new(0),
             upstream,
             store,
             rights: Rights::new(keys),
@@ -255,6 +261,7 @@ impl Shared {
                                 info!(changes = told.changes.len(), "it is known who may watch what");
                             }
                             since = Since { epoch: Some(told.epoch), after: told.next };
+                            self.times_told.fetch_add(1, Ordering::SeqCst);
                             self.rights.learn_told(&told);
                             self.forget(&told);
                         }
@@ -283,10 +290,18 @@ impl Shared {
         }
     }
 
-    /// What is gone is not kept either.
+    /// What is gone is not kept either, and terms are asked for again where they have changed.
     fn forget(&self, told: &Told) {
-        if told.is_whole {
-            self.known_terms().clear();
+        {
+            let mut terms = self.known_terms();
+            if told.is_whole {
+                terms.clear();
+            }
+            for change in &told.changes {
+                if let Change::Recording(changed) = change {
+                    terms.remove(&changed.recording_id);
+                }
+            }
         }
         for recording_id in Rights::gone(&told.changes) {
             self.recordings.forget(&format!("/vod/{recording_id}/"));

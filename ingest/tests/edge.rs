@@ -226,6 +226,7 @@ async fn only_who_has_a_right_gets_what_is_not_public() {
             (format!("/live/t/{good}/{stream_id}/source/p3.m4s?x=1"), 204),
             (format!("/live/t/{forged}/{stream_id}/source/p3.m4s"), 403),
             (format!("/live/{stream_id}/source/p3.m4s"), 403),
+            (format!("/vod/t/{good}/{stream_id}/index.m3u8"), 404),
             ("/elsewhere".to_owned(), 404),
         ] {
             assert_eq!(request(router, asks(uri)).await.0.as_u16(), expected);

@@ -72,6 +72,15 @@ impl Recordings for RecordingsSide {
         async move { told.await.map(drop).map_err(not_taken) }.boxed()
     }
 
+    fn is_deleted(&self, recording_id: RecordingId) -> BoxFuture<'_, Result<bool, RecordError>> {
+        async move {
+            let kept = recordings::kept_by(&self.commands, recording_id).await;
+            let kept = kept.map_err(|error| not_taken(CommandError::from(error)))?;
+            Ok(kept.is_some_and(|(_, state)| state == RecordingState::Deleted))
+        }
+        .boxed()
+    }
+
     fn failed(&self, recording_id: RecordingId, reason: RecordingFailure) -> BoxFuture<'_, Result<(), RecordError>> {
         let told = recordings::fail(&self.commands, recording_id, self.node_id, reason);
         async move { told.await.map(drop).map_err(not_taken) }.boxed()
@@ -177,10 +186,16 @@ impl RecordingRights for RecordingDoor {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let row = seen.get(&recording_id).and_then(|(_, row)| row.clone());
         drop(seen);
-        let rights = self.rights.clone();
+        let (read, rights) = (self.read.clone(), self.rights.clone());
         async move {
-            // It was looked at to let them in.
-            let Some(row) = row else { return };
+            // It was looked at to let them in; what was seen may have been forgotten since.
+            let row = match row {
+                Some(row) => row,
+                None => match looked_up(&read, recording_id).await {
+                    Some(row) => row,
+                    None => return,
+                },
+            };
             let terms = terms_of(&row);
             rights.recording_lost(terms, wanted, token.as_deref()).await;
         }
@@ -200,6 +215,19 @@ impl RecordingRights for RecordingDoor {
             Ok(ready.map(|(_, terms)| KnownRecording { terms, channel: self.rights.of_channel(terms.channel_id) }))
         }
         .boxed()
+    }
+}
+
+/// A recording as the read models have it, asked for until they answer; `None` when it is gone.
+async fn looked_up(read: &ReadModels, recording_id: RecordingId) -> Option<RecordingRow> {
+    const AGAIN: Duration = Duration::from_secs(1);
+    loop {
+        match read.recordings().by_id(recording_id).await {
+            Ok(row) => return row.filter(|row| row.state == RecordingState::Published),
+            // Nobody loses a right by it: while the log cannot be read, nothing can be taken back either.
+            Err(error) => debug!(%error, "the recordings cannot be read"),
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -3,7 +3,10 @@
 //!
 //! Nothing of any recording is shown while it is not known what was taken away: one that was deleted must not go on being served.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     extract::{Request, State},
@@ -101,6 +104,7 @@ impl Shared {
         {
             return Ok(*terms);
         }
+        let times_told = self.times_told.load(Ordering::SeqCst);
         let answer = match self.recordings.get(&format!("/vod/{id}/rights")).await {
             Err(Refused::Said(answer)) if answer.status == StatusCode::NOT_FOUND => {
                 return Err(Refused::Ours(Problem::RECORDING_NOT_FOUND));
@@ -115,7 +119,10 @@ impl Shared {
         if all.len() >= KNOWN {
             all.clear();
         }
-        all.insert(id, (terms, Instant::now()));
+        // What was told meanwhile may be of this one, and newer than the answer: then it is asked again.
+        if self.times_told.load(Ordering::SeqCst) == times_told {
+            all.insert(id, (terms, Instant::now()));
+        }
         Ok(terms)
     }
 }

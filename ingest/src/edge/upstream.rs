@@ -22,6 +22,7 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::{accepted, answer::Answer, tls::OriginTls};
+use crate::origin::recordings::RELAY;
 use crate::rights::{Bearer, LONGEST_S, Pass, PlaybackKeys, now_s};
 
 /// How long an origin may take to be connected to.
@@ -192,17 +193,21 @@ impl Upstream {
 
     async fn ask_one(&self, origin: &str, path: &str, may_grow: bool) -> Result<Opened, Lost> {
         let token = self.authority()?;
-        let uri = match path.strip_prefix("/vod/").filter(|rest| !rest.ends_with("/rights")) {
-            // Of recordings a header gives no right, so that no cache that sends one keeps what is not public.
-            Some(rest) => Uri::try_from(format!("{origin}/vod/t/{token}/{rest}")),
-            None => Uri::try_from(format!("{origin}{path}")),
-        };
-        let mut request = Request::get(uri.map_err(axum::http::Error::from)?).body(Body::empty())?;
+        let uri = Uri::try_from(format!("{origin}{path}")).map_err(axum::http::Error::from)?;
+        let mut request = Request::get(uri).body(Body::empty())?;
         let (name, value) = accepted();
         request.headers_mut().insert(name, value);
-        let mut authority = HeaderValue::try_from(format!("Bearer {token}")).map_err(axum::http::Error::from)?;
-        authority.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, authority);
+        let sensitive = |text: String| {
+            HeaderValue::try_from(text).map_err(axum::http::Error::from).map(|mut value| {
+                value.set_sensitive(true);
+                value
+            })
+        };
+        request.headers_mut().insert(header::AUTHORIZATION, sensitive(format!("Bearer {token}"))?);
+        if path.starts_with("/vod/") {
+            // In no address, which proxies on the way write into their logs.
+            request.headers_mut().insert(RELAY, sensitive(token)?);
+        }
         let client = if is_held(path) { &self.waiting } else { &self.client };
         let asked = async {
             let (head, body) = client.request(request).await.map_err(Lost::Answer)?.into_parts();

@@ -13,6 +13,8 @@
 //! | `/t/<token>/<any of these>` | the same for whoever may not have it without a token |
 //! | `/<recording>/rights` | under which terms it may be had: for relays, with `Authorization: Bearer <a relay's token>` |
 //!
+//! A relay may have all but the last with its token in the header `weir-relay`.
+//!
 //! Who may is asked of [`RecordingRights`] for each request, whatever it is for; nothing else here decides.
 
 mod copies;
@@ -30,7 +32,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::Response,
     routing::any,
 };
@@ -54,6 +56,9 @@ use crate::{
     recorder::{self, index::Index},
 };
 
+/// What a relay shows its token in. Not in `Authorization`, which caches in front send with everything that they fetch: it would
+/// get them what is not public under addresses that are. And not in the address, which proxies write into their logs.
+pub(crate) const RELAY: HeaderName = HeaderName::from_static("weir-relay");
 /// How many segments are known at a time, of all recordings together: 50 MB or so.
 const KNOWN_SEGMENTS: usize = 200_000;
 const PIECE_BYTES: usize = 64 * 1024;
@@ -183,8 +188,9 @@ async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response
     if request.method != Method::GET && request.method != Method::HEAD {
         return Problem::METHOD_NOT_ALLOWED.into_response();
     }
+    let is_head = request.method == Method::HEAD;
     let answer = match Address::read(request.uri.path()) {
-        Some(address) => origin.find(address, &request.headers).await,
+        Some(address) => origin.find(address, &request.headers, is_head).await,
         None => Err(Problem::NOT_FOUND),
     };
     answer.unwrap_or_else(Problem::into_response)
@@ -200,8 +206,9 @@ enum Keep {
 }
 
 impl Origin {
-    async fn find(&self, address: Address<'_>, request: &HeaderMap) -> Result<Response, Problem> {
+    async fn find(&self, address: Address<'_>, request: &HeaderMap, is_head: bool) -> Result<Response, Problem> {
         let Address { token, recording_id, wanted, .. } = address;
+        let token = token.or_else(|| request.get(RELAY)?.to_str().ok());
         if wanted == Wanted::Rights {
             let known = self.rights.known(recording_id, bearer(request).ok_or(Problem::PLAYBACK_REFUSED)?).await;
             let known = known.map_err(|_| Problem::RECORDING_UNAVAILABLE)?.ok_or(Problem::RECORDING_NOT_FOUND)?;
@@ -243,7 +250,7 @@ impl Origin {
             Wanted::Files => self.files(recording_id).await,
             Wanted::File(which) => {
                 let lost = self.rights.lost(recording_id, wish, token.map(str::to_owned));
-                let file = self.file(recording_id, which, &file_name, token, request).await?;
+                let file = self.file(recording_id, which, &file_name, token, (request, is_head)).await?;
                 // It takes minutes: who loses the right meanwhile gets no more of it.
                 Ok(file.map(|body| Body::from_stream(body.into_data_stream().take_until(lost))))
             }
@@ -349,7 +356,7 @@ impl Origin {
         which: Option<u64>,
         file_name: &str,
         token: Option<&str>,
-        request: &HeaderMap,
+        (request, is_head): (&HeaderMap, bool),
     ) -> Result<Response, Problem> {
         let files = self.all_files(recording_id).await?;
         let number = match which {
@@ -363,7 +370,9 @@ impl Origin {
             None => format!("{file_name}.mp4"),
             Some(number) => format!("{file_name}-{number}.mp4"),
         };
-        if !request.contains_key(header::RANGE)
+        // An address of the bucket is signed for one method: whoever only asks what there is hears it from here.
+        if !is_head
+            && !request.contains_key(header::RANGE)
             && let Some(address) = self.copies.address(recording_id, number, &file, &file_name, token).await
         {
             return Ok(reply::redirect(&address));

@@ -143,7 +143,8 @@ impl Guard {
     async fn authorise(&self, headers: &HeaderMap) -> Response {
         let given = ["x-original-uri", "x-forwarded-uri"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
         let path = given.and_then(|given| given.split('?').next());
-        let path = path.and_then(|path| path.strip_prefix("/live").or_else(|| path.strip_prefix("/vod")));
+        // Recordings have terms of their own, which are not known here.
+        let path = path.and_then(|path| path.strip_prefix("/live"));
         let Some(path) = path else { return Problem::NOT_FOUND.into_response() };
         match self.decide(&Asked::read(path)).await {
             Ok(_) => empty(StatusCode::NO_CONTENT),

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "modules of one test binary")]
 #![expect(dead_code, reason = "what other tests need of the shared modules")]
 
+mod downloads;
 #[path = "../rtmp/encoder.rs"]
 mod encoder;
 #[path = "../rtmp/log.rs"]

@@ -7,9 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::ids::RecordingId;
-use futures::{FutureExt, TryStreamExt, pin_mut};
+use futures::{TryStreamExt, pin_mut};
 use storage::{Key, Storage};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::file::File;
 use crate::{
@@ -19,6 +22,8 @@ use crate::{
 
 /// How long an address of the bucket is good: to begin the download, which then may last. It cannot be taken back.
 const ADDRESS_FOR: Duration = Duration::from_secs(5 * 60);
+/// By then it is known on every node that a recording was deleted, and more.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// The copies of one node.
 pub(super) struct Copies {
@@ -70,22 +75,37 @@ impl Copies {
             move || rights.lost(recording_id, RecordingUse::Download, token.clone())
         };
         tokio::spawn(async move {
-            let copied = write(&storage, &key, &file);
-            pin_mut!(copied);
             let result = tokio::select! {
-                result = copied => result,
-                // Whoever deletes it may have been here before.
-                () = lost() => return,
+                result = write(&storage, &key, &file) => result.map(|()| true),
+                () = lost() => Ok(false),
+            };
+            // Whoever deletes the recording may have been here before the copy was. That a right is lost is known here some time
+            // after it is.
+            let stays = match &result {
+                Ok(true) => timeout(KNOWN_WITHIN, lost()).await.is_err(),
+                Ok(false) | Err(_) => false,
             };
             match result {
-                Ok(()) if lost().now_or_never().is_some() => {
-                    let _ = storage.delete(&key).await;
-                }
-                Ok(()) => tracing::info!(%key, "a recording can be downloaded from the bucket"),
+                Ok(_) if stays => tracing::info!(%key, "a recording can be downloaded from the bucket"),
+                Ok(_) => delete(&storage, &key).await,
                 Err(error) => tracing::debug!(%key, error = &*error, "no copy of a recording for downloads"),
             }
             drop(permit);
         });
+    }
+}
+
+/// It would be paid for and never be found again, so it is worth a few tries.
+async fn delete(storage: &Storage, key: &Key) {
+    const TRIES: u32 = 5;
+    for attempt in 1..=TRIES {
+        match storage.delete(key).await {
+            Ok(_) => return,
+            Err(error) if attempt == TRIES => {
+                tracing::warn!(%key, error = &error as &dyn std::error::Error, "the copy of a recording stays in the bucket");
+            }
+            Err(_) => sleep(KNOWN_WITHIN).await,
+        }
     }
 }
 
