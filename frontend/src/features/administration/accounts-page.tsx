@@ -51,7 +51,7 @@ export function AccountsPage() {
             onChange={(event) => setTyped(event.currentTarget.value)}
           />
         </div>
-        <Button type="submit" size="large">
+        <Button type="submit" size="large" className="mb-1.5">
           <Trans>Search</Trans>
         </Button>
       </form>

@@ -46,7 +46,9 @@ export function ReportDialog({
     if (kind === null || text.trim() === '' || target === undefined) return
     const when = saysWhen && atMs !== null ? { at_ms: Math.round(atMs) } : {}
     try {
-      await create.mutateAsync({ body: { target_kind: target.kind, target_id: target.id, kind, text: text.trim(), ...when } })
+      await create.mutateAsync({
+        body: { target_kind: target.kind, target_id: target.id, kind, text: text.trim(), ...when },
+      })
     } catch {
       // Shown above the form.
       return
