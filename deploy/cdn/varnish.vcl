@@ -16,6 +16,7 @@ sub vcl_recv {
     if (req.restarts == 0) {
         # These are ours to say.
         unset req.http.Authorization;
+        unset req.http.Weir-Relay;
         unset req.http.X-Original-URI;
         unset req.http.X-Weir-Inner;
         unset req.http.X-Weir-Allowed;

@@ -19,17 +19,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, http::Request};
+use axum::{
+    body::Body,
+    http::Request,
+    middleware::{self, Next},
+};
 use domain::{
     channels::Visibility,
-    ids::{ChannelId, SessionId},
+    ids::{ChannelId, RecordingId, SessionId},
+    recordings::RecordingVisibility,
 };
+use futures::{FutureExt, future::BoxFuture};
 use ingest::{
+    RecordError, RecordingAccess, RecordingRights, RecordingUse,
     edge::{Edge, EdgeConfig},
-    rights::Bearer,
+    origin::{self, Broadcasts, recordings},
+    rights::{Bearer, Change, KnownRecording, RecordingDecision, RecordingTerms, Rights},
 };
 use node::{Origin, keys, token};
 use reqwest::{Client, StatusCode};
+use storage::{Key, Storage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -151,7 +160,7 @@ async fn edge(origin: SocketAddr) -> Front {
         return started("Weir edge", address, command, folder).await;
     }
     let edge = Edge::start(EdgeConfig::new(vec![format!("http://{origin}")], keys()), CancellationToken::new());
-    let router = axum::Router::new().nest("/live", edge.router());
+    let router = axum::Router::new().nest("/live", edge.router()).nest("/vod", edge.recordings());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -267,6 +276,158 @@ async fn what_caches_cost_and_that_they_keep_secrets() {
             }
             measure(&mut origin, &front, visibility).await;
         }
+    }
+}
+
+/// Decides as a node does.
+struct Door {
+    rights: Rights,
+    terms: RecordingTerms,
+}
+
+impl RecordingRights for Door {
+    fn allows<'a>(
+        &'a self,
+        _: RecordingId,
+        wanted: RecordingUse,
+        token: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<RecordingAccess, RecordError>> {
+        let access = match self.rights.decide_recording(self.terms, wanted, token) {
+            RecordingDecision::Unknown => RecordingAccess::Unknown,
+            RecordingDecision::Refused => RecordingAccess::Refused,
+            RecordingDecision::Granted { is_public } => {
+                RecordingAccess::Granted { is_public, file_name: "harbour".to_owned() }
+            }
+        };
+        async move { Ok(access) }.boxed()
+    }
+
+    fn known<'a>(
+        &'a self,
+        _: RecordingId,
+        token: &'a str,
+    ) -> BoxFuture<'a, Result<Option<KnownRecording>, RecordError>> {
+        let terms = self.rights.newest(self.terms);
+        let known = KnownRecording { terms, channel: self.rights.of_channel(terms.channel_id) };
+        let is_known = self.rights.is_edge(token) && !terms.is_deleted;
+        async move { Ok(is_known.then_some(known)) }.boxed()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it needs Varnish, nginx and Caddy: run it with -- --ignored --nocapture"]
+async fn recordings_are_kept_for_all_and_shown_to_those_with_a_right() {
+    const SEGMENT: &[u8] = b"the bytes of a segment";
+    let only = std::env::var("WEIR_CDN").unwrap_or_default();
+    for which in ["edge", "varnish", "nginx", "caddy"] {
+        if !only.is_empty() && !only.split(',').any(|name| name == which) {
+            continue;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_disk(folder.path()).await.unwrap();
+        let (recording_id, channel_id) = (RecordingId::from(Uuid::now_v7()), ChannelId::from(Uuid::now_v7()));
+        for number in 0..3 {
+            let key = Key::new(format!("recordings/{recording_id}/source/s{number}.m4s")).unwrap();
+            storage.put(&key, SEGMENT.into()).await.unwrap();
+        }
+        let rights = Rights::new(keys());
+        rights.complete();
+        let terms = RecordingTerms {
+            recording_id,
+            channel_id,
+            visibility: RecordingVisibility::Published,
+            is_download_allowed: false,
+            is_deleted: false,
+            version: 2,
+        };
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let count = Arc::clone(&asked);
+        let counting = middleware::from_fn(move |request: Request<Body>, next: Next| {
+            count.lock().unwrap().push(request.uri().path().to_owned());
+            next.run(request)
+        });
+        let router = axum::Router::new()
+            .nest("/live", origin::router(Broadcasts::new(rights.clone()), storage.clone()))
+            .nest("/vod", recordings::router(storage, Arc::new(Door { rights: rights.clone(), terms })))
+            .layer(counting);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let authority = token(Bearer::Edge, 0, 600);
+        let front = match which {
+            "edge" => Some(edge(address).await),
+            "varnish" => varnish(address, &authority).await,
+            "nginx" => nginx(address, &authority).await,
+            _ => caddy(address, &authority).await,
+        };
+        let Some(front) = front else { continue };
+        let client = Client::builder().no_proxy().build().unwrap();
+        let get = async |path: &str| {
+            let answer = client.get(format!("http://{}{path}", front.address)).send().await.unwrap();
+            let cache = answer.headers().get("cache-control").map(|cache| cache.to_str().unwrap().to_owned());
+            (answer.status(), cache.unwrap_or_default(), answer.bytes().await.unwrap())
+        };
+        let plain = |number: u32| format!("/vod/{recording_id}/source/s{number}.m4s");
+        let began = Instant::now();
+        // A relay may need a moment to hear of its origin.
+        while get(&plain(0)).await.0 != StatusCode::OK {
+            assert!(began.elapsed() < LONG, "{} does not serve the recording", front.name);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for _ in 0..3 {
+            let (status, cache, body) = get(&plain(1)).await;
+            assert_eq!((status, &body[..]), (StatusCode::OK, SEGMENT), "{}", front.name);
+            assert!(cache.starts_with("public"), "{}: {cache}", front.name);
+        }
+        let times = |path: &str| asked.lock().unwrap().iter().filter(|asked| asked.ends_with(path)).count();
+        assert_eq!(times("s1.m4s"), if which == "caddy" { 3 } else { 1 }, "{}", front.name);
+
+        // From now on only for whoever was given its address; what was kept of it before was never of this segment.
+        rights.learn(Change::Recording(RecordingTerms {
+            visibility: RecordingVisibility::Unlisted,
+            version: 3,
+            ..terms
+        }));
+        let began = Instant::now();
+        while get(&plain(2)).await.0 != StatusCode::NOT_FOUND {
+            assert!(began.elapsed() < LONG, "{} shows what is not public", front.name);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let session = SessionId::from(Uuid::from_u128(1_000));
+        let bearer = Bearer::Recording { recording_id, session_id: Some(session), wanted: RecordingUse::Play };
+        let digest = |visibility| RecordingTerms::digest(visibility, false, Visibility::Public, RecordingUse::Play);
+        let good = token(bearer, digest(RecordingVisibility::Unlisted), 600);
+        let with = |token: &str| format!("/vod/t/{token}/{recording_id}/source/s2.m4s");
+        let (status, cache, body) = get(&with(&good)).await;
+        assert_eq!((status, &body[..]), (StatusCode::OK, SEGMENT), "{}", front.name);
+        assert!(cache.starts_with("private"), "{}: {cache}", front.name);
+        assert_eq!(get(&plain(2)).await.0, StatusCode::NOT_FOUND, "{}: it has just been filled", front.name);
+        let before = token(bearer, digest(RecordingVisibility::Published), 600);
+        for wrong in ["nonsense", before.as_str(), &authority[1..]] {
+            let (status, _, body) = get(&with(wrong)).await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{}", front.name);
+            assert_ne!(&body[..], SEGMENT);
+        }
+        let forged = client.get(format!("http://{}{}", front.address, plain(2)));
+        let forged = forged.header("authorization", "Bearer nonsense").header("weir-relay", "nonsense");
+        let forged = forged.send().await.unwrap().status();
+        assert!(matches!(forged, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN), "{}: {forged}", front.name);
+        // No address at the origin has a token of a relay or a cache in it.
+        assert!(!asked.lock().unwrap().iter().any(|path| path.contains(&authority)), "{}", front.name);
+        if which == "edge" {
+            assert_eq!(times("s2.m4s"), 1);
+            assert!(
+                !asked.lock().unwrap().iter().any(|path| path.contains("/t/")),
+                "an edge shows its token in a header"
+            );
+        }
+        rights.learn(Change::Session { session_id: session, until_s: node::now_s() + 60 });
+        let began = Instant::now();
+        while get(&with(&good)).await.0 != StatusCode::FORBIDDEN {
+            assert!(began.elapsed() < LONG, "{} goes on", front.name);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        println!("| {} | recording | revoked after {} ms |", front.name, began.elapsed().as_millis());
     }
 }
 
