@@ -103,7 +103,7 @@ pub struct Settings {
     #[arg(long, env = "WEIR_RECONNECT_GRACE_SECONDS", global = true, value_name = "SECONDS")]
     reconnect_grace_seconds: Option<u32>,
     /// How long a part of a segment lasts, in milliseconds, 200 to 2000: shorter is nearer to live and costs more
-    /// requests [default: 500]
+    /// requests [default: 333]
     #[arg(long, env = "WEIR_PART_MS", global = true, value_name = "MS")]
     part_ms: Option<u32>,
     /// How far viewers may go back in a stream that is live, in minutes, 0 (not at all) to 240; takes room on the disk: 19
@@ -336,7 +336,7 @@ impl Settings {
                 self.reconnect_grace_seconds.or(file.reconnect_grace_seconds).unwrap_or(60),
                 (1, 3_600),
             )?,
-            part_ms: within("part_ms", self.part_ms.or(file.part_ms).unwrap_or(500), (200, 2_000))?,
+            part_ms: within("part_ms", self.part_ms.or(file.part_ms).unwrap_or(333), (200, 2_000))?,
             rewind_minutes: within(
                 "rewind_minutes",
                 self.rewind_minutes.or(file.rewind_minutes).unwrap_or(30),

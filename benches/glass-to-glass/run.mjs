@@ -12,7 +12,7 @@
 //   --seconds N    how long each viewer watches (60)
 //   --obs          OBS instead of ffmpeg
 //   --weir FILE    which binary (target/release/weir)
-//   --part-ms N    how long parts are (500)
+//   --part-ms N    how long parts are (333)
 //   --only NAME    watch-page, low-latency or plain
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:http'
@@ -35,7 +35,7 @@ const option = (name, otherwise) => {
   return index < 0 ? otherwise : process.argv[index + 1]
 }
 const seconds = Number(option('seconds', '60'))
-const partMs = option('part-ms', '500')
+const partMs = option('part-ms', '333')
 const binary = resolve(root, option('weir', 'target/release/weir'))
 const only = option('only', null)
 const isObs = process.argv.includes('--obs')
