@@ -18,7 +18,7 @@ const patience = { timeout: 60_000 }
 /** What an authenticator shows, `steps` of 30 seconds from now (RFC 6238). */
 function shown(secret: string, steps: number): string {
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'
-  const bits = [...secret].map((letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('')
+  const bits = Array.from(secret, (letter) => letters.indexOf(letter).toString(2).padStart(5, '0')).join('')
   const seed = Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => parseInt(byte, 2)))
   const step = Buffer.alloc(8)
   step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps))
@@ -58,11 +58,16 @@ async function setUp(page: Page): Promise<string> {
   const secret = await page.getByTestId('totp-secret').inputValue()
   // The picture is one that the browser can draw.
   const picture = page.getByRole('img', { name: 'QR code for your authenticator' })
-  await expect.poll(() => picture.evaluate((img) => (img as HTMLImageElement).naturalWidth)).toBeGreaterThan(100)
+  await expect
+    .poll(() => picture.evaluate((img) => (img as HTMLImageElement).naturalWidth))
+    .toBeGreaterThan(100)
   const enable = formOf(page, 'Turn on')
   await enable.getByLabel('Code of your authenticator').fill(shown(secret, 0))
   await enable.getByRole('button', { name: 'Turn on' }).click()
-  await expect(page.getByRole('list', { name: 'Recovery codes' }).getByRole('listitem')).toHaveCount(10, patience)
+  await expect(page.getByRole('list', { name: 'Recovery codes' }).getByRole('listitem')).toHaveCount(
+    10,
+    patience,
+  )
   await page.getByRole('button', { name: 'I have kept them' }).click()
   return secret
 }

@@ -25,7 +25,9 @@ export function watchSession(session: Session): () => void {
     const mine = new AbortController()
     watching = mine
     // Given up while it waited for the lock, or for an answer: there is nothing to tell.
-    locks?.request('weir:watch', { signal: mine.signal }, () => ask(session, mine.signal)).catch(() => undefined)
+    locks
+      ?.request('weir:watch', { signal: mine.signal }, () => ask(session, mine.signal))
+      .catch(() => undefined)
   }
 
   const unsubscribe = session.subscribe(follow)
@@ -54,12 +56,13 @@ async function ask(session: Session, signal: AbortSignal): Promise<void> {
 
 /** Reads until the answer is over; whether that was because the session is. */
 async function hasEnded(answer: ReadableStream<Uint8Array>): Promise<boolean> {
-  const reader = answer.pipeThrough(new TextDecoderStream()).getReader()
+  const reader = answer.getReader()
+  const decoder = new TextDecoder()
   let line = ''
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return false
-    line += value
+    line += decoder.decode(value, { stream: true })
     if (/^event: ended$/m.test(line)) return true
     line = line.slice(line.lastIndexOf('\n') + 1)
   }
