@@ -41,6 +41,8 @@ let stop: () => void = () => undefined
 describe('watching a session', () => {
   beforeEach(() => {
     provideLocks(locks)
+    // Pages of the tests before are tabs of the same browser.
+    refuse('post', 'auth/refresh', 401, 'session_ended')
   })
   afterEach(() => {
     stop()
@@ -49,7 +51,6 @@ describe('watching a session', () => {
 
   it('signs the page out once the server says that the session has ended', async () => {
     answerBy('get', 'auth/session', answer(': it goes on\n\nev', 'ent: ended\ndata: {}\n\n'))
-    refuse('post', 'auth/refresh', 401, 'session_ended')
     const session = signedInSession()
     stop = watchSession(session)
     await vi.waitFor(() => expect(session.current().status).toBe('signed-out'))
