@@ -195,7 +195,10 @@ describe('dashboard', () => {
   })
 
   it('is not for others', async () => {
-    serve({}, channelOf({ owner: { id: 'somebody-else', username: 'oksana', display_name: null, avatar: null } }))
+    serve(
+      {},
+      channelOf({ owner: { id: 'somebody-else', username: 'oksana', display_name: null, avatar: null } }),
+    )
     visit('/dashboard/marina', 'member')
     expect(await screen.findByText('This dashboard belongs to oksana')).toBeInTheDocument()
   })

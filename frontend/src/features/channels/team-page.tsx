@@ -176,22 +176,23 @@ function AddMember({ channel }: { channel: Channel }) {
         <legend className="mb-2 text-sm font-medium text-text">
           <Trans>Role</Trans>
         </legend>
-        {roles.map((value) => (
-          <label key={value} className="flex items-start gap-3 text-sm text-text">
-            <input
-              type="radio"
-              name="role"
-              value={value}
-              checked={role === value}
-              onChange={() => setRole(value)}
-              className="mt-0.5 size-4 shrink-0 accent-accent"
-            />
-            <span>
-              <span className="font-medium">{roleWords[value].name}</span>
-              <span className="mt-0.5 block text-faint">{roleWords[value].meaning}</span>
-            </span>
-          </label>
-        ))}
+        {roles.map((value) => {
+          const { name, meaning } = roleWords[value]
+          return (
+            <label key={value} className="grid grid-cols-[auto_minmax(0,1fr)] gap-x-3 text-sm text-text">
+              <input
+                type="radio"
+                name="role"
+                value={value}
+                checked={role === value}
+                onChange={() => setRole(value)}
+                className="mt-0.5 size-4 accent-accent"
+              />
+              <span className="font-medium">{name}</span>
+              <span className="col-start-2 mt-0.5 text-faint">{meaning}</span>
+            </label>
+          )
+        })}
       </fieldset>
       <Button
         type="submit"
