@@ -92,7 +92,7 @@ export function AvatarForm({ profile }: { profile: Profile }) {
         <Avatar
           name={nameOf(profile)}
           src={preview ?? profile.avatar?.large_url}
-          className="size-24 text-xl"
+          className="size-24 !text-xl"
         />
         <div className="flex min-w-0 flex-col gap-2">
           <div className="flex flex-wrap gap-2">
