@@ -23,8 +23,8 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use image::{
-    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage,
-    codecs::jpeg::JpegEncoder, imageops::FilterType, metadata::Orientation,
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb, RgbImage, codecs::jpeg::JpegEncoder,
+    imageops::FilterType, metadata::Orientation,
 };
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
