@@ -108,6 +108,8 @@ const accountAnswers = {
     ),
   ]),
 }
+const unconfirmed = { ...signedIn, account: { ...signedIn.account, is_email_confirmed: false } }
+const mailed = { expires_at: '2026-11-22T08:00:00Z', again_at: '2026-11-21T08:01:00Z' }
 const settingsAnswers = {
   'GET me': marina,
   'GET auth/sessions': page0([
@@ -305,11 +307,11 @@ const shots: Shot[] = [
     isWhole: true,
     answers: { ...settingsAnswers, 'GET auth/tokens': page0([]) },
     until: async (page) => {
-      await page.locator('section').nth(1).getByRole('button').click()
-      await page.locator('section').nth(1).locator('input[type=password]').fill('quiet river water')
-      await page.locator('section').nth(1).locator('button[type=submit]').click()
-      await page.locator('section').nth(1).getByRole('img').waitFor()
       await page.locator('section').nth(3).getByRole('button').click()
+      await page.locator('section').nth(3).locator('input[type=password]').fill('quiet river water')
+      await page.locator('section').nth(3).locator('button[type=submit]').click()
+      await page.locator('section').nth(3).getByRole('img').waitFor()
+      await page.locator('section').nth(5).getByRole('button').click()
     },
   },
   {
@@ -325,12 +327,56 @@ const shots: Shot[] = [
       },
     },
     until: async (page) => {
-      const section = page.locator('section').nth(1)
+      const section = page.locator('section').nth(3)
       await section.getByRole('button').first().click()
       await section.locator('input[type=password]').fill('quiet river water')
       await section.locator('input[autocomplete=one-time-code]').fill('123456')
       await section.locator('button[type=submit]').click()
       await section.locator('ol').waitFor()
+    },
+  },
+  {
+    name: 'settings-email',
+    path: '/settings',
+    as: 'member',
+    answers: { ...settingsAnswers, 'POST auth/refresh': unconfirmed },
+    until: async (page) => {
+      await page.locator('section').nth(1).scrollIntoViewIfNeeded()
+      await page.locator('section').nth(1).locator('input[autocomplete=one-time-code]').waitFor()
+    },
+  },
+  {
+    name: 'settings-email-change',
+    path: '/settings',
+    as: 'member',
+    answers: { ...settingsAnswers, 'POST auth/email/change': { ...mailed, needs_present_code: true } },
+    until: async (page) => {
+      const section = page.locator('section').nth(1)
+      await section.getByRole('button').click()
+      await section.locator('input[type=email]').fill('marina@example.net')
+      await section.locator('input[type=password]').fill('quiet river water')
+      await section.locator('button[type=submit]').click()
+      await section.locator('input[autocomplete=one-time-code]').first().waitFor()
+      await section.scrollIntoViewIfNeeded()
+    },
+  },
+  {
+    name: 'confirm-email',
+    path: '/confirm-email#k7qm-2f9x',
+    as: 'member',
+    answers: { 'POST auth/refresh': unconfirmed },
+    until: (page) => page.locator('input[autocomplete=one-time-code]').waitFor(),
+  },
+  { name: 'reset-password', path: '/reset-password', until: heading },
+  {
+    name: 'reset-password-code',
+    path: '/reset-password#k7qm-2f9x',
+    answers: { 'PUT auth/password/reset': { status: 403, code: 'second_factor_required' } },
+    until: async (page) => {
+      await page.locator('input[autocomplete=username]').fill('marina')
+      await page.locator('input[autocomplete=new-password]').fill('quiet river water')
+      await page.locator('form button[type=submit]').click()
+      await page.locator('input[autocomplete=one-time-code]').nth(1).waitFor()
     },
   },
   { name: 'register', path: '/register', until: heading },

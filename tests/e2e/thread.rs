@@ -73,8 +73,10 @@ async fn a_stream_goes_from_the_encoder_to_viewers_and_ends() {
         types,
         [
             "account.registered",
+            "email.confirmation_requested",
             "session.opened",
             "account.registered",
+            "email.confirmation_requested",
             "session.opened",
             "channel.created",
             "stream.started",

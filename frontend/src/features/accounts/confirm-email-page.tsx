@@ -20,7 +20,7 @@ export function ConfirmEmailPage() {
 
   return (
     <Gate
-      title={<Trans>Confirm your e-mail address</Trans>}
+      title={<Trans>Confirm your address</Trans>}
       footer={
         <Trans>
           With a confirmed address you can choose another password when yours is lost. No other account can
