@@ -1,15 +1,19 @@
 //! Tells the write side of sign-ins that failed, after they were answered: how long that takes must not tell anybody whether
 //! there is such a username.
 
+use std::time::Duration;
+
 use commands::{
     Commands,
     accounts::failed_sign_ins::{self, FailedSignIn},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How many wait to be told; more are not, which the rate limits keep from happening.
 const WAITING: usize = 1_024;
+/// How long they wait, so that what telling costs is felt by no answer in particular.
+const LATER: Duration = Duration::from_secs(1);
 
 /// Where failed sign-ins are handed in.
 pub(crate) struct FailedSignIns(mpsc::Sender<FailedSignIn>);
@@ -19,12 +23,17 @@ impl FailedSignIns {
     pub(crate) fn start(commands: Commands, stopping: CancellationToken) -> Self {
         let (sender, mut waiting) = mpsc::channel(WAITING);
         let telling = async move {
-            while let Some(failed) = waiting.recv().await {
-                if let Err(error) = failed_sign_ins::note(&commands, failed).await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "that a sign-in failed is not shown to the owner of the account"
-                    );
+            while let Some(first) = waiting.recv().await {
+                sleep(LATER).await;
+                let mut next = Some(first);
+                while let Some(failed) = next {
+                    if let Err(error) = failed_sign_ins::note(&commands, failed).await {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "that a sign-in failed is not shown to the owner of the account"
+                        );
+                    }
+                    next = waiting.try_recv().ok();
                 }
             }
         };
