@@ -30,6 +30,7 @@ mod lock;
 mod playlist;
 mod refusal;
 mod rendition;
+mod schedule;
 mod sound;
 mod view;
 mod window;
@@ -59,6 +60,8 @@ pub use refusal::MediaRefusal;
 pub(crate) use rendition::Shown;
 pub use rendition::{Rendition, RenditionSpec};
 pub(crate) use view::{Document, Reload, View};
+#[cfg(test)]
+pub(crate) use window::Timing;
 pub(crate) use window::{Init, Part, Segment};
 
 /// How streams are cut, and how much of them is kept.
@@ -147,6 +150,10 @@ pub struct Health {
     /// How far the newest sound is ahead of the newest picture, on average; negative when it is behind. `None` without
     /// sound.
     pub sound_ahead_ms: Option<i32>,
+    /// How much media time fell behind the clock, where that is the encoder's doing: evenly, and with key frames that came
+    /// hardly later than the small pictures. A full line lets through so many bytes a second, so that large pictures take
+    /// longer. 0 where the line may be the reason, and where it cannot be told.
+    pub encoder_behind_ms: u32,
 }
 
 /// Sound is broadcast alone when for so long no picture was announced, unless the encoder has said that there is none.

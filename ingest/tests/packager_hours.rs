@@ -12,10 +12,10 @@ mod synthetic;
 #[path = "support/viewer.rs"]
 mod viewer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fragments::{AUDIO, Run, VIDEO};
-use ingest::packager::Packager;
+use ingest::packager::{Packager, PackagerConfig};
 use synthetic::{Encoder, MONO_44, STEREO_44, STEREO_48, Sent, Sound};
 use viewer::{Viewer, config};
 
@@ -187,6 +187,29 @@ async fn sound_alone() {
 #[tokio::test]
 async fn sound_alone_of_44_1_khz_in_mono() {
     check_sound_alone(MONO_44).await;
+}
+
+#[tokio::test]
+async fn frames_of_sound_that_are_longer_than_a_part_do_not_hold_the_packager_up() {
+    // 1,024 samples at 8 kHz last 128 ms, and a part may have 105.
+    let sound = Sound { sample_rate: 8_000, config: &[0x15, 0x90], from_ms: 0 };
+    let encoder = Encoder { sound: Some(sound), pictures_from_ms: None, ..Encoder::default() };
+    let mut viewer = Viewer::new(PackagerConfig { part_target_ms: 100, ..config() }).await;
+    let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    // In a thread that may be left behind: what it must not do is to go round for ever.
+    std::thread::spawn(move || {
+        for tag in encoder.tags(12_000, 0) {
+            packager.push(tag).unwrap();
+        }
+        packager.finish();
+        done.send(()).unwrap();
+    });
+    tokio::time::timeout(Duration::from_secs(60), is_done).await.expect("it comes to an end").unwrap();
+    viewer.look().await;
+    let epochs = assert_gapless(&viewer);
+    // All that came after the two seconds in which a picture might have come.
+    assert!(fragments::track(&epochs[0], AUDIO).len() >= 70, "{}", fragments::track(&epochs[0], AUDIO).len());
 }
 
 #[tokio::test]

@@ -88,6 +88,8 @@ pub enum Advice {
     Silent,
     /// What comes arrives in fits and starts.
     LineStutters,
+    /// The encoder makes the stream more slowly than it plays.
+    EncoderSlow,
     /// Sound and picture are far from each other.
     SoundApart,
 }
@@ -106,6 +108,7 @@ impl Advice {
             Self::BitrateVaries => "bitrate_varies",
             Self::Silent => "silent",
             Self::LineStutters => "line_stutters",
+            Self::EncoderSlow => "encoder_slow",
             Self::SoundApart => "sound_apart",
         }
     }
@@ -119,8 +122,8 @@ impl Advice {
                  key-frame interval to 2 s; OBS's 0 (auto) is 8 s."
             }
             Self::FramesMissing => {
-                "Frames are missing: the encoder leaves some out, or sends fewer than it announces. Lower the \
-                 resolution, the frame rate or the bit rate, or close other programs."
+                "Frames are missing although the line keeps up: the encoder leaves some out, or sends fewer than it \
+                 announces. Choose a faster preset, lower the resolution or the frame rate, or close other programs."
             }
             Self::NoAudio => "There is no sound. Check the audio sources if there should be any.",
             Self::SoundAlone => {
@@ -144,6 +147,11 @@ impl Advice {
             Self::LineStutters => {
                 "The stream arrives in fits and starts: the line is at its limit. Lower the bit rate, or use a cable \
                  instead of Wi-Fi."
+            }
+            Self::EncoderSlow => {
+                "Your encoder is too slow: it makes the stream more slowly than it plays, and viewers stall. The line is not \
+                 the reason. Choose a faster preset or a hardware encoder, lower the resolution or the frame rate, or close \
+                 other programs."
             }
             Self::SoundApart => {
                 "Sound and picture are more than half a second apart. Look for an offset in the audio settings, then \
@@ -207,23 +215,34 @@ impl View {
         const SILENT_MS: u64 = 3_000;
         /// A line that is held up for longer than players keep in hand.
         const STUTTER_MS: u32 = 1_500;
+        /// OBS leaves pictures out when so much waits for the line: 700 ms of those that others do not lean on.
+        const CONGESTED_MS: u32 = 600;
+        /// Of five seconds; clocks differ by much less.
+        const ENCODER_BEHIND_MS: u32 = 250;
         /// People notice a tenth of it; encoders send sound and picture so far apart only when something is wrong.
         const APART_MS: i32 = 500;
         let (Some(tracks), Some(health)) = (&self.tracks, &self.health) else { return Vec::new() };
         let mut advice = Vec::new();
-        if silent_ms > SILENT_MS {
-            advice.push(Advice::Silent);
-        } else if health.jitter_ms > STUTTER_MS {
-            advice.push(Advice::LineStutters);
-        }
-        if health.key_frame_interval_ms > KEY_FRAMES_FAR_MS {
-            advice.push(Advice::KeyFramesFar);
-        }
         // Known after a span of measuring. One in twenty is a picture that stutters.
         let announced = tracks.video.as_ref().map_or(0.0, |video| video.frame_rate);
         let is_slow = !self.bitrates_kbps.is_empty() && health.frame_rate < 0.8 * announced;
         let comes_in_a_span = health.frame_rate * SPAN.as_secs_f64();
-        if is_slow || f64::from(health.missing_frames) > (0.05 * comes_in_a_span).max(2.0) {
+        let are_missing = is_slow || f64::from(health.missing_frames) > (0.05 * comes_in_a_span).max(2.0);
+        let stutters = health.jitter_ms > STUTTER_MS || (are_missing && health.jitter_ms > CONGESTED_MS);
+        let why_late = match health.encoder_behind_ms > ENCODER_BEHIND_MS {
+            true => Some(Advice::EncoderSlow),
+            false => stutters.then_some(Advice::LineStutters),
+        };
+        if silent_ms > SILENT_MS {
+            advice.push(Advice::Silent);
+        } else {
+            advice.extend(why_late);
+        }
+        if health.key_frame_interval_ms > KEY_FRAMES_FAR_MS {
+            advice.push(Advice::KeyFramesFar);
+        }
+        // Where what comes is late, pictures are left out for the same reason.
+        if are_missing && why_late.is_none() {
             advice.push(Advice::FramesMissing);
         }
         if tracks.audio.is_none() {
@@ -381,6 +400,15 @@ mod tests {
         assert_eq!(advice(&|health| health.jitter_ms = 2_000, 4_000), [Advice::Silent]);
         assert_eq!(advice(&|health| health.missing_frames = 7, 0), []);
         assert_eq!(advice(&|health| health.missing_frames = 8, 0), [Advice::FramesMissing]);
+        // Encoders leave pictures out when the line is full: then it is not theirs to do better.
+        let congested = |health: &mut Health| (health.missing_frames, health.jitter_ms) = (40, 900);
+        assert_eq!(advice(&congested, 0), [Advice::LineStutters]);
+        let slow = |health: &mut Health| {
+            (health.missing_frames, health.jitter_ms, health.encoder_behind_ms) = (40, 1_800, 1_700);
+        };
+        assert_eq!(advice(&slow, 0), [Advice::EncoderSlow]);
+        assert_eq!(advice(&slow, 4_000), [Advice::Silent]);
+        assert_eq!(advice(&|health| health.encoder_behind_ms = 200, 0), []);
         assert_eq!(advice(&|health| health.sound_ahead_ms = Some(-501), 0), [Advice::SoundApart]);
         assert_eq!(advice(&|health| health.sound_ahead_ms = None, 0), []);
     }

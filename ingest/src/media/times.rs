@@ -1,6 +1,9 @@
 //! Reads the times of one track out of fragments of [`super::fragment`].
 
-use super::split::atoms;
+use super::{
+    fragment::VIDEO_TRACK,
+    split::{Atom, atoms},
+};
 
 /// When one track of a fragment, or of several that follow each other, is decoded and presented, in ticks of the track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +57,37 @@ pub(crate) fn timescale(init: &[u8], track: u32) -> Option<u32> {
         .and_then(|trak| trak.child(b"mdia")?.child(b"mdhd")?.u32_at(12))
 }
 
+/// When each picture of these fragments is decoded and presented, in ticks of the track and in the order in which they are
+/// decoded; nothing of what is not ours.
+pub(crate) fn pictures(fragments: &[u8]) -> impl Iterator<Item = (i64, i64)> {
+    atoms(fragments)
+        .filter(|atom| atom.name == b"moof")
+        .flat_map(|moof| moof.children(0))
+        .filter(|atom| atom.name == b"traf")
+        .filter_map(of_pictures)
+        .flatten()
+}
+
+/// Of one run, as [`super::fragment`] writes it: each picture has its duration, its size, its flags and its composition time.
+fn of_pictures(traf: Atom<'_>) -> Option<impl Iterator<Item = (i64, i64)>> {
+    const FIELDS: u32 = 0x00_0f01;
+    if traf.child(b"tfhd")?.u32_at(4) != Some(VIDEO_TRACK) {
+        return None;
+    }
+    let (time, run) = (traf.child(b"tfdt")?, traf.child(b"trun")?);
+    let mut decode = i64::try_from(u64::from(time.u32_at(4)?) << 32 | u64::from(time.u32_at(8)?)).ok()?;
+    let count =
+        usize::try_from(run.u32_at(4)?).ok().filter(|_| run.u32_at(0).map(|head| head & 0xff_ffff) == Some(FIELDS))?;
+    Some((0..count).map_while(move |picture| {
+        let field = |at: usize| run.u32_at(12 + 4 * (picture * 4 + at));
+        let times = (decode, decode.checked_add(i64::from(field(3)?.cast_signed()))?);
+        decode = decode.checked_add(i64::from(field(0)?))?;
+        Some(times)
+    }))
+}
+
 /// How long a run's samples last, and when the first is presented after the first is decoded.
-fn samples(header: super::split::Atom<'_>, run: super::split::Atom<'_>) -> Option<(u64, i64)> {
+fn samples(header: Atom<'_>, run: Atom<'_>) -> Option<(u64, i64)> {
     const DEFAULT_DURATION: u32 = 0x8;
     const FIRST_FLAGS: u32 = 0x4;
     let flags = run.u32_at(0)? & 0xff_ffff;
@@ -110,6 +142,10 @@ mod tests {
         let both = [&first[..], &second[..]].concat();
         assert_eq!(read(&both, VIDEO_TRACK), Some(Times { duration: 18_600, ..of_video }));
         assert_eq!(read(&second, AUDIO_TRACK), None);
+        let each: Vec<_> = pictures(&both).collect();
+        assert_eq!(each[..3], [(90_000, 96_000), (93_000, 102_000), (96_000, 93_000)]);
+        assert_eq!((each.len(), each[3]), (6, (99_300, 105_300)));
+        assert_eq!(pictures(&first[..40]).count(), 0);
         assert_eq!(read(&first[..40], VIDEO_TRACK), None);
     }
 }

@@ -36,6 +36,17 @@ pub(super) struct Picture {
     pub data: Bytes,
 }
 
+impl Picture {
+    pub(super) fn presents_ms(&self) -> i64 {
+        self.time_ms + self.composition_ms
+    }
+
+    /// The same, shown when it was and decoded at another time.
+    pub(super) fn decoded_at(self, time_ms: i64) -> Self {
+        Self { time_ms, composition_ms: self.presents_ms() - time_ms, ..self }
+    }
+}
+
 /// The configurations in force.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Configs<'a> {

@@ -53,11 +53,9 @@ pub(super) struct Epoch {
     pub twin: Option<Twin>,
     /// Nothing comes after the present part.
     pub is_ending: bool,
-    /// By how much the source's sound is behind its pictures where parts end, beyond what it is here: segments of all
-    /// renditions have the same sound, so that a player can change between them.
-    pub sound_behind_ms: i64,
-    /// Where the sound of the part that ends the segment ends, if it is known.
-    pub sound_until_ms: Option<i64>,
+    /// When the segment ends, and where the source's sound of it does, on the track's own clock, if that is known: segments of
+    /// all renditions have the same sound, so that a player can change between them.
+    pub sound_ends: Option<(i64, i64)>,
     /// What even pictures fill, from which the part target is made.
     pub longest_part_ms: i64,
     pub part: OpenPart,
@@ -133,8 +131,7 @@ impl Epoch {
             is_segment_open: false,
             twin: None,
             is_ending: false,
-            sound_behind_ms: 0,
-            sound_until_ms: None,
+            sound_ends: None,
             longest_part_ms: 0,
             part: OpenPart { start_ms: begins_ms, end_ms: begins_ms, ..OpenPart::default() },
             sound_came_at_ms: begins_ms,
@@ -204,15 +201,14 @@ impl Epoch {
         if let Some(sound) = &mut self.sound {
             // What is presented with the pictures beyond this has not come yet: encoders send by decode time. At the end
             // nothing else will.
-            let sound_until_ms = match self.sound_until_ms {
-                _ if self.is_ending => until_ms + self.reorder_ms,
-                Some(until_ms) => until_ms,
-                None => until_ms - self.sound_behind_ms,
-            };
+            let sound_until_ms = if self.is_ending { until_ms + self.reorder_ms } else { until_ms };
             if until_ms - self.sound_came_at_ms > SILENCE_AFTER_MS {
                 sound.fill_until(sound_until_ms);
             }
-            sound_start = sound.take_until(sound_until_ms, &mut self.sound_samples);
+            sound_start = match self.sound_ends.filter(|(segment_ends_ms, _)| until_ms >= *segment_ends_ms) {
+                Some((_, end)) => sound.take_frames_until(end, &mut self.sound_samples),
+                None => sound.take_until(sound_until_ms, &mut self.sound_samples),
+            };
         }
         let part = &mut self.part;
         if part.samples.is_empty() && self.sound_samples.is_empty() {

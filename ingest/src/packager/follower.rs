@@ -11,6 +11,7 @@ use super::{
     epoch::Epoch,
     lane::Lane,
     rendition::Shown,
+    schedule::Schedule,
     sound::TooLate,
     view::View,
     window::{Segment, Twin},
@@ -18,6 +19,8 @@ use super::{
 use crate::media::{
     aac::AacConfig,
     flv::{self, AudioTag, VideoTag},
+    fragment::AUDIO_TRACK,
+    times::Times,
     video::VideoConfig,
 };
 
@@ -27,8 +30,6 @@ const MAX_PICTURE_MS: i64 = 2_400;
 const MAX_BACKWARDS_MS: i64 = 500;
 /// How far a picture may be from the source's and still be the same.
 const TOLERANCE_MS: i64 = 16;
-/// What times are off by at most, after the source and its encoder have rounded them to milliseconds.
-const ROUNDING_MS: i64 = 2;
 /// Sound that is further from the picture belongs to another epoch of the source.
 const MAX_SOUND_APART_MS: i64 = 5_000;
 
@@ -48,7 +49,7 @@ pub struct Lag {
 /// Times of its messages are those of the broadcast's timeline, as a [`Feed`](super::Feed) has them, in milliseconds
 /// whose upper bits are lost. It begins with the first key frame at which a segment of the source begins, and goes on
 /// from segment to segment: with the source's numbers, times on the wall's clock, discontinuities and target durations.
-/// Parts are its own.
+/// Parts are its own. Its pictures are decoded when the source's are: see `packager/schedule.rs`.
 #[derive(Debug)]
 pub struct Follower {
     source: watch::Receiver<Shown>,
@@ -57,6 +58,7 @@ pub struct Follower {
     audio: Option<Arc<AacConfig>>,
     /// The number of the source's segment beside which we are.
     number: u64,
+    schedule: Schedule,
     latest_ms: Option<i64>,
     lost: u32,
     unreadable_messages: u32,
@@ -74,6 +76,7 @@ impl Follower {
             video: None,
             audio: None,
             number: 0,
+            schedule: Schedule::default(),
             latest_ms: None,
             lost: 0,
             unreadable_messages: 0,
@@ -186,24 +189,37 @@ impl Follower {
         let is_key = picture.is_key;
         let picture = Picture { time_ms, composition_ms: i64::from(composition_ms), is_key, data };
         let Some(epoch) = &self.lane.epoch else { return self.join(view, picture, &video) };
-        let place = Place::of(&picture, epoch);
+        let presents_ms = picture.presents_ms();
+        self.schedule.read(view);
+        // What the source does not have is decoded as long before it is shown as the first was.
+        let decode_ms = self.schedule.decode_ms(presents_ms).unwrap_or(presents_ms - epoch.reorder_ms);
+        let tolerance_ms = (epoch.usual_duration_ms() / 2).min(TOLERANCE_MS);
+        let place = Place { presents_ms, decode_ms, tolerance_ms };
         let mut reached = segments_from(view, self.number + 1).take_while(|segment| place.has_reached(segment));
         match (reached.next(), reached.next()) {
             (Some(next), None) if next.number == self.number + 1 => {
                 let is_new = next.is_after_discontinuity || !epoch.shows(&video);
                 let twin = twin(next);
+                let sound = view.segment(self.number).and_then(|own| Times::read(&own.bytes, AUDIO_TRACK));
+                let sound_end = sound.map(|sound| (sound.decode + sound.duration) as i64);
                 if is_new {
+                    if let Some(epoch) = &mut self.lane.epoch {
+                        // Sound of after the break may have come already.
+                        epoch.sound_ends = sound_end.map(|end| (i64::MIN, end));
+                    }
                     self.lane.end_epoch()?;
                     return self.join(view, picture, &video);
                 }
-                let sound_until_ms = next.cut.decode_ms;
-                self.append(picture)?;
+                // Pictures that lean on a key frame and are shown before it are decoded after it in the source, and before
+                // it here.
+                let decode_ms = if next.cut.is_key { next.cut.decode_ms } else { decode_ms };
                 if let Some(epoch) = &mut self.lane.epoch {
-                    epoch.sound_until_ms = Some(sound_until_ms);
+                    epoch.sound_ends = sound_end.map(|end| (decode_ms, end));
                 }
+                self.append(picture.decoded_at(decode_ms))?;
                 self.lane.end_segment()?;
                 if let Some(epoch) = &mut self.lane.epoch {
-                    epoch.sound_until_ms = None;
+                    epoch.sound_ends = None;
                     epoch.twin = Some(twin);
                 }
                 self.number = twin.number;
@@ -215,7 +231,9 @@ impl Follower {
                 self.rejoin(view, picture, &video)
             }
             (None, _) => {
-                let step_ms = time_ms - epoch.picture_ms();
+                let next = segments_from(view, self.number + 1).next().filter(|next| next.cut.is_key);
+                let decode_ms = next.map_or(decode_ms, |next| decode_ms.min(next.cut.decode_ms - 1));
+                let step_ms = decode_ms - epoch.picture_ms();
                 if !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
                     return self.rejoin(view, picture, &video);
                 }
@@ -223,7 +241,7 @@ impl Follower {
                     // The picture has changed, and the source has not come to a new segment.
                     return Ok(());
                 }
-                self.append(picture)
+                self.append(picture.decoded_at(decode_ms))
             }
         }
     }
@@ -247,16 +265,18 @@ impl Follower {
         if !picture.is_key {
             return Ok(());
         }
-        let presents_ms = picture.time_ms + picture.composition_ms;
+        let presents_ms = picture.presents_ms();
         let next = self.lane.rendition().next_segment();
         let segment = segments_from(view, next)
             .find(|segment| segment.cut.is_key && (segment.cut.presents_ms - presents_ms).abs() <= TOLERANCE_MS);
         let Some(segment) = segment else { return Ok(()) };
+        self.schedule = Schedule::new(segment.parts.first().map_or(view.facts.next_part, |first| first.number));
+        self.schedule.read(view);
+        let _ = self.schedule.decode_ms(presents_ms);
+        let picture = picture.decoded_at(segment.cut.decode_ms);
         let configs = Configs { video, audio: self.audio.as_ref(), is_audio_coming: self.audio.is_some() };
         let mut epoch = Epoch::new(picture.time_ms, segment.starts_at, picture, configs);
         epoch.twin = Some(twin(segment));
-        let reorder_ms = segment.cut.presents_ms - segment.cut.decode_ms;
-        epoch.sound_behind_ms = reorder_ms - epoch.reorder_ms + ROUNDING_MS;
         if let Some(sound) = &mut epoch.sound {
             sound.align(segment.sound_phase);
         }
@@ -320,23 +340,18 @@ impl Drop for Follower {
 #[derive(Clone, Copy)]
 struct Place {
     presents_ms: i64,
-    /// Its decode time later by the usual distance to its presentation.
-    decodes_ms: i64,
+    /// When it is decoded in the source.
+    decode_ms: i64,
     tolerance_ms: i64,
 }
 
 impl Place {
-    fn of(picture: &Picture, epoch: &Epoch) -> Self {
-        Self {
-            presents_ms: picture.time_ms + picture.composition_ms,
-            decodes_ms: picture.time_ms + epoch.reorder_ms,
-            tolerance_ms: (epoch.usual_duration_ms() / 2).min(TOLERANCE_MS),
-        }
-    }
-
     fn has_reached(self, segment: &Segment) -> bool {
-        let place_ms = if segment.cut.is_key { self.presents_ms } else { self.decodes_ms };
-        place_ms + self.tolerance_ms >= segment.cut.presents_ms
+        match segment.cut.is_key {
+            true => self.presents_ms + self.tolerance_ms >= segment.cut.presents_ms,
+            // Of what is in between it is not known when it is shown.
+            false => self.decode_ms >= segment.cut.decode_ms,
+        }
     }
 }
 

@@ -10,6 +10,10 @@ const SECONDS: usize = 5;
 const STEPS: usize = 31;
 /// Steps longer than this many tenths of the usual one have a hole in them.
 const HOLE_TENTHS: i64 = 16;
+/// So many seconds in a row say whether media falls behind evenly.
+const EVEN_SECONDS: usize = 5;
+/// Key frames must be so many times as large as others to say what they are held up by.
+const MUCH_LARGER: u64 = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct HealthMeter {
@@ -20,6 +24,9 @@ pub(super) struct HealthMeter {
     last_sound_ms: Option<i64>,
     key_frame_interval_ms: i64,
     steps: Steps,
+    /// Of the last message: how long it was and when it came.
+    last_message: (u64, i64),
+    picture_arrived_ms: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -34,6 +41,40 @@ struct Second {
     /// How far sound was ahead of the picture, added up over its pictures.
     sound_ahead_ms: i64,
     pictures_with_sound: u32,
+    /// Of its first message, by arrival less media time.
+    first_ms: i64,
+    key_frames: Arrivals,
+    other_pictures: Arrivals,
+}
+
+/// How pictures of a kind arrived.
+#[derive(Clone, Copy, Debug, Default)]
+struct Arrivals {
+    count: u64,
+    bytes: u64,
+    /// From the picture before to each of them, added up.
+    waited_ms: i64,
+}
+
+impl Arrivals {
+    fn count(&mut self, bytes: u64, waited_ms: i64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.waited_ms = self.waited_ms.saturating_add(waited_ms.max(0));
+    }
+
+    #[must_use]
+    fn and(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            bytes: self.bytes.saturating_add(other.bytes),
+            waited_ms: self.waited_ms.saturating_add(other.waited_ms),
+        }
+    }
+
+    fn mean_bytes(self) -> u64 {
+        self.bytes.checked_div(self.count).unwrap_or(0)
+    }
 }
 
 /// The last steps from picture to picture.
@@ -80,6 +121,7 @@ impl HealthMeter {
     pub(super) fn count(&mut self, time_ms: i64, bytes: usize, arrived_ms: i64) {
         let number = time_ms.div_euclid(1_000);
         let behind_ms = arrived_ms - time_ms;
+        self.last_message = (bytes as u64, arrived_ms);
         if self.seconds.back().is_none_or(|last| last.number < number) {
             self.seconds.push_back(Second {
                 number,
@@ -90,6 +132,9 @@ impl HealthMeter {
                 latest_ms: behind_ms,
                 sound_ahead_ms: 0,
                 pictures_with_sound: 0,
+                first_ms: behind_ms,
+                key_frames: Arrivals::default(),
+                other_pictures: Arrivals::default(),
             });
             if self.seconds.len() > SECONDS + 1 {
                 self.seconds.pop_front();
@@ -106,9 +151,16 @@ impl HealthMeter {
     pub(super) fn count_picture(&mut self, time_ms: i64, is_key: bool) {
         let step_ms = self.last_picture_ms.replace(time_ms).map(|last_ms| time_ms - last_ms);
         let missing = step_ms.filter(|step_ms| *step_ms > 0).map_or(0, |step_ms| self.steps.take(step_ms));
+        let (bytes, arrived_ms) = self.last_message;
+        let waited_ms =
+            self.picture_arrived_ms.replace(arrived_ms).map(|before_ms| arrived_ms.saturating_sub(before_ms));
         if let Some(second) = self.seconds.back_mut() {
             second.pictures += 1;
             second.missing_pictures = second.missing_pictures.saturating_add(missing);
+            if let Some(waited_ms) = waited_ms {
+                let of_kind = if is_key { &mut second.key_frames } else { &mut second.other_pictures };
+                of_kind.count(bytes, waited_ms);
+            }
             if let Some(sound_ms) = self.last_sound_ms {
                 second.sound_ahead_ms += sound_ms - time_ms;
                 second.pictures_with_sound += 1;
@@ -151,7 +203,31 @@ impl HealthMeter {
             jitter_ms: u32::try_from(latest_ms - earliest_ms).unwrap_or(u32::MAX),
             missing_frames: self.seconds.iter().fold(0, |sum, second| second.missing_pictures.saturating_add(sum)),
             sound_ahead_ms: sound_ahead_ms.checked_div(with_sound).and_then(|ahead_ms| i32::try_from(ahead_ms).ok()),
+            encoder_behind_ms: u32::try_from(self.encoder_behind_ms()).unwrap_or(u32::MAX),
         }
+    }
+
+    /// See [`Health::encoder_behind_ms`]; never negative.
+    fn encoder_behind_ms(&self) -> i64 {
+        let (Some(first), Some(last)) = (self.seconds.front(), self.seconds.back()) else { return 0 };
+        let behind_ms = last.first_ms.saturating_sub(first.first_ms);
+        let steps = self.seconds.len().saturating_sub(1);
+        if steps < EVEN_SECONDS || behind_ms <= 0 {
+            return 0;
+        }
+        let mean_ms = behind_ms / steps as i64;
+        // A line that is held up loses much at once, and what it held back comes all together.
+        let is_even = self.seconds.iter().zip(self.seconds.iter().skip(1)).all(|(second, next)| {
+            let step_ms = next.first_ms.saturating_sub(second.first_ms);
+            step_ms >= mean_ms / 3 && step_ms <= mean_ms.saturating_mul(2)
+        });
+        let sum = |of: fn(&Second) -> Arrivals| self.seconds.iter().map(of).fold(Arrivals::default(), Arrivals::and);
+        let (keys, others) = (sum(|second| second.key_frames), sum(|second| second.other_pictures));
+        let can_be_told = others.bytes > 0 && keys.mean_bytes() >= MUCH_LARGER * others.mean_bytes();
+        // On a full line a key frame takes as many times longer as it is larger.
+        let is_line = 2 * i128::from(keys.waited_ms) * i128::from(others.bytes)
+            >= i128::from(others.waited_ms) * i128::from(keys.bytes);
+        if is_even && can_be_told && !is_line { behind_ms } else { 0 }
     }
 }
 
@@ -247,6 +323,50 @@ mod tests {
         meter.count(0, 1, 0);
         meter.count_picture(0, true);
         assert_eq!(meter.health().sound_ahead_ms, None);
+    }
+
+    /// Twelve seconds at 30 pictures a second with a key frame in each other second, of which each arrives when it has taken
+    /// as long as `takes_ms` says of its length.
+    fn slow(takes_ms: impl Fn(usize) -> i64) -> Health {
+        let mut meter = HealthMeter::default();
+        let mut arrived_ms = 0;
+        for frame in 0..360_i64 {
+            let (time_ms, is_key) = (frame * 100 / 3, frame % 60 == 0);
+            let bytes = if is_key { 60_000 } else { 8_000 };
+            arrived_ms = (arrived_ms + takes_ms(bytes)).max(time_ms);
+            meter.count(time_ms, bytes, arrived_ms);
+            meter.count_picture(time_ms, is_key);
+            meter.count(time_ms + 10, 200, arrived_ms);
+            meter.count_sound(time_ms + 10);
+        }
+        meter.health()
+    }
+
+    #[test]
+    fn an_encoder_that_is_too_slow_is_told_from_a_line_that_is_full() {
+        // Each picture takes it 45 ms, a key frame a little longer: of a second 35 % are lost.
+        let encoder = slow(|bytes| if bytes > 10_000 { 80 } else { 45 });
+        assert!((1_500..2_500).contains(&encoder.encoder_behind_ms), "{encoder:?}");
+        assert!(encoder.jitter_ms > 1_500, "{encoder:?}");
+        // A line for 1.6 Mbit/s, and 2.1 to carry: 200 bytes a millisecond.
+        let line = slow(|bytes| bytes as i64 / 200);
+        assert!(line.jitter_ms > 1_500, "{line:?}");
+        assert_eq!(line.encoder_behind_ms, 0);
+        // Both keep up.
+        assert_eq!(slow(|_| 20).encoder_behind_ms, 0);
+    }
+
+    #[test]
+    fn a_line_that_stops_and_goes_on_is_no_slow_encoder() {
+        let mut meter = HealthMeter::default();
+        for frame in 0..360_i64 {
+            let (time_ms, is_key) = (frame * 100 / 3, frame % 60 == 0);
+            // It stops for 1.5 s every four seconds; what was held back comes at once.
+            let arrived_ms = time_ms.max(time_ms.div_euclid(4_000) * 4_000 + 1_500);
+            meter.count(time_ms, if is_key { 60_000 } else { 8_000 }, arrived_ms);
+            meter.count_picture(time_ms, is_key);
+            assert_eq!(meter.health().encoder_behind_ms, 0, "{time_ms}");
+        }
     }
 
     #[test]

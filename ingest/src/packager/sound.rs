@@ -139,7 +139,16 @@ impl Sound {
 
     /// Takes the frames that begin before this time into `samples` and returns the decode time of the first.
     pub(super) fn take_until(&mut self, time_ms: i64, samples: &mut Vec<Sample>) -> i64 {
-        let limit = self.samples(time_ms);
+        self.take_before(self.samples(time_ms), samples)
+    }
+
+    /// As [`Sound::take_until`], up to where a frame ends in another rendition, on the track's own clock.
+    pub(super) fn take_frames_until(&mut self, end: i64, samples: &mut Vec<Sample>) -> i64 {
+        // Grids may differ by what rounding to milliseconds makes.
+        self.take_before(end - i64::from(FRAME_SAMPLES) / 2, samples)
+    }
+
+    fn take_before(&mut self, limit: i64, samples: &mut Vec<Sample>) -> i64 {
         let Some(span) = &mut self.span else { return 0 };
         let first = span.start;
         while span.start < limit

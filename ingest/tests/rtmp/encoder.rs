@@ -39,6 +39,15 @@ pub fn tone(seconds: u32) -> Vec<FlvTag> {
     encode(&["-f", "lavfi", "-i", &tone, "-c:a", "aac", "-b:a", "64k"].map(ToOwned::to_owned))
 }
 
+/// A picture whose rate varies, as capturing a screen makes it, with pictures that lean on later ones, and a tone.
+pub fn uneven_film(size: &str, seconds: u32) -> Vec<FlvTag> {
+    let codecs = "-vf select='not(eq(mod(n,7),3))*not(eq(mod(n,11),5))*not(eq(mod(floor(n/40),9),4))' -vsync vfr \
+                  -c:v libx264 -preset veryfast -pix_fmt yuv420p -bf 3 -b_strategy 0 -g 25 -sc_threshold 0 -b:v 400k \
+                  -c:a aac -b:a 64k";
+    let codecs: Vec<String> = codecs.split_whitespace().map(ToOwned::to_owned).collect();
+    encode(&[source(size, seconds), codecs].concat())
+}
+
 fn encode(arguments: &[String]) -> Vec<FlvTag> {
     let output = std::process::Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin"])

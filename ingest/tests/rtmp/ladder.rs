@@ -16,7 +16,7 @@ use ingest::{
 use tokio::time::timeout;
 
 use crate::{
-    encoder::{Encoder, FlvTag},
+    encoder::{self, Encoder, FlvTag},
     enhanced,
     fragments::{self, VIDEO},
     peer::{AUDIO as AUDIO_MESSAGE, Peer, VIDEO as VIDEO_MESSAGE},
@@ -318,6 +318,58 @@ async fn another_picture_gets_other_renditions_after_a_discontinuity() {
     let playlist = media(&plane, stream, "90p", is_after).await;
     let source = media(&plane, stream, "source", is_after).await;
     assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+}
+
+#[tokio::test]
+async fn a_rate_that_varies_with_pictures_out_of_order_is_cut_where_the_source_is() {
+    let mut config = ladder();
+    config.rungs = vec![Rung { max_frame_rate: 60, ..rung("90p", 90) }];
+    // It is sent faster than it plays.
+    config.pace.max_lag = 2 * LONG;
+    let plane = plane(config).await;
+    plane.platform.channel("key");
+    let mut peer = Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
+    let film = encoder::uneven_film("320x180", 14);
+    let is_reordered = |tag: &&FlvTag| tag.kind == VIDEO_MESSAGE && tag.body[1] == 1 && tag.body[2..5] != [0, 0, 0];
+    assert!(film.iter().filter(is_reordered).count() > 50, "pictures lean on later ones");
+    let (before, after) = film.split_at(film.partition_point(|tag| tag.timestamp_ms < 4_000));
+    peer.send_tags(before).await;
+    let report = plane.platform.renditions(|_| true).await;
+    peer.send_tags(after).await;
+    let stream = report.stream_id;
+    let playlist = media(&plane, stream, "90p", has_complete(6)).await;
+    let source = media(&plane, stream, "source", has_complete(6)).await;
+    assert_eq!(playlist.findings_beside(&source), [] as [String; 0]);
+    assert_eq!(playlist.findings(), [] as [String; 0]);
+    let presented = |runs: &[fragments::Run]| -> Vec<i64> {
+        let pictures = fragments::track(runs, VIDEO);
+        let mut times: Vec<i64> = pictures.iter().map(|(time, sample)| *time as i64 + sample.composition).collect();
+        times.sort_unstable();
+        times
+    };
+    let (mut segments, mut all) = (Vec::new(), Vec::new());
+    for segment in playlist.complete() {
+        let file = |rendition: &str| format!("{stream}/{rendition}/{}", segment.uri.as_ref().unwrap());
+        let own = fragments::runs(&plane.bytes(&file("90p")).await);
+        let twin = fragments::runs(&plane.bytes(&file("source")).await);
+        let begins_with_key = fragments::track(&twin, VIDEO)[0].1.is_sync;
+        segments.push((segment.number, begins_with_key, presented(&own), presented(&twin)));
+        all.extend(own);
+    }
+    assert_eq!(fragments::findings(&all), [] as [String; 0], "no hole and no overlap from segment to segment");
+    assert!(segments.len() >= 6);
+    // Between two cuts at key frames the same pictures are shown; at other cuts some are decoded after what is shown later.
+    let whole = segments.windows(2).filter(|pair| pair[0].1 && pair[1].1).map(|pair| &pair[0]);
+    let mut compared = 0;
+    for (number, _, own, source) in whole {
+        assert_eq!(own.len(), source.len(), "pictures of segment {number}");
+        for (own, source) in own.iter().zip(source) {
+            // A millisecond's rounding either way.
+            assert!((own - source).abs() <= 180, "segment {number}: {own} and {source}");
+        }
+        compared += 1;
+    }
+    assert!(compared >= 2, "{compared} of {}", segments.len());
 }
 
 /// Seven seconds of another codec, as an encoder of Enhanced RTMP sends them.
