@@ -121,8 +121,15 @@ impl Kept {
 
     /// The same, for who looks at each part.
     async fn look_soon(&self, name: &str, earlier: Option<&MediaPlaylist>) -> MediaPlaylist {
-        let playlist = self.playlist(&format!("{name}/rewind.m3u8")).await;
-        let delta = self.playlist(&format!("{name}/rewind.m3u8?_HLS_skip=YES")).await;
+        let (playlist, delta) = loop {
+            let playlist = self.playlist(&format!("{name}/rewind.m3u8")).await;
+            let delta = self.playlist(&format!("{name}/rewind.m3u8?_HLS_skip=YES")).await;
+            // What is too old may have been let go of in between; then they are of two moments.
+            let moment = |playlist: &MediaPlaylist| (playlist.media_sequence, playlist.next_position());
+            if moment(&playlist) == moment(&delta) {
+                break (playlist, delta);
+            }
+        };
         let mut findings = playlist.findings();
         findings.extend(delta.findings_of_delta(&playlist));
         findings.extend(earlier.iter().flat_map(|earlier| playlist.findings_after(earlier)));
@@ -280,6 +287,47 @@ async fn a_disk_that_is_short_of_room_is_left_alone_until_it_has_some() {
     kept.push(&SOURCE);
     kept.wait_until_written().await;
     assert!(kept.on_disk().last() > before.last());
+}
+
+#[tokio::test]
+async fn what_a_full_disk_lets_go_of_stays_in_memory_for_who_is_fetching_it() {
+    const GIB: u64 = 1 << 30;
+    let _running = RUNNING.read().await;
+    let free = Arc::new(AtomicU64::new(50 * GIB));
+    let probed = Arc::clone(&free);
+    let thresholds = DiskThresholds { warn_bytes: 5 * GIB, reserve_bytes: 2 * GIB };
+    let space = move || {
+        let free_bytes = probed.load(Ordering::Relaxed);
+        Ok(DiskSpace { free_bytes, used_bytes: 100 * GIB - free_bytes, size_bytes: 100 * GIB })
+    };
+    let (disk, mut watcher) = DiskWatch::with_probe(space, thresholds);
+    // Forty seconds are listed.
+    let mut kept = Kept::on(disk, 600, PackagerConfig { window_segments: 20, ..config() }).await;
+    for _ in 0..3 {
+        kept.push(&SOURCE);
+        kept.wait_until_written().await;
+    }
+    let on_disk = kept.on_disk();
+    let segment = on_disk[on_disk.len() / 2];
+    free.store(GIB, Ordering::Relaxed);
+    watcher.look();
+    for round in 0.. {
+        assert!(round < 7, "the disk keeps {:?}", kept.on_disk());
+        let count = kept.on_disk().len();
+        kept.push(&SOURCE);
+        let shrunk = async {
+            while count > 0 && kept.on_disk().len() == count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), shrunk).await.expect("the oldest makes room");
+        let live = kept.playlist("source/index.m3u8").await;
+        if live.segments[0].number > segment + 1 && !kept.on_disk().contains(&segment) {
+            break;
+        }
+    }
+    // It has left the playlist and the disk, and some who saw it there still fetch it.
+    kept.file(&format!("source/s{segment}.m4s")).await;
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ impl Origin {
         let broadcast = self.broadcast(stream_id)?;
         let view = self.awaited(&broadcast, name, reload).await?;
         let shelf = self.shelf(stream_id, name).ok_or(Problem::RENDITION_NOT_FOUND)?;
-        let document = shelf.playlist(&view, name == AUDIO, reload.is_delta, || broadcast.reports(name));
+        let (is_audio, of) = (name == AUDIO, name.to_owned());
+        let document = shelf.playlist(&view, is_audio, reload.is_delta, move || broadcast.reports(&of)).await;
         Ok(reply::playlist(&document, fresh_s(&view, reload), headers))
     }
 

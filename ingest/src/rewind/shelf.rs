@@ -2,7 +2,9 @@
 
 use std::{
     collections::VecDeque,
+    future::pending,
     io,
+    panic::resume_unwind,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -12,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use time::OffsetDateTime;
+use tokio::{sync::OnceCell, task::JoinError};
 
 use super::remove_folder;
 use crate::packager::{Document, Entry, Init, Listing, Report, Segment, View, media_playlist};
@@ -37,11 +40,11 @@ pub(crate) struct Shelf {
     written: [Mutex<Option<Written>>; 4],
 }
 
-/// A playlist and what it was written from.
+/// A playlist, once it is written, and what it is written from.
 struct Written {
     revision: u64,
     from: u64,
-    document: Arc<Document>,
+    document: Arc<OnceCell<Arc<Document>>>,
 }
 
 #[derive(Default)]
@@ -207,45 +210,78 @@ impl Shelf {
 
     /// The playlist of a view: what is kept, and then what the view lists. Of the sound alone, if wanted; as a delta
     /// update, where one was asked for and leaves something out. Those who ask for the same share one writing.
-    pub(crate) fn playlist(
-        &self,
-        view: &View,
+    ///
+    /// It is written and compressed on a thread for such things: half an hour takes as long as a hundred answers, and whoever
+    /// asks may be on one that has thousands of viewers. Cancel safe.
+    pub(crate) async fn playlist(
+        self: &Arc<Self>,
+        view: &Arc<View>,
         is_audio: bool,
         is_delta: bool,
-        reports: impl FnOnce() -> Vec<Report>,
+        reports: impl FnOnce() -> Vec<Report> + Send + 'static,
     ) -> Arc<Document> {
-        let place = &self.written[usize::from(is_audio) * 2 + usize::from(is_delta)];
-        let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = self.index();
+        let (document, from) = self.place(view, usize::from(is_audio) * 2 + usize::from(is_delta));
+        let write = || async {
+            let (shelf, view) = (Arc::clone(self), Arc::clone(view));
+            let written = tokio::task::spawn_blocking(move || {
+                let document = shelf.write(&view, from, (is_audio, is_delta), reports());
+                document.gzip();
+                Arc::new(document)
+            });
+            match written.await.map_err(JoinError::try_into_panic) {
+                Ok(document) => document,
+                Err(Ok(panic)) => resume_unwind(panic),
+                // The process ends.
+                Err(Err(_)) => pending().await,
+            }
+        };
+        Arc::clone(document.get_or_init(write).await)
+    }
+
+    /// Where the playlist of this moment is, or is being written, and with which segment it begins.
+    fn place(&self, view: &View, kind: usize) -> (Arc<OnceCell<Arc<Document>>>, u64) {
+        let mut place = self.written[kind].lock().unwrap_or_else(PoisonError::into_inner);
+        let begins = self.index().begins(view);
+        let from = self.shown_from.fetch_max(begins, Ordering::AcqRel).max(begins);
+        let revision = view.facts.revision;
+        let present = place.as_ref().filter(|written| (written.revision, written.from) == (revision, from));
+        let document = match present {
+            Some(written) => Arc::clone(&written.document),
+            None => {
+                let document = Arc::default();
+                *place = Some(Written { revision, from, document: Arc::clone(&document) });
+                document
+            }
+        };
+        (document, from)
+    }
+
+    fn write(&self, view: &View, from: u64, (is_audio, is_delta): (bool, bool), reports: Vec<Report>) -> Document {
         let facts = &view.facts;
-        let from = self.shown_from.fetch_max(index.begins(view), Ordering::AcqRel).max(index.begins(view));
-        let revision = facts.revision;
-        if let Some(written) = place.as_ref().filter(|written| (written.revision, written.from) == (revision, from)) {
-            return Arc::clone(&written.document);
-        }
         let in_memory = facts.segments.first().map_or(facts.next_segment, |first| first.number);
-        let earlier = index.kept.iter().filter(|kept| (from..in_memory).contains(&kept.number));
         let is_gap = |init: &Init| is_audio && init.media.sound_codec.is_none();
+        let mut entries: Vec<Entry<'_>> = {
+            let index = self.index();
+            let earlier = index.kept.iter().filter(|kept| (from..in_memory).contains(&kept.number));
+            earlier.map(|kept| kept.entry(is_gap(&kept.init))).collect()
+        };
         let later = view.segments().filter(|segment| segment.number >= from);
+        entries.extend(later.map(|segment| Entry { is_gap: is_gap(&segment.init), ..Entry::from(segment) }));
         let listing = Listing {
             file: FILE,
             timing: facts.timing,
-            entries: earlier
-                .map(|kept| kept.entry(is_gap(&kept.init)))
-                .chain(later.map(|segment| Entry { is_gap: is_gap(&segment.init), ..Entry::from(segment) }))
-                .collect(),
+            entries,
             next_segment: facts.next_segment,
             discontinuity: facts.discontinuity,
             next_part: facts.next_part,
             is_ended: facts.is_ended,
             is_independent: is_audio,
-            reports: reports(),
+            reports,
         };
         let skipped = if is_delta { listing.skippable() } else { 0 };
-        let tag = format!("rewind-{}-{revision}-{from}{}", facts.next_part, if skipped > 0 { "-delta" } else { "" });
-        let document = Arc::new(Document::new(tag, media_playlist(&listing, skipped)));
-        *place = Some(Written { revision, from, document: Arc::clone(&document) });
-        document
+        let (next_part, revision) = (facts.next_part, facts.revision);
+        let tag = format!("rewind-{next_part}-{revision}-{from}{}", if skipped > 0 { "-delta" } else { "" });
+        Document::new(tag, media_playlist(&listing, skipped))
     }
 }
 
@@ -295,7 +331,7 @@ impl Index {
 }
 
 impl Kept {
-    fn entry(&self, is_gap: bool) -> Entry<'_> {
+    fn entry(&self, is_gap: bool) -> Entry<'static> {
         Entry {
             number: self.number,
             duration_ms: self.duration_ms,
@@ -307,5 +343,48 @@ impl Kept {
             is_complete: true,
             parts: &[],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::packager::Timing;
+
+    #[test]
+    #[ignore = "it measures: run it with --release -- --ignored --nocapture"]
+    fn how_long_the_playlist_of_half_an_hour_takes() {
+        const TIMES: u32 = 100;
+        let entry = |number: u64| Entry {
+            number,
+            duration_ms: 2_000,
+            init: 0,
+            starts_at: OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(2 * number as i64),
+            discontinuity: 0,
+            is_after_discontinuity: false,
+            is_gap: false,
+            is_complete: true,
+            parts: &[],
+        };
+        let listing = Listing {
+            file: FILE,
+            timing: Timing { target_duration_s: 2, part_target_ms: 505 },
+            entries: (0..900).map(entry).collect(),
+            next_segment: 900,
+            discontinuity: 0,
+            next_part: 3_600,
+            is_ended: false,
+            is_independent: false,
+            reports: Vec::new(),
+        };
+        let began = Instant::now();
+        let texts: Vec<String> = (0..TIMES).map(|_| media_playlist(&listing, 0)).collect();
+        let written = began.elapsed() / TIMES;
+        let (began, bytes) = (Instant::now(), texts[0].len());
+        let gzip: usize = texts.into_iter().map(|text| Document::new(String::new(), text).gzip().len()).sum();
+        println!("{bytes} bytes written in {written:?}, compressed to {} in {:?}", gzip / 100, began.elapsed() / TIMES);
+        assert!(gzip > 0);
     }
 }
