@@ -19,7 +19,7 @@ export function AdminFrame() {
           <Link to="/admin" className="rounded-sm text-base font-semibold text-text">
             <Trans>Administration</Trans>
           </Link>
-          <ul className="mt-3 flex gap-1 overflow-x-auto pb-1 lg:flex-col">
+          <ul className="mt-3 flex flex-wrap gap-1 lg:flex-col">
             {places.map((place) => (
               <li key={place.to} className="shrink-0">
                 <Link

@@ -76,24 +76,27 @@ function OwnChannel({ channel }: { channel: Channel }) {
     <Link
       to="/dashboard/$handle"
       params={{ handle }}
-      className="group flex items-center gap-4 rounded-lg border bg-raised p-4 transition-colors hover:border-line-strong"
+      className="group flex items-center gap-4 rounded-lg border bg-raised p-4 transition-colors hover:border-line-strong max-sm:flex-wrap max-sm:gap-y-2"
     >
       <Avatar name={handle} className="size-11" />
-      <span className="min-w-0 grow">
+      <span className="min-w-0 grow basis-0">
         <span className="block truncate text-base font-semibold text-text">{channel.title}</span>
         <span className="block truncate text-sm text-faint">
           {globalThis.location.host}/{handle}
         </span>
       </span>
-      <StandingBadge standing={channel.standing} className="shrink-0" />
-      <VisibilityBadge visibility={channel.visibility} className="shrink-0" />
-      {channel.is_live ? (
-        <LiveBadge />
-      ) : (
-        <span className="shrink-0 rounded-sm border px-1.5 py-0.5 text-xs text-faint">
-          <Trans>Offline</Trans>
-        </span>
-      )}
+      {/* On a phone below the title, which needs the room. */}
+      <span className="flex shrink-0 items-center gap-3 max-sm:order-last max-sm:w-full max-sm:pl-15">
+        <StandingBadge standing={channel.standing} />
+        <VisibilityBadge visibility={channel.visibility} />
+        {channel.is_live ? (
+          <LiveBadge />
+        ) : (
+          <span className="rounded-sm border px-1.5 py-0.5 text-xs text-faint">
+            <Trans>Offline</Trans>
+          </span>
+        )}
+      </span>
       <ChevronRight aria-hidden className="size-5 shrink-0 text-faint group-hover:text-text" />
     </Link>
   )
