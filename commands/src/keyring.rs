@@ -312,7 +312,8 @@ impl Keyring for AccountKeys {
                 }
             });
             let layers: Vec<_> = layers.collect::<Result<_, _>>()?;
-            let days: Vec<_> = layers.iter().flatten().filter_map(|layer| days::split(layer)).map(|(id, _)| id).collect();
+            let days: Vec<_> =
+                layers.iter().flatten().filter_map(|layer| days::split(layer)).map(|(id, _)| id).collect();
             let days = self.days.find((&self.pool, &self.keys), &days, self.remembered_for()).await?;
             let opened = layers.iter().zip(&sealed).map(|(layer, sealed)| {
                 let account_id = sealed.account_id;

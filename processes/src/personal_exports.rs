@@ -88,7 +88,9 @@ impl Handler for List<'_> {
                 jobs::enqueue(pool, *export_id, *account_id).await?;
                 self.woken.notify_one();
             }
-            DomainEvent::PersonalExport(PersonalExportEvent::Completed { export_id, account_id, expires_at, .. }) => {
+            DomainEvent::PersonalExport(PersonalExportEvent::Completed {
+                export_id, account_id, expires_at, ..
+            }) => {
                 jobs::keep(pool, *export_id, *account_id, *expires_at).await?;
             }
             DomainEvent::PersonalExport(PersonalExportEvent::Failed { export_id, .. }) => {
@@ -137,7 +139,10 @@ async fn expire(commands: &Commands) {
             Ok(0) => {}
             Ok(deleted) => tracing::info!(deleted, "personal exports whose time was over were deleted"),
             Err(error) => {
-                tracing::warn!(error = &*error as &(dyn Error + 'static), "personal exports whose time is over stay for now");
+                tracing::warn!(
+                    error = &*error as &(dyn Error + 'static),
+                    "personal exports whose time is over stay for now"
+                );
             }
         }
     }

@@ -3,8 +3,8 @@
 use domain::{
     DomainEvent,
     accounts::{
-        AccountEvent, ErasureCancelledReason, PasswordChangedReason, SignInEvent, SignInFailure, PersonalTokenEvent, PersonalTokenRevokedReason, PersonalTokenScope,
-        SessionEndReason, SessionEvent,
+        AccountEvent, ErasureCancelledReason, PasswordChangedReason, PersonalTokenEvent, PersonalTokenRevokedReason,
+        PersonalTokenScope, SessionEndReason, SessionEvent, SignInEvent, SignInFailure,
     },
     channels::{ChannelClosedReason, ChannelEvent, Description, Handle, Title, Visibility},
     ids::{AccountId, ChannelId, ExportId, NodeId, PersonalTokenId, RecordingId, SecretId, SessionId, StreamId},
@@ -14,8 +14,9 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    emails, exports, invites, moderation, profiles, recordings, registrations, teams,
+    emails, exports, invites, moderation, profiles, recordings, registrations,
     stage::{seal, seal_erased},
+    teams,
 };
 
 /// When every history begins.
@@ -250,7 +251,9 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
             19 if !accounts.is_empty() => {
                 let account_id = accounts[dice.roll(accounts.len())];
                 DomainEvent::Account(match dice.roll(7) {
-                    5 => AccountEvent::ErasureRequested { account_id, due_at: at + Duration::days(14), requested_at: at },
+                    5 => {
+                        AccountEvent::ErasureRequested { account_id, due_at: at + Duration::days(14), requested_at: at }
+                    }
                     6 => AccountEvent::ErasureCancelled {
                         account_id,
                         reason: ErasureCancelledReason::SignedIn,

@@ -13,7 +13,10 @@ use std::{
 
 use domain::{
     Aggregate, DomainEvent, Event,
-    accounts::{Account, AccountEmail, PasswordReset, PersonalExports, PersonalToken, PersonalTokenEvent, Profile, Session, SessionEvent, SignIns},
+    accounts::{
+        Account, AccountEmail, PasswordReset, PersonalExports, PersonalToken, PersonalTokenEvent, Profile, Session,
+        SessionEvent, SignIns,
+    },
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
     ids::AccountId,
