@@ -154,10 +154,10 @@ async fn an_invite_is_over_when_its_time_is_or_it_was_taken_back() {
     let stage = Stage::new().await;
     let commands = stage.commands().await;
     by_invite(&commands).await;
-    let soon = Some(OffsetDateTime::now_utc() + Duration::milliseconds(50));
-    let made = registrations::create_invite(&commands, administrator(), 1, soon, metadata()).await.unwrap();
+    let soon = OffsetDateTime::now_utc() + Duration::milliseconds(50);
+    let made = registrations::create_invite(&commands, administrator(), 1, Some(soon), metadata()).await.unwrap();
     let secret = registrations::invite_secret(&commands, made.invite_id);
-    while OffsetDateTime::now_utc() <= soon.unwrap() {
+    while OffsetDateTime::now_utc() <= soon {
         tokio::task::yield_now().await;
     }
     let refused = registrations::register(&commands, register("mira"), Some(&secret)).await;
