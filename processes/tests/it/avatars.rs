@@ -117,11 +117,6 @@ async fn a_picture_that_comes_just_after_an_erasure_goes_too() {
     following.abort();
 }
 
-/// What the process has handled when it has handled all that is there: the erasure is among the last events.
-fn head_of_erasure(head: i64) -> i64 {
-    head
-}
-
 #[tokio::test]
 async fn what_a_crash_left_unnamed_is_swept_once_it_is_old_and_nothing_else_is() {
     let (stage, folder) = (Stage::new().await, tempfile::tempdir().unwrap());
