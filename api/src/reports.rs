@@ -24,8 +24,8 @@ use openapi::{
     FieldError, Problem,
     operation::Accepted,
     reports::{
-        CreateReportRequest, Report, ReportAction, ReportKind, ReportPage, ReportPerson, ReportState,
-        ReportVerdict, ReportedKind, ReportedThing, ReportsQuery,
+        CreateReportRequest, Report, ReportAction, ReportKind, ReportPage, ReportPerson, ReportState, ReportVerdict,
+        ReportedKind, ReportedThing, ReportsQuery,
     },
 };
 use projections::{
