@@ -22,12 +22,17 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo, extract::Request, response::Response};
+use axum::{
+    Router,
+    body::{Body, HttpBody as _, to_bytes},
+    extract::{ConnectInfo, Request},
+    response::Response,
+};
 use bytes::BytesMut;
 use hyper::{
-    Method, Uri, Version,
+    Method, StatusCode, Uri, Version,
     body::Incoming,
-    header::HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
     http::uri::PathAndQuery,
     server::conn::http1,
     service::{Service, service_fn},
@@ -388,8 +393,12 @@ async fn respond(
         }
         By::Others(router, runtime) => {
             request.extensions_mut().insert(ConnectInfo(peer));
-            match AbortOnDropHandle::new(runtime.spawn(router.oneshot(request))).await {
-                Ok(Ok(response)) => response,
+            let answering = async move {
+                let Ok(response) = router.oneshot(request).await;
+                computed(response).await
+            };
+            match AbortOnDropHandle::new(runtime.spawn(answering)).await {
+                Ok(response) => response,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
                     // The runtime has ended, and with it the process.
@@ -400,6 +409,27 @@ async fn respond(
     };
     drop(held);
     Ok(response.map(|body| Sent::new(body, at_most, pages, answering)))
+}
+
+/// JSON is compressed while its body is read, and that is on the thread of the connection: here it is done before. It is in
+/// memory as it is, so that this takes no more.
+async fn computed(response: Response) -> Response {
+    let headers = response.headers();
+    let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().windows(4).any(|part| part == b"json"));
+    let is_to_do = headers.contains_key(CONTENT_ENCODING) && response.body().size_hint().exact().is_none();
+    if !is_json || !is_to_do {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = match to_bytes(body, usize::MAX).await {
+        Ok(bytes) => Body::from(bytes),
+        Err(error) => {
+            error!(%error, "an answer cannot be compressed");
+            head.status = StatusCode::INTERNAL_SERVER_ERROR;
+            Body::empty()
+        }
+    };
+    Response::from_parts(head, body)
 }
 
 /// Takes a request's head out of the buffer that it was read into, so that the connection has that again while the request is

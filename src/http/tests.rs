@@ -42,7 +42,12 @@ impl Serving {
             .route("/slow", get(async || sleep(Duration::from_secs(1)).await))
             .route("/part", get(async || PART.clone()))
             .route("/large", get(async || Bytes::from_static(&[7; LARGE])))
-            .route("/livestream", get(async || "not media"));
+            .route("/livestream", get(async || "not media"))
+            .route(
+                "/compressed",
+                get(async || ([(CONTENT_TYPE, "application/json"), (CONTENT_ENCODING, "gzip")], read_by())),
+            )
+            .route("/as-it-is", get(async || ([(CONTENT_TYPE, "application/json")], read_by())));
         let live = Router::new()
             .route(
                 "/a/source/index.m3u8",
@@ -83,6 +88,12 @@ impl Serving {
         tokio::spawn(connection);
         sender
     }
+}
+
+/// A body that says which thread it is read on.
+fn read_by() -> Body {
+    let name = async { Ok::<_, io::Error>(std::thread::current().name().unwrap_or_default().to_owned()) };
+    Body::from_stream(futures::stream::once(name))
 }
 
 fn ask(path: &str) -> hyper::Request<Empty<Bytes>> {
@@ -131,6 +142,18 @@ async fn media_is_answered_below_its_address_and_the_rest_as_it_was_asked_for() 
     let answer = client.send_request(ask("/live/x?y")).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "GET http://weir.test/x?y nothing 0");
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_not_compressed_on_the_thread_that_has_the_viewers() {
+    let serving = Serving::start(limits()).await;
+    let by = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n");
+        all_of(serving.connect(&request).await).await
+    };
+    let (compressed, plain) = (by("/compressed").await, by("/as-it-is").await);
+    assert!(compressed.contains("200 OK") && !compressed.contains("http-"), "{compressed}");
+    assert!(plain.contains("http-"), "bodies are read where they are sent: {plain}");
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
