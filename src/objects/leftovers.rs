@@ -104,15 +104,4 @@ fn recording_of(key: &Key) -> Option<RecordingId> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_tells_its_recording() {
-        const ID: &str = "0192f0aa-7c55-7b3e-8c1f-3c9f2d6a0b11";
-        let of = |key: &str| recording_of(&Key::new(key).unwrap());
-        assert_eq!(of(&format!("recordings/{ID}/source/s1.m4s")), ID.parse().ok());
-        assert_eq!(of(&format!("thumbnails/{ID}.jpg")), None);
-        assert_eq!(of("recordings/x/s1.m4s"), None);
-    }
-}
+mod tests;
