@@ -69,3 +69,28 @@ pub fn media_answered(method: &Method, response: &mut Response) {
 fn is_surprise(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_for_what_not_every_viewer_of_a_stream_meets_at_once() {
+        for status in [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT] {
+            assert!(is_surprise(status), "{status}");
+        }
+        // A stream that cannot be had for a while, a token that is over, a part that is gone.
+        for status in [StatusCode::SERVICE_UNAVAILABLE, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND, StatusCode::OK] {
+            assert!(!is_surprise(status), "{status}");
+        }
+        let answered = |status| {
+            let mut response = Response::default();
+            *response.status_mut() = status;
+            media_answered(&Method::GET, &mut response);
+            response.headers().contains_key("x-request-id")
+        };
+        // What fails can be found in the log, whatever its level.
+        assert!(answered(StatusCode::SERVICE_UNAVAILABLE) && answered(StatusCode::INTERNAL_SERVER_ERROR));
+        assert!(!answered(StatusCode::OK));
+    }
+}
