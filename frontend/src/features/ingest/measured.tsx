@@ -34,7 +34,7 @@ export function Measured({ status }: { status: IngestStatus }) {
       name: t`Frames a second`,
       value: known(status.frame_rate, (rate) => <Amount value={number(rate, 1)} unit="fps" />),
       course: history.map((sample) => sample.frame_rate),
-      advice: ['frames_missing'],
+      advice: ['frames_missing', 'encoder_slow'],
     },
     {
       name: t`Frames missing`,
@@ -46,7 +46,7 @@ export function Measured({ status }: { status: IngestStatus }) {
       name: t`Unevenness`,
       value: known(status.jitter_ms, (ms) => <Amount value={number(ms)} unit="ms" />),
       course: history.map((sample) => sample.jitter_ms),
-      advice: ['line_stutters', 'silent'],
+      advice: ['line_stutters', 'encoder_slow', 'silent'],
     },
     {
       name: t`Key frames`,
