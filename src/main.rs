@@ -10,6 +10,7 @@ mod node;
 mod objects;
 mod origins;
 mod secrets;
+mod setup_token;
 mod telemetry;
 mod wire;
 

@@ -45,6 +45,7 @@ impl Serve {
             roles: roles.clone(),
             servers: Servers::default(),
             is_alone: false,
+            setup_token_in: None,
         };
         let mut signals = StopSignals::watch()?;
         let mut node = tokio::select! {

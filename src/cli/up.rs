@@ -1,26 +1,21 @@
 //! `weir up`: everything in one process, with a Postgres and a NATS server of its own.
 
 use std::{
-    fs,
     io::{self, Write},
-    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use clap::Args;
-use commands::{Commands, setup::SetupToken};
 use embedded::{DataDirLock, Nats, NatsOptions, Postgres, PostgresOptions};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use zeroize::Zeroizing;
 
 use super::StopSignals;
 use crate::{
     config::{Config, SecretUrl},
     demo,
     node::{Node, NodeOptions, Role},
-    secrets,
     wire::Servers,
 };
 
@@ -71,6 +66,7 @@ impl Up {
             nats_url: children.nats_url.clone(),
             servers: children.status(),
             is_alone: config.database_url.is_none(),
+            setup_token_in: Some(config.data_dir.clone()),
         };
         let mut node = tokio::select! {
             node = Node::start(options) => node?,
@@ -93,8 +89,7 @@ impl Up {
         began: Instant,
     ) -> anyhow::Result<()> {
         let demo = if self.demo { Some(demo::channel(&node.commands, &config.data_dir).await?) } else { None };
-        let setup = setup_token(&node.commands, &config.data_dir).await?;
-        if let Err(error) = print_addresses(io::stdout(), config, node, began, setup.as_ref(), demo.as_ref()) {
+        if let Err(error) = print_addresses(io::stdout(), config, node, began, demo.as_ref()) {
             warn!(%error, "nobody can be told where everything is");
         }
         let cancel = CancellationToken::new();
@@ -192,44 +187,6 @@ fn max_connections(config: &Config) -> u32 {
     (config.database_connections + 40).max(100)
 }
 
-/// What makes the first administrator, while there is none: the token, and the file that holds it.
-struct Setup {
-    token: String,
-    file: PathBuf,
-}
-
-async fn setup_token(commands: &Commands, data_dir: &Path) -> anyhow::Result<Option<Setup>> {
-    let file = data_dir.join("setup-token");
-    match commands::setup::ensure_token(commands).await.context("the set-up token cannot be made")? {
-        None => {
-            // Used up: the file would only confuse.
-            if file.exists() {
-                fs::remove_file(&file).with_context(|| format!("{} cannot be removed", file.display()))?;
-            }
-            Ok(None)
-        }
-        Some(SetupToken::New(token)) => kept(token, file).map(Some),
-        Some(SetupToken::AlreadyGivenOut) => match fs::read_to_string(&file) {
-            Ok(token) => Ok(Some(Setup { token: token.trim().to_owned(), file })),
-            // Lost with its file, or a crash came before it was written: another one takes its place.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let token =
-                    commands::setup::replace_token(commands).await.context("the set-up token cannot be made")?;
-                token.map(|token| kept(token, file)).transpose()
-            }
-            Err(error) => Err(error).with_context(|| format!("{} cannot be read", file.display())),
-        },
-    }
-}
-
-fn kept(token: Zeroizing<String>, file: PathBuf) -> anyhow::Result<Setup> {
-    if file.exists() {
-        fs::remove_file(&file).with_context(|| format!("{} cannot be replaced", file.display()))?;
-    }
-    secrets::write_new(&file, &token)?;
-    Ok(Setup { token: token.to_string(), file })
-}
-
 /// Five lines on stdout that say where everything is, and one more for RTMPS, for whom nobody administers yet, and for
 /// the demo.
 fn print_addresses(
@@ -237,7 +194,6 @@ fn print_addresses(
     config: &Config,
     node: &Node,
     began: Instant,
-    setup: Option<&Setup>,
     demo: Option<&demo::DemoChannel>,
 ) -> io::Result<()> {
     let (Some(http), Some(rtmp)) = (node.http, node.rtmp) else { return Ok(()) };
@@ -250,7 +206,7 @@ fn print_addresses(
     }
     writeln!(out, "  API      {public_url}/docs")?;
     writeln!(out, "  Data     {}", config.data_dir.display())?;
-    if let Some(setup) = setup {
+    if let Some(setup) = &node.setup_token {
         writeln!(
             out,
             "  Set up   {public_url}/register?setup_token={} makes you the administrator (kept in {})",
