@@ -25,7 +25,10 @@ use std::{
 
 use commands::{
     Commands, LoadError,
-    accounts::{email, mailed_codes},
+    accounts::{
+        email,
+        mailed_codes::{self, Purpose},
+    },
     events::{self, Filter, StoredEvent},
     mails::{self, MailId, MailOutcome, WaitingMail},
 };
@@ -107,14 +110,14 @@ pub async fn run(commands: &Commands, following: &Following, options: &MailOptio
     tell_metrics();
     options.post.tell();
     let woken = Notify::new();
-    let list = List { commands, woken: &woken };
+    let list = List { commands, woken: &woken, give_up_after: options.give_up_after };
     let office = Office { commands, options, is_in_trouble: AtomicBool::new(false) };
     let workers = (0..AT_ONCE).map(|_| office.work(&woken));
     tokio::join!(
         following.follow(PROCESS, &list),
         futures::future::join_all(workers),
         count_waiting(commands),
-        tidy(commands),
+        tidy(commands, &options.post),
     );
 }
 
@@ -133,16 +136,26 @@ pub async fn test(post: &Post, to: &str, public_url: &str) -> Result<(), SendErr
 struct List<'a> {
     commands: &'a Commands,
     woken: &'a Notify,
+    give_up_after: Duration,
 }
 
 impl Handler for List<'_> {
     async fn handle(&self, followed: &Followed) -> Result<(), BoxError> {
+        if is_over(&followed.stored, self.give_up_after) {
+            // A log that is followed again from the start: each of its mails would be in the way of new ones, for nothing.
+            return Ok(());
+        }
         for part in 0..count(&followed.event) {
             mails::enqueue(self.commands.pool(), MailId { position: followed.stored.position, part }).await?;
             self.woken.notify_one();
         }
         Ok(())
     }
+}
+
+/// Whether there is no time left for the mails of an event.
+fn is_over(stored: &StoredEvent, give_up_after: Duration) -> bool {
+    stored.recorded_at + give_up_after <= OffsetDateTime::now_utc()
 }
 
 /// How many mails an event leads to.
@@ -182,25 +195,25 @@ enum Unsent {
     Settled(MailOutcome, String),
     /// It may be another time.
     Later(String),
-    /// The database does not answer; somebody takes it on again.
-    Database(BoxError),
+    /// What it is made from cannot be read: the database does not answer, or an event or a key is broken.
+    Unmade(BoxError),
 }
 
 impl From<sqlx::Error> for Unsent {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.into())
+        Self::Unmade(error.into())
     }
 }
 
 impl From<LoadError> for Unsent {
     fn from(error: LoadError) -> Self {
-        Self::Database(error.into())
+        Self::Unmade(error.into())
     }
 }
 
 impl From<KeyringError> for Unsent {
     fn from(error: KeyringError) -> Self {
-        Self::Database(error.into())
+        Self::Unmade(error.into())
     }
 }
 
@@ -253,9 +266,17 @@ impl Office<'_> {
                 }
                 mails::retry(pool, id, self.options.wait(attempts), &failure).await
             }
-            Err(Unsent::Database(error)) => {
-                tracing::debug!(error = &*error as &dyn Error, "a mail cannot be made just now");
-                mails::retry(pool, id, self.options.wait(attempts), "the log did not answer").await
+            Err(Unsent::Unmade(error)) => {
+                let failure = post::said(&*error);
+                metrics::counter!("weir_mail_failures_total").increment(1);
+                if !self.is_in_trouble.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        event.position = id.position,
+                        failure,
+                        "a mail cannot be made just now; it is tried again"
+                    );
+                }
+                mails::retry(pool, id, self.options.wait(attempts), &failure).await
             }
         };
         if let Err(error) = noted {
@@ -272,11 +293,23 @@ impl Office<'_> {
         let StoredEvent { aggregate_type, event_type, event_version, payload, .. } = &stored;
         let event = DomainEvent::decode(aggregate_type, event_type, event_version, payload.get())
             .map_err(|error| Unsent::Settled(MailOutcome::Undeliverable, error.to_string()))?;
+        // Before anything else is read: what cannot be read is not tried for ever.
+        if is_over(&stored, self.options.give_up_after) {
+            return Err(late());
+        }
         let Some(draft) = self.draft(&event, id.part).await? else {
             return Err(Unsent::Settled(MailOutcome::Dropped, "nobody is to be written to any more".to_owned()));
         };
-        self.refuse_late(&stored, &draft).await?;
+        if draft.expires_at.is_some_and(|expires_at| expires_at <= OffsetDateTime::now_utc()) {
+            return Err(late());
+        }
         let (to, username, code) = self.open(&draft).await?;
+        if let (Some(purpose), Some(code)) = (purpose(draft.kind), &code)
+            && !mailed_codes::is_current(self.commands, draft.account_id, purpose, &to, code).await?
+        {
+            let failure = "its code was used, or there is a later one".to_owned();
+            return Err(Unsent::Settled(MailOutcome::Dropped, failure));
+        }
         let kind = match draft.kind {
             Kind::Confirmation | Kind::ChangeTo if email::is_anothers(self.commands, draft.account_id, &to).await? => {
                 Kind::AddressTaken
@@ -292,22 +325,10 @@ impl Office<'_> {
         self.options.post.send(parcel).await.map_err(|error| match error {
             SendError::Later(failure) => Unsent::Later(failure),
             SendError::Refused(failure) => Unsent::Settled(MailOutcome::Refused, failure),
-            error @ (SendError::Address | SendError::Unwritten(_)) => {
+            error @ (SendError::Address | SendError::Letters | SendError::Unwritten(_)) => {
                 Unsent::Settled(MailOutcome::Undeliverable, error.to_string())
             }
         })
-    }
-
-    /// Refuses what nobody can use any more, however often it was tried.
-    async fn refuse_late(&self, stored: &StoredEvent, draft: &Draft<'_>) -> Result<(), Unsent> {
-        let now = OffsetDateTime::now_utc();
-        let is_late = stored.recorded_at + self.options.give_up_after <= now
-            || draft.expires_at.is_some_and(|expires_at| expires_at <= now);
-        if is_late {
-            let failure = "its time was over before it could be sent".to_owned();
-            return Err(Unsent::Settled(MailOutcome::Expired, failure));
-        }
-        Ok(())
     }
 
     /// What a mail of an event is made from; `None` when there is nobody to be written to.
@@ -403,6 +424,22 @@ impl Office<'_> {
     }
 }
 
+/// What nobody can use any more is not sent, however often it was tried.
+fn late() -> Unsent {
+    Unsent::Settled(MailOutcome::Expired, "its time was over before it could be sent".to_owned())
+}
+
+/// What the code in a mail is for, where there is one.
+fn purpose(kind: Kind) -> Option<Purpose> {
+    match kind {
+        Kind::Confirmation => Some(Purpose::Confirmation),
+        Kind::ChangeTo => Some(Purpose::ChangeTo),
+        Kind::ChangeFrom => Some(Purpose::ChangeFrom),
+        Kind::PasswordReset => Some(Purpose::PasswordReset),
+        Kind::AddressTaken | Kind::EmailChanged | Kind::PasswordChanged | Kind::Test => None,
+    }
+}
+
 /// Of the same mail always the same, of others another; it says nothing of what it is about.
 fn message_id(stored: &StoredEvent, part: i16) -> String {
     let StoredEvent { aggregate_type, aggregate_id, sequence, recorded_at, .. } = stored;
@@ -426,7 +463,7 @@ async fn count_waiting(commands: &Commands) {
 }
 
 /// Removes what is of no use any more. Every node does: whoever comes second finds nothing.
-async fn tidy(commands: &Commands) {
+async fn tidy(commands: &Commands, post: &Post) {
     let mut rounds = interval(TIDIED_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -435,6 +472,9 @@ async fn tidy(commands: &Commands) {
             if let Err(error) = swept {
                 tracing::warn!(error = &error as &dyn Error, "mails and codes of before could not be removed");
             }
+        }
+        if let Err(error) = post.sweep().await {
+            tracing::warn!(error = &error as &dyn Error, "files of mails of before could not be removed");
         }
     }
 }

@@ -32,6 +32,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const SENT_WITHIN: Duration = Duration::from_secs(60);
 /// The most that is kept of what a server says of a failure, in letters.
 const FAILURE_LEN: usize = 200;
+/// How long files stay in the folder: longer than any code is good for.
+const KEPT_FOR: Duration = Duration::from_secs(48 * 3_600);
 
 /// Where mails go.
 #[derive(Debug, Clone)]
@@ -102,6 +104,9 @@ pub enum SendError {
     /// The address is none.
     #[error("the address is none that a mail can go to")]
     Address,
+    /// The address has letters beyond ASCII, and the server cannot write to such (RFC 6531).
+    #[error("the address has letters beyond ASCII, which the mail server does not take (SMTPUTF8)")]
+    Letters,
     /// The mail cannot be written.
     #[error("the mail cannot be written: {0}")]
     Unwritten(String),
@@ -174,12 +179,17 @@ impl Post {
     /// Sends a mail. It was sent when the server has said so, or its file is written.
     pub(super) async fn send(&self, parcel: Parcel<'_>) -> Result<(), SendError> {
         let file_name = format!("{}.eml", parcel.file_name);
+        let is_ascii = parcel.to.is_ascii();
         let message = self.message(parcel)?;
         match &self.way {
             Way::Smtp(transport) => {
                 let sending = transport.send(message);
                 match tokio::time::timeout(SENT_WITHIN, sending).await {
                     Ok(Ok(_)) => Ok(()),
+                    // The library's own word, before anything was said to the server.
+                    Ok(Err(error)) if !is_ascii && error.is_client() && said(&error).contains("SMTPUTF8") => {
+                        Err(SendError::Letters)
+                    }
                     Ok(Err(error)) => Err(failure(&error)),
                     Err(_) => Err(SendError::Later("the mail server took too long".to_owned())),
                 }
@@ -192,6 +202,14 @@ impl Post {
                     .map_err(|error| SendError::Later(format!("the folder of mails cannot be written: {error}")))
             }
         }
+    }
+
+    /// Removes the files of mails that are older than two days, and what was left of unfinished ones. Nothing happens where mails
+    /// go to a server.
+    pub(super) async fn sweep(&self) -> std::io::Result<()> {
+        let Way::Folder(folder) = &self.way else { return Ok(()) };
+        let folder = folder.clone();
+        tokio::task::spawn_blocking(move || remove_old(&folder)).await.map_err(std::io::Error::other)?
     }
 
     fn message(&self, parcel: Parcel<'_>) -> Result<Message, SendError> {
@@ -238,7 +256,7 @@ fn transport(options: SmtpOptions, site: &str) -> Result<AsyncSmtpTransport<Toki
         Ok(IpAddr::V6(address)) => ClientId::Ipv6(address),
         Err(_) => ClientId::Domain(site.to_owned()),
     };
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host.clone())
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host)
         .port(port)
         .tls(tls)
         .hello_name(hello)
@@ -251,8 +269,23 @@ fn transport(options: SmtpOptions, site: &str) -> Result<AsyncSmtpTransport<Toki
 
 /// What a failure means for the mail.
 fn failure(error: &lettre::transport::smtp::Error) -> SendError {
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let is_about_us = error.status().is_some_and(|code| is_about_us(code.into(), &text));
+    let said = said(error);
+    if error.is_permanent() && !is_about_us { SendError::Refused(said) } else { SendError::Later(said) }
+}
+
+/// Whether a server that answers so does not take us, or nothing at all, which says nothing about the mail: 530 to 538 (RFC 4954,
+/// section 6), 521 (RFC 7504), 554 (RFC 5321, section 4.2.3: refused by a rule, or for no reason given), and whatever has an
+/// enhanced code of security or policy (RFC 3463, section 3.8: 5.7.x).
+fn is_about_us(code: u16, text: &str) -> bool {
+    matches!(code, 521 | 530..=538 | 554) || text.trim_start().starts_with("5.7.")
+}
+
+/// An error with its causes, without addresses, cut.
+pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> String {
     let mut said = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(cause) = source {
         let cause_said = cause.to_string();
         if !said.contains(&cause_said) {
@@ -260,13 +293,7 @@ fn failure(error: &lettre::transport::smtp::Error) -> SendError {
         }
         source = cause.source();
     }
-    let said = without_addresses(&said);
-    // That it does not take us, or nothing at all, says nothing about the mail: 530 to 538 (RFC 4954, section 6), 521 (RFC 7504).
-    let is_about_us = error.status().is_some_and(|code| {
-        let code = code.to_string();
-        code.starts_with("53") || code == "521"
-    });
-    if error.is_permanent() && !is_about_us { SendError::Refused(said) } else { SendError::Later(said) }
+    without_addresses(&said)
 }
 
 /// What a server says may repeat to whom the mail goes, which no log may hold.
@@ -290,6 +317,36 @@ fn keep(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         drop(std::fs::remove_file(&unfinished));
     }
     written
+}
+
+/// Removes what [`keep`] wrote, and what it left when a node died, once it is old.
+fn remove_old(folder: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // Nobody was written to yet.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| {
+            name.ends_with(".eml") || (name.starts_with('.') && name.contains(".eml.") && name.ends_with(".new"))
+        });
+        if !is_ours {
+            continue;
+        }
+        let removed = entry.metadata().and_then(|metadata| metadata.modified()).and_then(|modified| {
+            let is_old = modified.elapsed().is_ok_and(|age| age > KEPT_FOR);
+            if is_old { std::fs::remove_file(entry.path()) } else { Ok(()) }
+        });
+        match removed {
+            // Another node was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// The host of an address, without its port.
@@ -323,6 +380,22 @@ mod tests {
         let said = without_addresses("permanent error (550): 5.1.1 <mira@example.org>: Recipient  unknown");
         assert_eq!(said, "permanent error (550): 5.1.1 … Recipient unknown");
         assert_eq!(without_addresses(&"x".repeat(1_000)).len(), FAILURE_LEN);
+    }
+
+    #[test]
+    fn refusals_that_are_about_us_are_told_from_those_of_the_mail() {
+        for (code, text) in [
+            (554, "Transaction failed"),
+            (550, "5.7.26 This mail has been blocked because the sender is unauthenticated."),
+            (553, "5.7.1 …: Sender address rejected: not owned by user weir"),
+            (535, "5.7.8 Error: authentication failed"),
+            (521, "mail.test does not take mail"),
+        ] {
+            assert!(is_about_us(code, text), "{code} {text}");
+        }
+        for (code, text) in [(550, "5.1.1 nobody here"), (552, "5.2.2 full, see 5.7.1"), (553, ""), (550, "5.17.0")] {
+            assert!(!is_about_us(code, text), "{code} {text}");
+        }
     }
 
     #[test]
