@@ -55,6 +55,8 @@ impl ChannelRights {
 pub enum Change {
     /// Others may watch a channel than before, or nobody.
     Channel(ChannelRights),
+    /// Somebody may watch a channel no more, and nobody knows by which tokens: all of before are worth nothing.
+    Renewed(ChannelRights),
     /// A session is over, and all that was given to it.
     Session {
         /// The session.
@@ -79,7 +81,7 @@ impl Change {
         match self {
             Self::Session { session_id, until_s } => Some((session_id.uuid(), until_s)),
             Self::Invite { invite_id, until_s } => Some((invite_id.uuid(), until_s)),
-            Self::Channel(_) | Self::Recording(_) => None,
+            Self::Channel(_) | Self::Renewed(_) | Self::Recording(_) => None,
         }
     }
 }
@@ -175,8 +177,8 @@ impl Rights {
         {
             let mut table = self.write();
             match change {
-                Change::Channel(rights) => {
-                    if !table.is_news(&rights) {
+                Change::Channel(rights) | Change::Renewed(rights) => {
+                    if !table.is_news(&rights, matches!(change, Change::Renewed(_))) {
                         return;
                     }
                     table.channels.insert(rights.channel_id, rights);
@@ -206,7 +208,7 @@ impl Rights {
             self.0.last_change.send_replace(last);
         }
         match change {
-            Change::Channel(_) => self.0.channels.send_modify(|count| *count += 1),
+            Change::Channel(_) | Change::Renewed(_) => self.0.channels.send_modify(|count| *count += 1),
             Change::Session { .. } | Change::Invite { .. } => self.0.sessions.send_modify(|count| *count += 1),
             Change::Recording(_) => {}
         }
@@ -356,7 +358,7 @@ impl Rights {
             // All of it at once: a channel that the origin does not name is public there, and what it says counts whatever
             // was known before.
             let channels = told.changes.iter().filter_map(|change| match change {
-                Change::Channel(rights) => Some((rights.channel_id, *rights)),
+                Change::Channel(rights) | Change::Renewed(rights) => Some((rights.channel_id, *rights)),
                 Change::Session { .. } | Change::Invite { .. } | Change::Recording(_) => None,
             });
             let mut table = self.write();
@@ -382,11 +384,11 @@ impl Rights {
 
 impl Table {
     /// Whether these are other rights than those that are known, and newer. What changes nothing of them does not take the
-    /// tokens of before away.
-    fn is_news(&self, rights: &ChannelRights) -> bool {
+    /// tokens of before away, unless it is meant to.
+    fn is_news(&self, rights: &ChannelRights, is_renewed: bool) -> bool {
         self.channels.get(&rights.channel_id).is_none_or(|known| {
             let is_other = (known.visibility, known.is_closed) != (rights.visibility, rights.is_closed);
-            is_other && known.version < rights.version
+            (is_other || is_renewed) && known.version < rights.version
         })
     }
 

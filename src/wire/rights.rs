@@ -192,7 +192,7 @@ impl Follower {
             DomainEvent::Channel(ChannelEvent::RoleTaken { channel_id, .. }) => {
                 let rights = self.rights.of_channel(channel_id);
                 if rights.visibility == Visibility::Private && !rights.is_closed {
-                    self.rights.learn(Change::Channel(ChannelRights { version: stored.sequence, ..rights }));
+                    self.rights.learn(Change::Renewed(ChannelRights { version: stored.sequence, ..rights }));
                 }
             }
             DomainEvent::Session(SessionEvent::Ended { session_id, .. }) => {

@@ -64,6 +64,19 @@ fn a_token_is_for_one_channel_and_for_those_whom_it_admits() {
 }
 
 #[test]
+fn tokens_of_before_are_worth_nothing_once_rights_are_renewed() {
+    let rights = rights();
+    rights.learn(Change::Channel(channel(Visibility::Private, 2)));
+    // An encoder that connects says the same of a later version, which takes nothing away.
+    rights.learn(Change::Channel(channel(Visibility::Private, 3)));
+    assert!(is_let_in(&rights, session(9), 2));
+    rights.learn(Change::Renewed(channel(Visibility::Private, 4)));
+    assert!(!is_let_in(&rights, session(9), 3) && is_let_in(&rights, session(9), 4));
+    rights.learn(Change::Renewed(channel(Visibility::Private, 3)));
+    assert!(is_let_in(&rights, session(9), 4) && !is_let_in(&rights, session(9), 3), "what comes late counts no more");
+}
+
+#[test]
 fn a_token_lasts_no_longer_than_it_says_and_than_is_remembered() {
     let rights = rights();
     rights.learn(Change::Channel(channel(Visibility::Private, 2)));
