@@ -16,6 +16,7 @@
 //! written until there is some again, and the oldest goes meanwhile.
 
 mod cache;
+mod file;
 mod keeper;
 mod shelf;
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::{sync::OnceCell, task::JoinError};
 
-use super::remove_folder;
+use super::{file, remove_folder};
 use crate::packager::{Document, Entry, Init, Listing, Report, Segment, View, media_playlist};
 
 /// The name of the playlist.
@@ -124,13 +124,13 @@ impl Shelf {
     pub(super) async fn add(&self, segment: &Segment) -> io::Result<()> {
         let (path, bytes) = (self.path(segment.number), segment.bytes.clone());
         let write = move || {
-            let written = std::fs::write(&path, &bytes).or_else(|error| {
+            let written = file::write(&path, &bytes).or_else(|error| {
                 if error.kind() != io::ErrorKind::NotFound {
                     return Err(error);
                 }
                 // The first of all.
                 path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-                std::fs::write(&path, &bytes)
+                file::write(&path, &bytes)
             });
             if written.is_err() {
                 // What is there of it only takes room.
