@@ -2,11 +2,14 @@
 //! to, good once, for a while, and for five tries.
 //!
 //! The database has a keyed digest of a code, and the event that leads to its mail has it sealed. How many may be asked for is counted
-//! by account and use: one in a minute, five in an hour.
+//! by account and use: one in a minute, five in an hour. And, where nobody has shown yet that an address is theirs, by address, over
+//! all accounts: ten in an hour, so that nobody is flooded by what others say of them. Who asks for one more is told as usual, and
+//! gets a code that is none: the mail with it is not sent.
 
 use domain::{accounts::Email, ids::AccountId};
 use subtle::ConstantTimeEq;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{Commands, random_text};
@@ -17,10 +20,14 @@ const MOST_FAILURES: i32 = 5;
 const MOST_ASKED: i32 = 5;
 /// The time after which another may be asked for.
 const WAIT_SECONDS: i64 = 60;
+/// How many mails go, in an hour, to an address that nobody has confirmed.
+const MOST_MAILED: i32 = 10;
+/// What the row of an address, which counts them, has for its use. In the place of an account it has a part of the address's digest.
+const BY_ADDRESS: &str = "address";
 
 /// What a code is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// To show that the address of an account is its owner's.
     Confirmation,
     /// To choose another password.
@@ -39,6 +46,11 @@ impl Purpose {
             Self::ChangeFrom => "change_from",
             Self::ChangeTo => "change_to",
         }
+    }
+
+    /// Whether it is mailed to an address of which nobody has shown yet that it is theirs.
+    fn is_to_anybody(self) -> bool {
+        matches!(self, Self::Confirmation | Self::ChangeTo)
     }
 
     /// How long a code is good. A mail may take a quarter of an hour where servers first refuse those whom they do not know; and who
@@ -84,8 +96,7 @@ pub(super) async fn issue(
     email_digest: &str,
 ) -> Result<Issued, sqlx::Error> {
     // Two groups of four of 32 letters and digits: 40 bits.
-    let text = random_text::new();
-    let code = Zeroizing::new(format!("{}-{}", &text[..4], &text[4..8]));
+    let code = new_code();
     let digest = digest(commands, account_id, purpose, email_digest, &code);
     let expires_at = domain::timestamp::cut(OffsetDateTime::now_utc() + purpose.life());
     let issued = sqlx::query(
@@ -106,7 +117,9 @@ pub(super) async fn issue(
     .execute(commands.pool())
     .await?;
     if issued.rows_affected() == 1 {
-        return Ok(Issued::New { code, expires_at });
+        // The digest stays that of a code that nobody has seen.
+        let is_enough = purpose.is_to_anybody() && !count_mail(commands, email_digest).await?;
+        return Ok(Issued::New { code: if is_enough { new_code() } else { code }, expires_at });
     }
     let former: Option<(OffsetDateTime, OffsetDateTime, bool)> = sqlx::query_as(
         "select expires_at, asked_at, digest is not null and asked_at > now() - make_interval(secs => $3) \
@@ -121,6 +134,55 @@ pub(super) async fn issue(
         Some((expires_at, asked_at, true)) => Issued::TooSoon { expires_at, again_at: again_at(asked_at) },
         _ => Issued::TooMany,
     })
+}
+
+fn new_code() -> Zeroizing<String> {
+    let text = random_text::new();
+    Zeroizing::new(format!("{}-{}", &text[..4], &text[4..8]))
+}
+
+/// Counts a mail to the address of this digest; `false` when that were too many in an hour.
+async fn count_mail(commands: &Commands, email_digest: &str) -> Result<bool, sqlx::Error> {
+    let digest = commands.keys().digest(&[b"mailed_address", email_digest.as_bytes()]);
+    let counted = sqlx::query(
+        "insert into log.mailed_codes as code (account_id, purpose, expires_at) values ($1, $2, now()) \
+         on conflict (account_id, purpose) do update \
+             set asked_at = now(), \
+                 asked = case when code.asked_since < now() - interval '1 hour' then 1 else code.asked + 1 end, \
+                 asked_since = case when code.asked_since < now() - interval '1 hour' then now() else code.asked_since end \
+             where code.asked < $3 or code.asked_since < now() - interval '1 hour'",
+    )
+    .bind(Uuid::from_slice(&digest[..16]).unwrap_or_default())
+    .bind(BY_ADDRESS)
+    .bind(MOST_MAILED)
+    .execute(commands.pool())
+    .await?;
+    Ok(counted.rows_affected() == 1)
+}
+
+/// Whether a code that is to be mailed to `email` is still good: it was not used, there is no later one, and it was not one too many
+/// for the address. Counts nothing; for mails.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn is_current(
+    commands: &Commands,
+    account_id: AccountId,
+    purpose: Purpose,
+    email: &str,
+    code: &str,
+) -> Result<bool, sqlx::Error> {
+    let digest = digest(commands, account_id, purpose, &digest_of_text(commands, email), code);
+    sqlx::query_scalar(
+        "select exists (select from log.mailed_codes \
+         where account_id = $1 and purpose = $2 and digest = $3 and expires_at > now() and failures < $4)",
+    )
+    .bind(account_id.uuid())
+    .bind(purpose.as_str())
+    .bind(digest.as_slice())
+    .bind(MOST_FAILURES)
+    .fetch_one(commands.pool())
+    .await
 }
 
 /// Whether this is the code that was mailed to the address of this digest. A wrong one counts; a right one is still good.
