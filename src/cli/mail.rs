@@ -29,7 +29,7 @@ impl Mail {
         match &config.mail.host {
             Some(host) => println!("{host} has taken the mail; whether it arrives, {address} will show"),
             None => {
-                println!("no mail server is set: the mail is in {}", config.mail.folder(&config.data_dir).display())
+                println!("no mail server is set: the mail is in {}", config.mail.folder(&config.data_dir).display());
             }
         }
         Ok(())

@@ -26,7 +26,7 @@ pub struct MailSettings {
     port: Option<u16>,
     /// How what is said to it is kept from others [default: starttls]
     #[arg(id = "mail_tls", long = "mail-tls", env = "WEIR_MAIL_TLS", global = true)]
-    tls: Option<Tls>,
+    tls: Option<MailTls>,
     /// The authorities (PEM) that may vouch for it, instead of those of the system [default: none]
     #[arg(id = "mail_ca", long = "mail-ca", env = "WEIR_MAIL_CA", global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -59,7 +59,7 @@ pub struct MailSettings {
 /// How what is said to an SMTP server is kept from others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Tls {
+pub enum MailTls {
     /// TLS from the first byte.
     Implicit,
     /// TLS by STARTTLS, or nothing is sent.
@@ -77,7 +77,7 @@ pub struct MailConfig {
     /// 1 to 65535.
     pub port: u16,
     /// How what is said to it is kept from others.
-    pub tls: Tls,
+    pub tls: MailTls,
     /// Absolute.
     pub ca: Option<PathBuf>,
     /// There is a password file, too.
@@ -94,11 +94,11 @@ impl MailSettings {
     /// Adds what the file of settings says, and checks the lot.
     pub(super) fn resolve(self, file: Self) -> anyhow::Result<MailConfig> {
         let host = self.host.or(file.host).filter(|host| !host.trim().is_empty());
-        let tls = self.tls.or(file.tls).unwrap_or(Tls::StartTls);
+        let tls = self.tls.or(file.tls).unwrap_or(MailTls::StartTls);
         let usual = match tls {
-            Tls::Implicit => 465,
-            Tls::StartTls => 587,
-            Tls::Off => 25,
+            MailTls::Implicit => 465,
+            MailTls::StartTls => 587,
+            MailTls::Off => 25,
         };
         let absolute = |name: &str, path: Option<PathBuf>| {
             path.map(|path| {
@@ -120,7 +120,7 @@ impl MailSettings {
         match (&config.user, &config.password_file) {
             (Some(_), None) => bail!("mail.user needs mail.password_file, a file with the password"),
             (None, Some(_)) => bail!("mail.password_file needs mail.user, whose password it is"),
-            (Some(_), Some(_)) if config.tls == Tls::Off && !config.is_here() => {
+            (Some(_), Some(_)) if config.tls == MailTls::Off && !config.is_here() => {
                 bail!("mail.tls = \"off\" would send the password of mail.user in the clear; use starttls or implicit")
             }
             _ => {}
@@ -147,9 +147,9 @@ impl MailConfig {
                 host: host.trim().to_owned(),
                 port: self.port,
                 tls: match self.tls {
-                    Tls::Implicit => SmtpTls::Implicit,
-                    Tls::StartTls => SmtpTls::StartTls,
-                    Tls::Off => SmtpTls::Off,
+                    MailTls::Implicit => SmtpTls::Implicit,
+                    MailTls::StartTls => SmtpTls::StartTls,
+                    MailTls::Off => SmtpTls::Off,
                 },
                 authorities: self.ca.as_deref().map(|path| read("ca", path)).transpose()?,
                 credentials: match (&self.user, &self.password_file) {

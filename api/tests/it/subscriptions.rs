@@ -151,12 +151,13 @@ async fn who_does_not_read_is_cut_and_holds_up_nobody() {
     let keeper = site.administrator().await;
     site.stop_projecting().await;
     site.fill_log(30_000).await;
+    let filled = head_of(&site).await;
     let stalled = site.unread(&keeper, PATH, "").await;
     let mut good = site.subscribe(&keeper, "").await;
     let (past, head) = good.until_caught_up().await;
-    assert_eq!((past.len(), head), (30_002, 30_002));
+    assert_eq!((past.len(), head), (usize::try_from(filled).unwrap(), filled));
     site.fill_log(1_000).await;
-    for expected in 30_003..=31_002 {
+    for expected in filled + 1..=filled + 1_000 {
         assert_eq!(good.next().await.unwrap().position(), expected);
     }
     // Its place is free again. It may still read what was on its way, and then why it ends.
@@ -164,7 +165,7 @@ async fn who_does_not_read_is_cut_and_holds_up_nobody() {
     let rest = rest_of(stalled).await;
     let rest = String::from_utf8_lossy(&rest);
     assert!(rest.contains("\nid: 1\nevent: account.registered\n"), "{rest:.500}");
-    assert!(!rest.contains("id: 31002\n"), "all of it came");
+    assert!(!rest.contains(&format!("id: {}\n", filled + 1_000)), "all of it came");
     let last = rest.rsplit("\n\n").nth(1).unwrap_or_default();
     assert!(rest.contains("\n: cut: "), "{last:.300}");
 }
