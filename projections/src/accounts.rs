@@ -17,13 +17,13 @@ use sqlx::{PgConnection, PgPool, prelude::FromRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+pub(crate) use self::suspensions::suspended_accounts;
 pub use self::{
     personal_tokens::{PersonalTokenRow, PersonalTokens, PersonalTokensV1},
     profile::{ProfileRow, Profiles, ProfilesV1},
     sessions::{SessionRow, Sessions, SessionsV1},
     suspensions::{AccountFilter, AdministeredAccountRow, AdministeredAccounts, SuspensionRow, SuspensionsV1},
 };
-pub(crate) use self::suspensions::suspended_accounts;
 use crate::{ApplyError, Projection, QueryError};
 
 /// What stands for the username of somebody who was erased; nobody can have it as theirs.
@@ -295,12 +295,13 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     let (mut second_factors, mut confirmed) = (Vec::new(), Vec::new());
     let (mut created, mut updated, mut versions, mut positions) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (id, row) in rows {
+        // Without a name it is somebody who was erased: in this batch, or later and their key has gone.
+        confirmed.push(row.is_email_confirmed.unwrap_or(false) && row.username.is_some());
         ids.push(id);
         usernames.push(row.username);
         emails.push(row.email);
         administrators.push(row.is_administrator);
         second_factors.push(row.has_second_factor.unwrap_or(false));
-        confirmed.push(row.is_email_confirmed.unwrap_or(false) && !row.is_erased);
         created.push(row.created_at);
         updated.push(row.updated_at);
         versions.push(row.version);
@@ -354,8 +355,10 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     sqlx::query(
         "update accounts_v1 account
          set has_second_factor = coalesce(new.has_second_factor, account.has_second_factor),
-             email = coalesce(new.email, account.email),
-             is_email_confirmed = coalesce(new.is_email_confirmed, account.is_email_confirmed),
+             -- Somebody may have confirmed an address while they were being erased: it must not come back.
+             email = case when account.username is not null then coalesce(new.email, account.email) end,
+             is_email_confirmed = account.username is not null
+                 and coalesce(new.is_email_confirmed, account.is_email_confirmed),
              -- What happens to the address is an event of its own, and no version of the account.
              updated_at = new.updated_at, version = greatest(new.version, account.version), position = new.position
          from unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::text[], $7::boolean[])

@@ -74,3 +74,26 @@ async fn an_address_is_confirmed_and_changed_and_no_version_of_the_account() {
     let row = workers.read.accounts().by_id(ben).await.unwrap().unwrap();
     assert_eq!((row.email, row.is_email_confirmed), (None, false));
 }
+
+#[tokio::test]
+async fn an_address_that_is_confirmed_after_the_erasure_is_not_written_back() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (ann, ben, eve) = (new(), new(), new());
+    let (at, later) = (after_seconds(7), after_seconds(8));
+    let registered = [registered(ann, "ann", BEGIN), registered(ben, "ben", BEGIN), registered(eve, "eve", BEGIN)];
+    let head = stage.append(&registered).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    // Their keys are there still: it is a moment before they are destroyed.
+    let head = stage
+        .append(&[erased(ann, at), confirmed(ann, "ann@example.org", later), erased(ben, at), erased(eve, at)])
+        .await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let head = stage.append(&[confirmed(ben, "ben@example.org", later), changed(eve, "new@example.org", later)]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    for id in [ann, ben, eve] {
+        let row = workers.read.accounts().by_id(id).await.unwrap().unwrap();
+        assert_eq!((row.email, row.is_email_confirmed), (None, false));
+        assert_eq!((row.updated_at, row.version), (later, 2), "the same in one batch and in two");
+    }
+}
