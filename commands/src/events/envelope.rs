@@ -13,7 +13,7 @@ const ACCOUNT_KEYS: [&[u8]; 4] = [b"\"account_id\"", b"\"owner_id\"", b"\"by\"",
 /// What stands before the id of an account where something else could stand too: in actors and in subjects.
 const ACCOUNT_PREFIXES: [&[u8]; 2] = [b"account:", b"account/"];
 /// The kinds of aggregate whose id is that of an account.
-const OF_ACCOUNTS: [&str; 3] = ["account", "email", "password_reset"];
+const OF_ACCOUNTS: [&str; 6] = ["account", "email", "password_reset", "personal_export", "profile", "sign_in"];
 const UUID_LEN: usize = 36;
 /// How many pseudonyms are remembered.
 const REMEMBERED: usize = 50_000;
