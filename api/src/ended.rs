@@ -142,7 +142,10 @@ impl Ended {
 
     fn learn(&self, ids: impl Iterator<Item = Uuid>, at: Instant) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let has_changed = ids.fold(false, |has_changed, id| known.insert(id, at) || has_changed);
+        let mut has_changed = false;
+        for id in ids {
+            has_changed |= known.insert(id, at);
+        }
         drop(known);
         if has_changed {
             self.changed.send_replace(());

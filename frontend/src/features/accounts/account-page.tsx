@@ -72,7 +72,11 @@ function Head({ account }: { account: PublicAccount }) {
   )
   return (
     <header className="flex flex-wrap items-start gap-x-6 gap-y-5">
-      <Avatar name={nameOf(account)} src={account.avatar?.large_url} className="size-20 !text-xl sm:size-24" />
+      <Avatar
+        name={nameOf(account)}
+        src={account.avatar?.large_url}
+        className="size-20 !text-xl sm:size-24"
+      />
       <div className="min-w-0 grow basis-64">
         <h1 className="text-xl font-semibold break-words text-text">
           <bdi>{nameOf(account)}</bdi>
