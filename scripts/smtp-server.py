@@ -3,8 +3,11 @@
 Each mail becomes a file NNN.json in the folder, written whole; `port` there says where it listens. By the name before the @:
 
 later…   is refused for now twice (451), then taken
+us…      is refused twice because of who we are (554), then taken
 never…   is refused for good (550)
 slow…    is kept, but the first time the answer never comes
+
+With SMTP_ASCII_ONLY in its environment it does not take addresses with letters beyond ASCII.
 """
 
 import asyncio
@@ -31,6 +34,8 @@ class Handler:
         self.tried[address] += 1
         if address.startswith("later") and self.tried[address] <= 2:
             return "451 4.7.1 <%s> try again" % address
+        if address.startswith("us") and self.tried[address] <= 2:
+            return "554 5.7.1 <%s> relay access denied" % address
         if address.startswith("never"):
             return "550 5.1.1 <%s> is nobody here" % address
         envelope.rcpt_tos.append(address)
@@ -81,7 +86,7 @@ async def main():
         context.load_cert_chain(*certificate)
         more = {"tls_context": context, "require_starttls": True, "authenticator": authenticate, "auth_required": True}
     server = await asyncio.get_running_loop().create_server(
-        lambda: SMTP(handler, enable_SMTPUTF8=True, hostname="mail.test", **more), "127.0.0.1", int(port)
+        lambda: SMTP(handler, enable_SMTPUTF8="SMTP_ASCII_ONLY" not in os.environ, hostname="mail.test", **more), "127.0.0.1", int(port)
     )
     handler.write("port", str(server.sockets[0].getsockname()[1]))
     await server.serve_forever()

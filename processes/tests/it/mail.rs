@@ -2,7 +2,11 @@
 
 mod server;
 
-use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use commands::{
     Actor, Commands, Metadata,
@@ -125,9 +129,111 @@ async fn what_is_late_is_not_sent_whoever_follows_the_log_again() {
     newcomer(&stage.commands, "mira", "mira@example.org", Language::En).await;
     let late = MailOptions { give_up_after: Duration::ZERO, ..options(smtp(server.port)) };
     let late = node(&stage.commands, late);
+    stage.until_checkpoint("mail", commands::events::head(&stage.pool).await.unwrap()).await;
+    crash(late).await;
+    let listed: i64 = sqlx::query_scalar("select count(*) from log.mails").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!((listed, server.kept().len()), (0, 0), "nothing is put on the list for which there is no time");
+}
+
+#[tokio::test]
+async fn a_mail_that_cannot_be_made_is_told_of_and_not_tried_for_ever() {
+    let stage = Stage::new().await;
+    let server = Server::start().await;
+    let mira = register(&stage.commands, "mira", "mira@example.org").await;
+    let metadata = Metadata::new(Actor::Account(mira));
+    accounts::change_password(&stage.commands, mira, "and then into the sea", metadata).await.unwrap();
+    // Nobody knows this event, which is in the way of whoever looks for the address.
+    sqlx::query(
+        "insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+         values (-1, 'email', $1, 1, 'email.unheard_of', '1.0', '{}', '{}')",
+    )
+    .bind(mira.to_string())
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    let first = node(&stage.commands, options(smtp(server.port)));
+    let failed =
+        "select count(*) from log.mails where attempts >= 2 and settled_at is null and failure like '%cannot be read%'";
+    stage.until_count("the reason", failed, 1).await;
+    crash(first).await;
+    let late = MailOptions { give_up_after: Duration::ZERO, ..options(smtp(server.port)) };
+    sqlx::query("update log.mails set claimed_until = null").execute(&stage.pool).await.unwrap();
+    let late = node(&stage.commands, late);
     until("the note", async || outcome(&stage, "expired").await == 1).await;
     crash(late).await;
     assert_eq!(server.kept().len(), 0);
+}
+
+#[tokio::test]
+async fn a_code_that_was_superseded_is_not_mailed() {
+    let stage = Stage::new().await;
+    let server = Server::start().await;
+    let port = server.port;
+    let mira = newcomer(&stage.commands, "mira", "mira@example.org", Language::En).await;
+    sqlx::query("update log.mailed_codes set asked_at = asked_at - interval '2 minutes'")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    let metadata = Metadata::new(Actor::Account(mira));
+    email::request_confirmation(&stage.commands, mira, None, metadata).await.unwrap();
+    let node = node(&stage.commands, options(smtp(port)));
+    until("the notes", async || outcome(&stage, "sent").await == 1 && outcome(&stage, "dropped").await == 1).await;
+    crash(node).await;
+    let mails = server.kept();
+    assert_eq!(mails.len(), 1);
+    confirm(&stage.commands, mira, &code_of(&mails[0].text)).await;
+}
+
+#[tokio::test]
+async fn nobody_is_flooded_by_accounts_with_their_address() {
+    let stage = Stage::new().await;
+    let server = Server::start().await;
+    // Each is told the same.
+    for number in 0..12 {
+        newcomer(&stage.commands, &format!("somebody_{number}"), "Mira@example.org", Language::En).await;
+    }
+    newcomer(&stage.commands, "noor", "noor@example.org", Language::En).await;
+    let node = node(&stage.commands, options(smtp(server.port)));
+    until("the notes", async || outcome(&stage, "sent").await == 11 && outcome(&stage, "dropped").await == 2).await;
+    crash(node).await;
+    let mails = server.kept();
+    assert_eq!(mails.iter().filter(|mail| mail.header("to") == "Mira@example.org").count(), 10);
+    // An hour later there may be more.
+    sqlx::query("update log.mailed_codes set asked_since = asked_since - interval '61 minutes'")
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    let again = self::node(&stage.commands, options(smtp(server.port)));
+    newcomer(&stage.commands, "another", "mira@example.org", Language::En).await;
+    assert_eq!(server.mails(12).await[11].header("to"), "mira@example.org");
+    crash(again).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_take_us_costs_no_mail() {
+    let stage = Stage::new().await;
+    let server = Server::start().await;
+    newcomer(&stage.commands, "mira", "us@example.org", Language::En).await;
+    let node = node(&stage.commands, options(smtp(server.port)));
+    assert_eq!(server.mails(1).await[0].header("to"), "us@example.org");
+    until("the note", async || outcome(&stage, "sent").await == 1).await;
+    let attempts: i32 = sqlx::query_scalar("select attempts from log.mails").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(attempts, 3);
+    crash(node).await;
+}
+
+#[tokio::test]
+async fn an_address_that_the_server_cannot_write_to_is_not_tried_again() {
+    let stage = Stage::new().await;
+    let server = Server::start_ascii_only().await;
+    newcomer(&stage.commands, "mira", "мира@example.org", Language::En).await;
+    let node = node(&stage.commands, options(smtp(server.port)));
+    until("the note", async || outcome(&stage, "undeliverable").await == 1).await;
+    let (attempts, failure): (i32, String) =
+        sqlx::query_as("select attempts, failure from log.mails").fetch_one(&stage.pool).await.unwrap();
+    assert_eq!(attempts, 1);
+    assert!(failure.contains("beyond ASCII") && !failure.contains('@'), "{failure}");
+    crash(node).await;
 }
 
 #[tokio::test]
@@ -329,4 +435,29 @@ async fn without_a_server_mails_are_files_that_only_we_may_read() {
     mail::test(&post, "operator@example.org", URL).await.unwrap();
     assert!(matches!(mail::test(&post, "nowhere", URL).await, Err(mail::SendError::Address)));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+}
+
+#[tokio::test]
+async fn files_of_mails_go_after_two_days() {
+    let stage = Stage::new().await;
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("mail");
+    std::fs::create_dir(&folder).unwrap();
+    let write = |name: &str, hours: u64| {
+        let file = std::fs::File::create(folder.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3_600)).unwrap();
+    };
+    write("000000000001-0.eml", 49);
+    write(".000000000002-0.eml.0123456789abcdef.new", 49);
+    write("000000000003-0.eml", 47);
+    write("notes.txt", 49);
+    let node = node(&stage.commands, options(MailWay::Folder(folder.clone())));
+    let names = || {
+        let entries = std::fs::read_dir(&folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    until("the removal", async || names() == ["000000000003-0.eml", "notes.txt"]).await;
+    crash(node).await;
 }

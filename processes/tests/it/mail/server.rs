@@ -49,14 +49,26 @@ impl Server {
         Self::start_with(port, None).await
     }
 
+    /// One that does not take addresses with letters beyond ASCII.
+    pub(super) async fn start_ascii_only() -> Self {
+        Self::spawn(0, None, true).await
+    }
+
     /// With a certificate and its key it wants STARTTLS and a sign-in.
     pub(super) async fn start_with(port: u16, certificate: Option<(&Path, &Path)>) -> Self {
+        Self::spawn(port, certificate, false).await
+    }
+
+    async fn spawn(port: u16, certificate: Option<(&Path, &Path)>, is_ascii_only: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/smtp-server");
         let mut command = Command::new(script);
         command.arg(folder.path()).arg(port.to_string()).stdin(Stdio::null()).kill_on_drop(true);
         if let Some((certificate, key)) = certificate {
             command.arg(certificate).arg(key);
+        }
+        if is_ascii_only {
+            command.env("SMTP_ASCII_ONLY", "1");
         }
         let mut child = command.spawn().unwrap();
         let told = folder.path().join("port");
