@@ -75,41 +75,66 @@ pub async fn cancel(
 /// do it at once.
 ///
 /// # Errors
-/// [`CommandError`] of the first that could not be erased; those before it are.
+/// [`CommandError`] of the first that could not be erased; each is in the log, and all the others are.
 pub async fn carry_out(commands: &Commands) -> Result<u64, CommandError<AccountRefusal>> {
-    let due: Vec<Uuid> =
-        sqlx::query_scalar("select account_id from log.due_erasures where due_at <= now() order by due_at limit $1")
-            .bind(SWEEP_LEN)
-            .fetch_all(commands.pool())
-            .await?;
-    let mut erased = 0;
-    for account_id in due {
-        let account_id = AccountId::from(account_id);
-        let command = AccountCommand::CarryOutErasure;
-        match commands.execute::<Account>(&account_id.to_string(), command, Metadata::new(Actor::System)).await {
-            Ok(_) | Err(CommandError::Refused(AccountRefusal::Unknown)) => {}
-            Err(CommandError::Refused(AccountRefusal::OnlyAdministrator)) => {
-                tracing::warn!(
-                    account.id = %account_id,
-                    "an account that was to be erased is the only administrator's by now; it stays"
-                );
-                let reason = ErasureCancelledReason::OnlyAdministrator;
-                cancel(commands, account_id, reason, Metadata::new(Actor::System)).await?;
+    let (mut erased, mut failed) = (0, None);
+    // Goes past what fails, so that it holds nobody up.
+    let mut after = (OffsetDateTime::UNIX_EPOCH - Duration::from_secs(1), Uuid::nil());
+    loop {
+        let due: Vec<(OffsetDateTime, Uuid)> = sqlx::query_as(
+            "select due_at, account_id from log.due_erasures where due_at <= now() and (due_at, account_id) > ($2, $3) \
+             order by due_at, account_id limit $1",
+        )
+        .bind(SWEEP_LEN)
+        .bind(after.0)
+        .bind(after.1)
+        .fetch_all(commands.pool())
+        .await?;
+        let Some(last) = due.last() else { break };
+        after = *last;
+        for (_, account_id) in due {
+            let account_id = AccountId::from(account_id);
+            match carry_out_one(commands, account_id).await {
+                Ok(is_erased) => erased += u64::from(is_erased),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        account.id = %account_id,
+                        "an account whose time has come could not be erased; it is tried again"
+                    );
+                    failed.get_or_insert(error);
+                }
             }
-            Err(error) => return Err(error),
-        }
-        let account = commands.load::<Account>(&account_id.to_string()).await?.map(|(account, _)| account);
-        let Some(account) = account else { continue };
-        if account.is_erased() {
-            erasure::finish(commands, account_id).await?;
-            erased += 1;
-        }
-        // Where our clock is behind that of the database, it is for the next time.
-        if account.erasure_due_at().is_none() {
-            forget(commands.pool(), account_id).await?;
         }
     }
-    Ok(erased)
+    failed.map_or(Ok(erased), Err)
+}
+
+/// Erases an account if its time has come. Whether it did.
+async fn carry_out_one(commands: &Commands, account_id: AccountId) -> Result<bool, CommandError<AccountRefusal>> {
+    let command = AccountCommand::CarryOutErasure;
+    match commands.execute::<Account>(&account_id.to_string(), command, Metadata::new(Actor::System)).await {
+        Ok(_) | Err(CommandError::Refused(AccountRefusal::Unknown)) => {}
+        Err(CommandError::Refused(AccountRefusal::OnlyAdministrator)) => {
+            tracing::warn!(
+                account.id = %account_id,
+                "an account that was to be erased is the only administrator's by now; it stays"
+            );
+            let reason = ErasureCancelledReason::OnlyAdministrator;
+            cancel(commands, account_id, reason, Metadata::new(Actor::System)).await?;
+        }
+        Err(error) => return Err(error),
+    }
+    let account = commands.load::<Account>(&account_id.to_string()).await?.map(|(account, _)| account);
+    let Some(account) = account else { return Ok(false) };
+    if account.is_erased() {
+        erasure::finish(commands, account_id).await?;
+    }
+    // Where our clock is behind that of the database, it is for the next time.
+    if account.erasure_due_at().is_none() {
+        forget(commands.pool(), account_id).await?;
+    }
+    Ok(account.is_erased())
 }
 
 /// Notes when an account is to be erased.

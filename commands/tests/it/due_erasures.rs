@@ -71,3 +71,39 @@ async fn what_is_due_is_carried_out_and_nothing_else() {
         .unwrap();
     assert_eq!(keys, 0, "its key is destroyed");
 }
+
+#[tokio::test]
+async fn one_that_cannot_be_erased_holds_up_nobody() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let mut ids = Vec::new();
+    for name in ["stuck", "due"] {
+        let id = commands::accounts::register(&commands, register(name)).await.unwrap().account_id;
+        due_erasures::request(&commands, id, Duration::ZERO, metadata()).await.unwrap();
+        ids.push(id);
+    }
+    let [stuck, due] = ids[..] else { unreachable!() };
+    // Before them as many that lead to nothing as are looked at between two statements.
+    sqlx::raw_sql(
+        "insert into log.due_erasures select gen_random_uuid(), '2026-01-01T00:00:00Z' from generate_series(1, 100)",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    for (id, seconds) in [(stuck, 2), (due, 1)] {
+        let due_at = time::OffsetDateTime::now_utc() - Duration::from_secs(seconds);
+        due_erasures::note(&stage.pool, id, due_at).await.unwrap();
+    }
+    let refuse = format!(
+        "create function log.refuse() returns trigger language plpgsql as $$ begin raise 'not this one'; end $$; \
+         create trigger refuse before insert on log.events for each row \
+         when (new.event_type = 'account.erased' and new.aggregate_id = '{stuck}') execute function log.refuse()"
+    );
+    sqlx::raw_sql(&refuse).execute(&stage.pool).await.unwrap();
+    assert!(due_erasures::carry_out(&commands).await.is_err(), "whoever called knows");
+    assert!(commands::accounts::is_erased(&commands, due).await.unwrap());
+    assert!(!commands::accounts::is_erased(&commands, stuck).await.unwrap());
+    sqlx::raw_sql("drop trigger refuse on log.events").execute(&stage.pool).await.unwrap();
+    assert_eq!(due_erasures::carry_out(&commands).await.unwrap(), 1);
+    assert!(commands::accounts::is_erased(&commands, stuck).await.unwrap());
+}
