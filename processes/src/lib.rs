@@ -16,6 +16,7 @@ pub mod personal_exports;
 pub mod recordings;
 pub mod reports;
 mod sending_away;
+pub mod sign_outs;
 pub mod suspension;
 
 use std::{sync::Arc, time::Duration};
@@ -55,6 +56,7 @@ pub async fn run(
             personal_exports::run(&commands, &following, &exports),
             recordings::run(&commands, &following, &recordings),
             reports::run(&commands, &following, &media),
+            sign_outs::run(&commands, &following),
             suspension::run(&commands, &following, &media),
             housekeeping::run(commands.clone(), housekeeping::EVERY, addresses_kept),
         );

@@ -68,7 +68,7 @@ async fn request_password_reset(
 
 /// Choose another password by a mailed code
 ///
-/// All sessions of the account end. An account with a second factor takes a code of that, too.
+/// All sessions of the account end, and its personal tokens are revoked. An account with a second factor takes a code of that, too.
 #[utoipa::path(
     put, path = "/api/v1/auth/password/reset", operation_id = "reset_password", tag = "accounts",
     request_body = ResetPasswordRequest,

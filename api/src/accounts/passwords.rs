@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
-use commands::accounts::{self, AccountsError, sessions};
-use domain::accounts::SessionEndReason;
+use commands::accounts::{self, AccountsError, personal_tokens, sessions};
+use domain::accounts::{PersonalTokenRevokedReason, SessionEndReason};
 use openapi::{Problem, accounts::ChangePasswordRequest};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
@@ -23,7 +23,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Server>> {
 
 /// Change my password
 ///
-/// Takes the present one, and with `end_other_sessions` signs out every device but this one.
+/// Takes the present one, and with `end_other_sessions` signs out every device but this one
+/// and revokes all personal tokens.
 #[utoipa::path(
     put, path = "/api/v1/auth/password", operation_id = "change_password", tag = "accounts",
     security(("access_token" = [])),
@@ -56,6 +57,9 @@ async fn change_password(
         let (kept, reason) = (authenticated.session_id, SessionEndReason::PasswordChanged);
         let ended = sessions::end_others(&server.commands, account_id, kept, reason).await;
         let position = ended.map_err(|error| shown::failed(error).half_done())?;
+        let reason = PersonalTokenRevokedReason::PasswordChanged;
+        let revoked = personal_tokens::revoke_all(&server.commands, account_id, reason).await;
+        revoked.map_err(|error| ApiError::command(error, ApiError::internal).half_done())?;
         shown::has_ended(&server, position).await;
     }
     server.has_read(SHOWN_FROM, position).await;

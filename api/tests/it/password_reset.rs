@@ -7,7 +7,7 @@ use crate::{
     email::confirmed,
     mailed::{a_minute_later, another, last_code, mailed, until_mailed},
     redact::redact,
-    second_factor,
+    second_factor, sessions,
     site::{Answer, PASSWORD, SignedIn, Site},
 };
 
@@ -38,6 +38,7 @@ async fn a_lost_password_is_replaced_by_a_mailed_code_and_all_sessions_end() {
     let site = Site::start().await;
     let mira = confirmed(&site, "mira").await;
     let phone = site.sign_in("mira").await;
+    let (program, _) = sessions::token(&site, &mira, &["read"]).await;
     for (count, account) in [(2, "MIRA"), (3, "Mira@Example.ORG ")] {
         a_minute_later(&site).await;
         assert_eq!(ask(&site, account).await.status, 204);
@@ -54,6 +55,7 @@ async fn a_lost_password_is_replaced_by_a_mailed_code_and_all_sessions_end() {
     let done = reset(&site, "mira", &code.to_uppercase().replace('-', ""), json!({})).await;
     assert_eq!(done.status, 204, "{}", done.text());
     assert_eq!((me(&site, &mira).await, me(&site, &phone).await), (401, 401));
+    assert_eq!(site.send(site.get("/api/v1/auth/me").bearer_auth(&program)).await.status, 401);
     assert_eq!((sign_in(&site, PASSWORD).await, sign_in(&site, NEW).await), (401, 200));
     let again = reset(&site, "mira", &code, json!({"new_password": "and back up again"})).await;
     assert_eq!(again.problem(), (403, "mail_code_wrong".to_owned()), "once");

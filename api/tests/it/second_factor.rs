@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use sha1::Sha1;
 use time::OffsetDateTime;
 
-use crate::site::{Answer, PASSWORD, SignedIn, Site};
+use crate::{
+    sessions,
+    site::{Answer, PASSWORD, SignedIn, Site},
+};
 
 const FACTOR: &str = "/api/v1/auth/second-factor";
 const CODES: &str = "/api/v1/auth/second-factor/recovery-codes";
@@ -198,6 +201,8 @@ async fn a_changed_password_is_the_only_one_and_signs_out_the_others_on_wish() {
     let phone = site.sign_in("mira").await;
     let change = async |body: Value| call(&site, &mira, Method::PUT, "/api/v1/auth/password", body).await;
     let me = async |who: &SignedIn| site.send(site.get("/api/v1/auth/me").bearer_auth(&who.token)).await.status;
+    let (program, _) = sessions::token(&site, &mira, &["read"]).await;
+    let with_token = async || site.send(site.get("/api/v1/auth/me").bearer_auth(&program)).await.status;
     let wrong = change(json!({"password": "wrong", "new_password": NEW})).await;
     assert_eq!(wrong.problem(), (403, "password_wrong".to_owned()));
     for common in ["password1", "Qwertyuiop", "iloveyou", "short"] {
@@ -207,11 +212,13 @@ async fn a_changed_password_is_the_only_one_and_signs_out_the_others_on_wish() {
     }
     assert_eq!(change(json!({"password": PASSWORD, "new_password": NEW})).await.status, 204);
     assert_eq!((me(&mira).await, me(&phone).await), (200, 200));
+    assert_eq!(with_token().await, 200, "not everybody who changes a password wants programs to end");
     assert_eq!(sign_in(&site, PASSWORD, None).await.problem(), (401, "credentials_wrong".to_owned()));
     assert_eq!(sign_in(&site, NEW, None).await.status, 200);
     let back = json!({"password": NEW, "new_password": PASSWORD, "end_other_sessions": true});
     assert_eq!(change(back).await.status, 204);
     assert_eq!((me(&mira).await, me(&phone).await), (200, 401));
+    assert_eq!(with_token().await, 401, "a program of somebody else may be among those of the owner");
     let hashes: i64 = sqlx::query_scalar("select count(*) from log.vault where kind = 'password'")
         .fetch_one(&site.pool)
         .await

@@ -56,7 +56,7 @@ fn wanted(scopes: &[&str]) -> Value {
     json!({"name": "A program", "scopes": scopes, "expires_in_days": 90, "password": PASSWORD})
 }
 
-async fn token(site: &Site, who: &SignedIn, scopes: &[&str]) -> (String, String) {
+pub(crate) async fn token(site: &Site, who: &SignedIn, scopes: &[&str]) -> (String, String) {
     let answer = site.send(site.post(TOKENS, &wanted(scopes)).bearer_auth(&who.token)).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert_eq!(answer.header("cache-control"), "no-store");

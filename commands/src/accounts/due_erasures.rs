@@ -44,12 +44,36 @@ pub async fn request(
     let id = account_id.to_string();
     let command = AccountCommand::RequestErasure { due_at };
     let position = commands.execute::<Account>(&id, command, metadata).await?.position;
-    sessions::end_all(commands, account_id, None, SessionEndReason::ErasureRequested, Actor::Account(account_id))
-        .await
-        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
+    let reason = SessionEndReason::ErasureRequested;
+    if let Err(error) = sessions::end_all(commands, account_id, None, reason, Actor::Account(account_id)).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "an erasure was asked for, and not all sessions have ended; the process that follows the log ends them"
+        );
+    }
     let account = commands.load::<Account>(&id).await?;
     let due_at = account.and_then(|(account, _)| account.erasure_due_at()).unwrap_or(due_at);
     Ok(RequestedErasure { due_at, position })
+}
+
+/// Ends the sessions that were opened before the event at `position` asked for the erasure, all of them or the rest; nothing
+/// happens when the account is not to be erased any more.
+///
+/// # Errors
+/// [`CommandError`]; to be called again then.
+pub async fn finish_request(
+    commands: &Commands,
+    account_id: AccountId,
+    position: i64,
+) -> Result<(), CommandError<AccountRefusal>> {
+    let account = commands.load::<Account>(&account_id.to_string()).await?;
+    if account.is_none_or(|(account, _)| account.erasure_due_at().is_none()) {
+        return Ok(());
+    }
+    sessions::end_before(commands, account_id, position, SessionEndReason::ErasureRequested)
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))
 }
 
 /// Keeps the account if it was to be erased. Whether it was.

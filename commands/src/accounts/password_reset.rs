@@ -8,7 +8,7 @@ use domain::{
     Claimed, Invalid,
     accounts::{
         Account, AccountCommand, AccountRefusal, Password, PasswordChangedReason, PasswordReset, PasswordResetCommand,
-        PasswordResetRefusal, SessionEndReason, Username,
+        PasswordResetRefusal, PersonalTokenRevokedReason, SessionEndReason, Username,
     },
     ids::AccountId,
 };
@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::{
     email,
     mailed_codes::{self, Issued, Purpose},
-    put_password,
+    personal_tokens, put_password,
     second_factor::{self, SecondFactorRefusal},
     sessions,
 };
@@ -100,7 +100,8 @@ pub async fn request(
     Ok(true)
 }
 
-/// Gives an account another password and ends all its sessions. Answers whose it is and a position at which the log shows it.
+/// Gives an account another password, ends all its sessions and revokes all its personal tokens; the process that follows the log
+/// does what is interrupted. Answers whose it is and a position at which the log shows it.
 ///
 /// # Errors
 /// [`PasswordResetError`]. With [`PasswordResetError::SecondFactor`] the code that was mailed is still good.
@@ -128,13 +129,49 @@ pub async fn reset(commands: &Commands, reset: ResetPassword<'_>) -> Result<(Acc
     let command = AccountCommand::ChangePassword { password, reason: PasswordChangedReason::Reset };
     let metadata = Metadata::new(Actor::Account(account_id));
     let committed = commands.execute::<Account>(&key, command, metadata).await.map_err(PasswordResetError::Command)?;
-    if let Some(former) = former {
-        // Where this fails, the sweep does it.
-        vault::destroy(commands.pool(), former).await?;
+    if let Err(error) = end_all(commands, account_id).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "a password was reset, and not all ways in are closed; the process that follows the log closes them"
+        );
     }
-    let reason = SessionEndReason::PasswordChanged;
-    sessions::end_all(commands, account_id, None, reason, Actor::Account(account_id))
-        .await
-        .map_err(|error| PasswordResetError::Command(error.map_refused(|_| AccountRefusal::Unknown)))?;
+    if let Some(former) = former
+        && let Err(error) = vault::destroy(commands.pool(), former).await
+    {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "the hash of a password that was replaced could not be destroyed; the sweep does it"
+        );
+    }
     Ok((account_id, committed.position))
+}
+
+async fn end_all(commands: &Commands, account_id: AccountId) -> Result<(), CommandError<AccountRefusal>> {
+    let (reason, actor) = (SessionEndReason::PasswordChanged, Actor::Account(account_id));
+    sessions::end_all(commands, account_id, None, reason, actor)
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
+    personal_tokens::revoke_all(commands, account_id, PersonalTokenRevokedReason::PasswordChanged)
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))
+}
+
+/// Ends the sessions and revokes the personal tokens that were there before the event at `position` told of a reset, all of them
+/// or the rest.
+///
+/// # Errors
+/// [`CommandError`]; to be called again then.
+pub async fn finish(
+    commands: &Commands,
+    account_id: AccountId,
+    position: i64,
+) -> Result<(), CommandError<AccountRefusal>> {
+    sessions::end_before(commands, account_id, position, SessionEndReason::PasswordChanged)
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
+    personal_tokens::revoke_before(commands, account_id, position, PersonalTokenRevokedReason::PasswordChanged)
+        .await
+        .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
+    Aggregate,
     accounts::{
         PersonalToken, PersonalTokenCommand, PersonalTokenName, PersonalTokenRefusal, PersonalTokenRevokedReason,
         PersonalTokenScope,
@@ -185,7 +186,7 @@ pub async fn revoke(
 ///
 /// # Errors
 /// [`CommandError`] of the first that could not be revoked; those before it are.
-pub(crate) async fn revoke_all(
+pub async fn revoke_all(
     commands: &Commands,
     account_id: AccountId,
     reason: PersonalTokenRevokedReason,
@@ -200,6 +201,28 @@ pub(crate) async fn revoke_all(
     .fetch_all(commands.pool())
     .await?;
     for token_id in good {
+        finish(commands, token_id.into(), reason, Actor::System).await?;
+    }
+    Ok(())
+}
+
+/// Makes the tokens of an account worthless that were made before the event at `position`.
+pub(super) async fn revoke_before(
+    commands: &Commands,
+    account_id: AccountId,
+    position: i64,
+    reason: PersonalTokenRevokedReason,
+) -> Result<(), CommandError<PersonalTokenRefusal>> {
+    let made: Vec<Uuid> = sqlx::query_scalar(
+        "select token_id from log.personal_tokens token where account_id = $1 and exists ( \
+             select from log.events where aggregate_type = $3 and aggregate_id = token.token_id::text and position < $2)",
+    )
+    .bind(account_id.uuid())
+    .bind(position)
+    .bind(PersonalToken::TYPE)
+    .fetch_all(commands.pool())
+    .await?;
+    for token_id in made {
         finish(commands, token_id.into(), reason, Actor::System).await?;
     }
     Ok(())
@@ -282,6 +305,7 @@ fn reason_text(reason: PersonalTokenRevokedReason) -> &'static str {
         PersonalTokenRevokedReason::Expired => "expired",
         PersonalTokenRevokedReason::AccountErased => "account_erased",
         PersonalTokenRevokedReason::AccountSuspended => "account_suspended",
+        PersonalTokenRevokedReason::PasswordChanged => "password_changed",
     }
 }
 
@@ -290,6 +314,7 @@ fn reason_from(text: &str) -> PersonalTokenRevokedReason {
         "owner" => PersonalTokenRevokedReason::Owner,
         "account_erased" => PersonalTokenRevokedReason::AccountErased,
         "account_suspended" => PersonalTokenRevokedReason::AccountSuspended,
+        "password_changed" => PersonalTokenRevokedReason::PasswordChanged,
         _ => PersonalTokenRevokedReason::Expired,
     }
 }

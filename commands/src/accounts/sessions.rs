@@ -8,6 +8,7 @@ use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
+    Aggregate,
     accounts::{Account, Session, SessionCommand, SessionEndReason, SessionRefusal},
     ids::{AccountId, SessionId},
 };
@@ -295,6 +296,29 @@ pub(crate) async fn end_all(
             position = position.max(finish(commands, session_id.into(), reason, actor).await?);
         }
     }
+}
+
+/// Ends the sessions of an account that were opened before the event at `position`, as their owner wanted by it. Positions are
+/// compared, and no clocks: one that is being opened looks at the account after its own event.
+pub(super) async fn end_before(
+    commands: &Commands,
+    account_id: AccountId,
+    position: i64,
+    reason: SessionEndReason,
+) -> Result<(), CommandError<SessionRefusal>> {
+    let opened: Vec<Uuid> = sqlx::query_scalar(
+        "select session_id from log.sessions session where account_id = $1 and exists ( \
+             select from log.events where aggregate_type = $3 and aggregate_id = session.session_id::text and position < $2)",
+    )
+    .bind(account_id.uuid())
+    .bind(position)
+    .bind(Session::TYPE)
+    .fetch_all(commands.pool())
+    .await?;
+    for session_id in opened {
+        finish(commands, session_id.into(), reason, Actor::Account(account_id)).await?;
+    }
+    Ok(())
 }
 
 /// Makes the tokens of a session worthless, stores that it ended, and forgets it. Answers where in the log that is, 0 where

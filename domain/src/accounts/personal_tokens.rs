@@ -108,6 +108,8 @@ pub enum PersonalTokenRevokedReason {
     AccountErased,
     /// Its account was suspended.
     AccountSuspended,
+    /// The password was reset, or changed and the owner wanted all other ways in closed.
+    PasswordChanged,
 }
 
 /// What can have happened to a personal token.

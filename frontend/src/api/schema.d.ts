@@ -408,7 +408,8 @@ export interface paths {
         get?: never;
         /**
          * Change my password
-         * @description Takes the present one, and with `end_other_sessions` signs out every device but this one.
+         * @description Takes the present one, and with `end_other_sessions` signs out every device but this one
+         *     and revokes all personal tokens.
          */
         put: operations["change_password"];
         post?: never;
@@ -428,7 +429,7 @@ export interface paths {
         get?: never;
         /**
          * Choose another password by a mailed code
-         * @description All sessions of the account end. An account with a second factor takes a code of that, too.
+         * @description All sessions of the account end, and its personal tokens are revoked. An account with a second factor takes a code of that, too.
          */
         put: operations["reset_password"];
         /**

@@ -11,5 +11,6 @@ mod mail;
 mod moderation;
 mod personal_exports;
 mod recordings;
+mod sign_outs;
 mod stage;
 mod team_erasure;

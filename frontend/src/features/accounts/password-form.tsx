@@ -85,7 +85,7 @@ export function PasswordForm({ account }: { account: Account }) {
           onChange={(event) => setEndsOthers(event.currentTarget.checked)}
           className="size-4 accent-accent-text"
         />
-        <Trans>Sign out all other devices</Trans>
+        <Trans>Sign out all other devices, and revoke personal tokens</Trans>
       </label>
       <Button type="submit" kind="primary" className="self-start" isBusy={change.isPending}>
         <Trans>Change password</Trans>

@@ -61,6 +61,7 @@ export const reasonWords: Record<string, Record<string, MessageDescriptor>> = {
   'personal_token.revoked': {
     expired: msg`Its time was over.`,
     account_erased: msg`The account was deleted.`,
+    password_changed: msg`The password was changed.`,
   },
   'account.erasure_cancelled': {
     signed_in: msg`Somebody signed in.`,
