@@ -74,7 +74,7 @@ async fn request_password_reset(
     request_body = ResetPasswordRequest,
     responses(
         (status = 204, description = "Changed; sign in with it."),
-        (status = 403, description = "`mail_code_wrong`: there is no such account, or the code is wrong, older than an hour, was used, or five wrong ones came before it; `second_factor_required`: the code is right, and one of the second factor is needed, too; `code_wrong`: that of the second factor is wrong or was used.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`mail_code_wrong`: there is no such account, or the code is wrong, older than an hour, was used, or 250 wrong ones came before it; `second_factor_required`: the code is right, and one of the second factor is needed, too; `code_wrong`: that of the second factor is wrong or was used.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`too_many_codes`: too many codes of the second factor were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
     ),
 )]

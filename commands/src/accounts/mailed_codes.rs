@@ -1,5 +1,5 @@
 //! Codes that are mailed and come back: of 40 random bits, bound to the account, the use and the address that they were mailed
-//! to, good once, for a while, and for five tries.
+//! to, good once, for a while, and for five tries; for 250 where anybody may try.
 //!
 //! The database has a keyed digest of a code, and the event that leads to its mail has it sealed. How many may be asked for is counted
 //! by account and use: one in a minute, five in an hour. And, where nobody has shown yet that an address is theirs, by address, over
@@ -14,8 +14,6 @@ use zeroize::Zeroizing;
 
 use crate::{Commands, random_text};
 
-/// How many wrong ones there may be before a code is worth nothing.
-const MOST_FAILURES: i32 = 5;
 /// How many may be asked for in an hour.
 const MOST_ASKED: i32 = 5;
 /// The time after which another may be asked for.
@@ -51,6 +49,16 @@ impl Purpose {
     /// Whether it is mailed to an address of which nobody has shown yet that it is theirs.
     fn is_to_anybody(self) -> bool {
         matches!(self, Self::Confirmation | Self::ChangeTo)
+    }
+
+    /// How many wrong ones there may be before a code is worth nothing. Anybody may try one of a reset, without being signed in, and
+    /// must not end it for its owner: 250 are more than the limits let one address try in the hour for which it is good (30, and 3 a
+    /// minute), and still nothing beside 2^40.
+    fn most_failures(self) -> i32 {
+        match self {
+            Self::PasswordReset => 250,
+            Self::Confirmation | Self::ChangeFrom | Self::ChangeTo => 5,
+        }
     }
 
     /// How long a code is good. A mail may take a quarter of an hour where servers first refuse those whom they do not know; and who
@@ -180,7 +188,7 @@ pub async fn is_current(
     .bind(account_id.uuid())
     .bind(purpose.as_str())
     .bind(digest.as_slice())
-    .bind(MOST_FAILURES)
+    .bind(purpose.most_failures())
     .fetch_one(commands.pool())
     .await
 }
@@ -201,7 +209,7 @@ pub(super) async fn is_right(
     )
     .bind(account_id.uuid())
     .bind(purpose.as_str())
-    .bind(MOST_FAILURES)
+    .bind(purpose.most_failures())
     .fetch_optional(commands.pool())
     .await?;
     let Some(kept) = kept else { return Ok(false) };

@@ -6649,7 +6649,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `mail_code_wrong`: there is no such account, or the code is wrong, older than an hour, was used, or five wrong ones came before it; `second_factor_required`: the code is right, and one of the second factor is needed, too; `code_wrong`: that of the second factor is wrong or was used. */
+            /** @description `mail_code_wrong`: there is no such account, or the code is wrong, older than an hour, was used, or 250 wrong ones came before it; `second_factor_required`: the code is right, and one of the second factor is needed, too; `code_wrong`: that of the second factor is wrong or was used. */
             403: {
                 headers: {
                     [name: string]: unknown;
