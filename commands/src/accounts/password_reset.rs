@@ -114,15 +114,15 @@ pub async fn reset(commands: &Commands, reset: ResetPassword<'_>) -> Result<(Acc
     if !mailed_codes::is_right(commands, account_id, Purpose::PasswordReset, digest, code).await? {
         return Err(PasswordResetError::CodeWrong);
     }
+    let key = account_id.to_string();
+    let former = commands.load::<Account>(&key).await.map_err(|error| PasswordResetError::Command(error.into()))?;
+    let former = former.and_then(|(account, _)| account.password());
+    // The hash first: when there is no time for one, both codes are still good. One that is not used is swept.
+    let password = put_password(commands, &key, &password).await.map_err(PasswordResetError::Command)?;
     second_factor::check(commands, account_id, second_factor_code).await.map_err(|error| match error {
         CommandError::Refused(refusal) => PasswordResetError::SecondFactor(refusal),
         error => PasswordResetError::Command(error.map_refused(|_| AccountRefusal::Unknown)),
     })?;
-    let key = account_id.to_string();
-    let former = commands.load::<Account>(&key).await.map_err(|error| PasswordResetError::Command(error.into()))?;
-    let former = former.and_then(|(account, _)| account.password());
-    // The hash first: when there is no time for one, the code is still good.
-    let password = put_password(commands, &key, &password).await.map_err(PasswordResetError::Command)?;
     if !mailed_codes::take(commands, account_id, Purpose::PasswordReset, digest, code).await? {
         return Err(PasswordResetError::CodeWrong);
     }
