@@ -1,7 +1,7 @@
 //! What people can ask for of what is kept of them: a copy, and to be forgotten.
 //!
 //! The copy is made by the processes. Its file is fetched by an address that nobody can make up, that is good for five minutes,
-//! and ends with the session to which it was given.
+//! and ends with the session to which it was given: to whoever shows again who they are.
 
 use std::sync::Arc;
 
@@ -19,13 +19,12 @@ use commands::{
 use domain::{
     accounts::{Account, NewestPersonalExport, PERSONAL_EXPORT_EVERY, PersonalExportRefusal},
     exports::ExportState,
-    ids::SessionId,
 };
 use openapi::{
     Problem,
     accounts::{
         ReauthenticationRequest,
-        privacy::{Erasure, PersonalExport, PersonalExportQuery, PersonalExportStatus},
+        privacy::{Erasure, PersonalExport, PersonalExportDownload, PersonalExportQuery, PersonalExportStatus},
     },
 };
 use storage::Key;
@@ -49,14 +48,14 @@ const PATH: &str = "/api/v1/me/export";
 pub(super) fn routes() -> OpenApiRouter<Arc<Server>> {
     OpenApiRouter::new()
         .routes(routes!(get_personal_export, request_personal_export))
-        .routes(routes!(download_personal_export))
+        .routes(routes!(download_personal_export, locate_personal_export))
         .routes(routes!(get_erasure))
 }
 
 /// Ask for everything that is kept of me
 ///
-/// Has a zip of JSON files made in the background: look at `GET /api/v1/me/export` until `status` is `ready`, and fetch
-/// `download_url`. The file is kept for seven days. One at a time, and one an hour; an earlier file goes. That it was asked
+/// Has a zip of JSON files made in the background: look at `GET /api/v1/me/export` until `status` is `ready`, and have
+/// `POST /api/v1/me/export/download` say where it is. The file is kept for seven days. One at a time, and one an hour; an earlier file goes. That it was asked
 /// for is itself an event.
 #[utoipa::path(
     post, path = "/api/v1/me/export", operation_id = "request_personal_export", tag = "accounts",
@@ -110,10 +109,39 @@ async fn get_personal_export(
     export.map(JsonBody).ok_or_else(|| ApiError::not_found("You have not asked for your data yet."))
 }
 
+/// Ask where my personal export is
+///
+/// The address to download the finished file from, made anew each time. A session alone, which somebody may have stolen, does
+/// not get it.
+#[utoipa::path(
+    post, path = "/api/v1/me/export/download", operation_id = "locate_personal_export", tag = "accounts",
+    request_body = ReauthenticationRequest, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "Where it is.", body = PersonalExportDownload),
+        (status = 403, description = "`password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no file is ready.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_codes`: too many codes were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+async fn locate_personal_export(
+    State(server): State<Arc<Server>>,
+    authenticated: Authenticated,
+    Json(request): Json<ReauthenticationRequest>,
+) -> ApiResult<JsonBody<PersonalExportDownload>> {
+    reauthentication::check(&server, &authenticated, request.password, request.code.as_deref()).await?;
+    let newest = exports::newest(&server.commands, authenticated.account_id).await?;
+    let ready = newest.filter(|newest| newest.state == ExportState::Completed);
+    let ready =
+        ready.ok_or_else(|| ApiError::not_found("There is no file yet, or none any more. Ask for your data."))?;
+    let expires_at = OffsetDateTime::now_utc() + DOWNLOAD_FOR;
+    let token = tokens::token(&server.commands, ready.export_id, authenticated.session_id, expires_at);
+    Ok(JsonBody(PersonalExportDownload { download_url: format!("{PATH}/download?token={token}") }))
+}
+
 /// Download my personal export
 ///
-/// The file, by the address in `download_url`: it is good for five minutes, and only while the session goes on that looked at
-/// the export.
+/// The file, by the address in `download_url`: it is good for five minutes, and only while the session goes on that asked
+/// for it.
 #[utoipa::path(
     get, path = "/api/v1/me/export/download", operation_id = "download_personal_export", tag = "accounts",
     params(PersonalExportQuery),
@@ -174,15 +202,10 @@ async fn newest(server: &Server, by: &Authenticated) -> ApiResult<Option<Persona
         ExportState::Requested => jobs::fraction(pool, newest.export_id).await.map_err(ApiError::unavailable)?,
         _ => None,
     };
-    Ok(Some(export(server, newest, fraction, by.session_id)))
+    Ok(Some(export(newest, fraction)))
 }
 
-fn export(
-    server: &Server,
-    newest: NewestPersonalExport,
-    fraction: Option<f64>,
-    session_id: SessionId,
-) -> PersonalExport {
+fn export(newest: NewestPersonalExport, fraction: Option<f64>) -> PersonalExport {
     let now = OffsetDateTime::now_utc();
     let is_ready = newest.state == ExportState::Completed;
     PersonalExport {
@@ -205,10 +228,6 @@ fn export(
             }
             _ => None,
         },
-        download_url: is_ready.then(|| {
-            let token = tokens::token(&server.commands, newest.export_id, session_id, now + DOWNLOAD_FOR);
-            format!("{PATH}/download?token={token}")
-        }),
         error: newest.failure,
     }
 }
@@ -222,9 +241,9 @@ fn too_soon(again_at: OffsetDateTime) -> ApiError {
 
 fn refused(refusal: DownloadRefusal) -> ApiError {
     let detail = match refusal {
-        DownloadRefusal::Invalid => "Nobody signed this address. Take `download_url` as the export gives it.",
+        DownloadRefusal::Invalid => "Nobody signed this address. Take `download_url` as it was given.",
         DownloadRefusal::Expired => {
-            "The address was good for five minutes, while you were signed in. Look at the export again for a new one."
+            "The address was good for five minutes, while you were signed in. Ask for a new one with your password."
         }
     };
     ApiError::new(StatusCode::FORBIDDEN, "download_refused", "This address does not open the file").detail(detail)

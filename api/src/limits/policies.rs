@@ -120,7 +120,7 @@ impl Policy {
             "auth/register" => Some(Self::Registration),
             // Where nothing can be guessed: 256 random bits, or nothing at all.
             "auth/refresh" | "auth/logout" => None,
-            _ if path.starts_with("auth/") || path == "me/export" => Some(Self::Code),
+            _ if path.starts_with("auth/") || matches!(path, "me/export" | "me/export/download") => Some(Self::Code),
             _ if ["password", "totp", "code", "email", "recovery-"].iter().any(|word| path.contains(word)) => {
                 Some(Self::Code)
             }

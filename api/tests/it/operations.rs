@@ -67,6 +67,9 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("request_personal_export", 403, 401, |fixture| {
             fixture.site.post("/api/v1/me/export", &json!({"password": "a wrong one"}))
         }),
+        call!("locate_personal_export", 403, 401, |fixture| {
+            fixture.site.post("/api/v1/me/export/download", &json!({"password": "a wrong one"}))
+        }),
         call!("download_personal_export", 403, 403, |fixture| get("/api/v1/me/export/download?token=none")(fixture)),
         call!("get_erasure", 200, 401, |fixture| get("/api/v1/me/erasure")(fixture)),
         call!("list_my_security_events", 200, 401, |fixture| get("/api/v1/me/security-events")(fixture)),

@@ -25,6 +25,11 @@ async fn ask(site: &Site, by: &SignedIn, password: &str) -> Answer {
     site.send(site.post(EXPORT, &json!({"password": password})).bearer_auth(&by.token)).await
 }
 
+/// Where the copy is, as its owner is told.
+async fn locate(site: &Site, by: &SignedIn, password: &str) -> Answer {
+    site.send(site.post(&format!("{EXPORT}/download"), &json!({"password": password})).bearer_auth(&by.token)).await
+}
+
 async fn look(site: &Site, by: &SignedIn, path: &str) -> Answer {
     site.send(site.get(path).bearer_auth(&by.token)).await
 }
@@ -57,7 +62,8 @@ async fn a_copy_is_asked_for_with_the_password_one_at_a_time_and_fetched_by_its_
     assert_eq!(ask(&site, &mira, "a wrong one").await.problem(), (403, "password_wrong".to_owned()));
     let asked = ask(&site, &mira, PASSWORD).await;
     assert_eq!((asked.status, asked.header("location")), (201, EXPORT));
-    assert_eq!((&asked.json()["status"], &asked.json()["download_url"]), (&json!("waiting"), &Value::Null));
+    assert_eq!(asked.json()["status"], json!("waiting"));
+    assert_eq!(locate(&site, &mira, PASSWORD).await.problem(), (404, "not_found".to_owned()));
     assert_eq!(ask(&site, &mira, PASSWORD).await.problem(), (409, "export_under_way".to_owned()));
     assert_eq!(look(&site, &ann, EXPORT).await.status, 404, "it is nobody else's");
 
@@ -67,7 +73,10 @@ async fn a_copy_is_asked_for_with_the_password_one_at_a_time_and_fetched_by_its_
         (&ready["status"], &ready["progress"], &ready["size_bytes"]),
         (&json!("ready"), &json!(1.0), &json!(19))
     );
-    let url = ready["download_url"].as_str().unwrap().to_owned();
+    assert_eq!(ready.get("download_url"), None, "who has but a session does not get the file");
+    assert_eq!(locate(&site, &mira, "a wrong one").await.problem(), (403, "password_wrong".to_owned()));
+    assert_eq!(locate(&site, &ann, PASSWORD).await.status, 404, "it is nobody else's");
+    let url = locate(&site, &mira, PASSWORD).await.json()["download_url"].as_str().unwrap().to_owned();
     let file = site.send(site.get(&url)).await;
     assert_eq!((file.status, file.kind(), file.text().as_str()), (200, "application/zip", CONTENT));
     assert!(file.header("content-disposition").contains("weir-my-data-"), "{}", file.header("content-disposition"));
@@ -85,7 +94,7 @@ async fn a_copy_is_asked_for_with_the_password_one_at_a_time_and_fetched_by_its_
     assert_eq!(site.send(logout).await.status, 204);
     assert_eq!(site.send(site.get(&url)).await.problem(), (403, "download_refused".to_owned()));
     let again = site.sign_in("mira").await;
-    let fresh = look(&site, &again, EXPORT).await.json()["download_url"].as_str().unwrap().to_owned();
+    let fresh = locate(&site, &again, PASSWORD).await.json()["download_url"].as_str().unwrap().to_owned();
     assert_eq!(site.send(site.get(&fresh)).await.status, 200);
 }
 
@@ -103,8 +112,10 @@ async fn no_personal_token_gets_a_copy() {
         let answer = site.send(site.get(path).bearer_auth(&token)).await;
         assert_eq!(answer.problem(), (403, "scope_missing".to_owned()), "{path}");
     }
-    let ask = site.post(EXPORT, &json!({"password": PASSWORD})).bearer_auth(&token);
-    assert_eq!(site.send(ask).await.problem(), (403, "scope_missing".to_owned()));
+    for path in [EXPORT.to_owned(), format!("{EXPORT}/download")] {
+        let ask = site.post(&path, &json!({"password": PASSWORD})).bearer_auth(&token);
+        assert_eq!(site.send(ask).await.problem(), (403, "scope_missing".to_owned()), "{path}");
+    }
 }
 
 #[tokio::test]

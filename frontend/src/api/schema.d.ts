@@ -1191,8 +1191,8 @@ export interface paths {
         put?: never;
         /**
          * Ask for everything that is kept of me
-         * @description Has a zip of JSON files made in the background: look at `GET /api/v1/me/export` until `status` is `ready`, and fetch
-         *     `download_url`. The file is kept for seven days. One at a time, and one an hour; an earlier file goes. That it was asked
+         * @description Has a zip of JSON files made in the background: look at `GET /api/v1/me/export` until `status` is `ready`, and have
+         *     `POST /api/v1/me/export/download` say where it is. The file is kept for seven days. One at a time, and one an hour; an earlier file goes. That it was asked
          *     for is itself an event.
          */
         post: operations["request_personal_export"];
@@ -1211,12 +1211,17 @@ export interface paths {
         };
         /**
          * Download my personal export
-         * @description The file, by the address in `download_url`: it is good for five minutes, and only while the session goes on that looked at
-         *     the export.
+         * @description The file, by the address in `download_url`: it is good for five minutes, and only while the session goes on that asked
+         *     for it.
          */
         get: operations["download_personal_export"];
         put?: never;
-        post?: never;
+        /**
+         * Ask where my personal export is
+         * @description The address to download the finished file from, made anew each time. A session alone, which somebody may have stolen, does
+         *     not get it.
+         */
+        post: operations["locate_personal_export"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2810,13 +2815,6 @@ export interface components {
              */
             created_at: string;
             /**
-             * Format: uri-reference
-             * @description Where the file is: a path of this server, good for five minutes and for as long as this session goes on, and made
-             *     anew at each look. `null` unless it is ready.
-             * @example /api/v1/me/export/download?token=AAAAAGkgQ
-             */
-            download_url: string | null;
-            /**
              * @description Why it failed, and what to do; `null` unless it did.
              * @example The server has no room left for the file.
              */
@@ -2847,6 +2845,15 @@ export interface components {
             size_bytes: number | null;
             /** @description How far it is. */
             status: components["schemas"]["PersonalExportStatus"];
+        };
+        /** @description Where the file of a personal export is. */
+        PersonalExportDownload: {
+            /**
+             * Format: uri-reference
+             * @description A path of this server, good for five minutes and for as long as this session goes on.
+             * @example /api/v1/me/export/download?token=AAAAAGkgQ
+             */
+            download_url: string;
         };
         /**
          * @description How far a personal export is: it waits for its turn (`waiting`), is being written (`running`), can be downloaded
@@ -11568,6 +11575,120 @@ export interface operations {
                 };
             };
             /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    locate_personal_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReauthenticationRequest"];
+            };
+        };
+        responses: {
+            /** @description Where it is. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalExportDownload"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: no file is ready. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
             429: {
                 headers: {
                     [name: string]: unknown;

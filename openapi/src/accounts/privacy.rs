@@ -56,10 +56,6 @@ pub struct PersonalExport {
     #[serde(with = "time::serde::rfc3339::option")]
     #[schema(required = true, example = "2026-11-21T11:00:00.123456Z")]
     pub again_at: Option<OffsetDateTime>,
-    /// Where the file is: a path of this server, good for five minutes and for as long as this session goes on, and made
-    /// anew at each look. `null` unless it is ready.
-    #[schema(required = true, format = "uri-reference", example = "/api/v1/me/export/download?token=AAAAAGkgQ")]
-    pub download_url: Option<String>,
     /// Why it failed, and what to do; `null` unless it did.
     #[schema(required = true, example = "The server has no room left for the file.")]
     pub error: Option<String>,
@@ -80,6 +76,14 @@ pub enum PersonalExportStatus {
     Failed,
     /// It is not to be had any more.
     Deleted,
+}
+
+/// Where the file of a personal export is.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PersonalExportDownload {
+    /// A path of this server, good for five minutes and for as long as this session goes on.
+    #[schema(format = "uri-reference", example = "/api/v1/me/export/download?token=AAAAAGkgQ")]
+    pub download_url: String,
 }
 
 /// By what a file is fetched.

@@ -1,11 +1,11 @@
 import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Download } from 'lucide-react'
-import { useState, type SubmitEvent } from 'react'
+import { useState, type ReactNode, type SubmitEvent } from 'react'
 import { api } from '@/api/client'
 import { noProof, ProofFields, sent } from '@/features/accounts/proof-fields'
 import type { Account } from '@/features/accounts/session'
-import { Button, ButtonLook } from '@/ui/button'
+import { Button } from '@/ui/button'
 import { Failed } from '@/ui/failed'
 import { Notice } from '@/ui/notice'
 import { ProblemNotice } from '@/ui/problem-notice'
@@ -33,7 +33,7 @@ export function ExportPanel({ account }: { account: Account }) {
   const canAsk = !isUnderWay(copy?.status) && (copy?.again_at ?? null) === null
   return (
     <div className="flex flex-col gap-4">
-      <State copy={copy} />
+      <State copy={copy} account={account} />
       {isAsking ? (
         <AskForm account={account} onDone={() => setAsking(false)} />
       ) : (
@@ -47,8 +47,8 @@ export function ExportPanel({ account }: { account: Account }) {
   )
 }
 
-function State({ copy }: { copy: PersonalExport | null }) {
-  const { t, i18n } = useLingui()
+function State({ copy, account }: { copy: PersonalExport | null; account: Account }) {
+  const { t } = useLingui()
   if (copy === null || copy.status === 'deleted') {
     return (
       <p className="text-sm text-soft">
@@ -94,39 +94,104 @@ function State({ copy }: { copy: PersonalExport | null }) {
       </div>
     )
   }
+  return <Ready copy={copy} account={account} />
+}
+
+function Ready({ copy, account }: { copy: PersonalExport; account: Account }) {
+  const { i18n } = useLingui()
+  const [isFetching, setFetching] = useState(false)
   const until =
     copy.expires_at === null
       ? ''
       : new Date(copy.expires_at).toLocaleDateString(i18n.locale, { dateStyle: 'long' })
   const size = formatSize(copy.size_bytes ?? 0, i18n.locale)
   return (
-    <div className="flex flex-wrap items-center justify-between gap-4 rounded-lg border p-4">
-      <div className="min-w-0">
-        <p className="text-sm font-medium text-text">
-          <Trans>Your copy is ready</Trans>
-        </p>
-        <p className="mt-0.5 text-xs text-faint">
-          <Trans>
-            {size}, kept until {until}
-          </Trans>
-        </p>
+    <>
+      <div className="flex flex-wrap items-center justify-between gap-4 rounded-lg border p-4">
+        <div className="min-w-0">
+          <p className="text-sm font-medium text-text">
+            <Trans>Your copy is ready</Trans>
+          </p>
+          <p className="mt-0.5 text-xs text-faint">
+            <Trans>
+              {size}, kept until {until}
+            </Trans>
+          </p>
+        </div>
+        {!isFetching && (
+          <Button kind="primary" onClick={() => setFetching(true)}>
+            <DownloadWords />
+          </Button>
+        )}
       </div>
-      {copy.download_url !== null && (
-        <ButtonLook kind="primary">
-          <a href={copy.download_url} download>
-            <Download aria-hidden className="size-4" />
-            <Trans>Download</Trans>
-          </a>
-        </ButtonLook>
-      )}
-    </div>
+      {isFetching && <FetchForm account={account} onDone={() => setFetching(false)} />}
+    </>
+  )
+}
+
+function DownloadWords() {
+  return (
+    <>
+      <Download aria-hidden className="size-4" />
+      <Trans>Download</Trans>
+    </>
+  )
+}
+
+/** Has the server say where the file is, and the browser fetch it. */
+function FetchForm({ account, onDone }: { account: Account; onDone: () => void }) {
+  const locate = api.useMutation('post', '/api/v1/me/export/download')
+  return (
+    <ProofForm
+      account={account}
+      error={locate.error}
+      isBusy={locate.isPending}
+      words={<DownloadWords />}
+      onProof={async (body) => {
+        const { download_url } = await locate.mutateAsync({ body })
+        const link = document.createElement('a')
+        link.href = download_url
+        link.download = ''
+        link.click()
+      }}
+      onDone={onDone}
+    />
   )
 }
 
 function AskForm({ account, onDone }: { account: Account; onDone: () => void }) {
-  const { t } = useLingui()
   const queryClient = useQueryClient()
   const ask = api.useMutation('post', '/api/v1/me/export')
+  return (
+    <ProofForm
+      account={account}
+      error={ask.error}
+      isBusy={ask.isPending}
+      words={<Trans>Make the copy</Trans>}
+      onProof={async (body) => {
+        queryClient.setQueryData(personalExportKey, await ask.mutateAsync({ body }))
+      }}
+      onDone={onDone}
+    />
+  )
+}
+
+function ProofForm({
+  account,
+  error,
+  isBusy,
+  words,
+  onProof,
+  onDone,
+}: {
+  account: Account
+  error: unknown
+  isBusy: boolean
+  words: ReactNode
+  onProof: (proof: ReturnType<typeof sent>) => Promise<void>
+  onDone: () => void
+}) {
+  const { t } = useLingui()
   const [proof, setProof] = useState(noProof)
   const [isTouched, setTouched] = useState(false)
 
@@ -135,7 +200,7 @@ function AskForm({ account, onDone }: { account: Account; onDone: () => void }) 
     setTouched(true)
     if (proof.password === '') return
     try {
-      queryClient.setQueryData(personalExportKey, await ask.mutateAsync({ body: sent(proof) }))
+      await onProof(sent(proof))
       onDone()
     } catch {
       // Shown above the form.
@@ -148,7 +213,7 @@ function AskForm({ account, onDone }: { account: Account; onDone: () => void }) 
       onSubmit={(event) => void submit(event)}
       className="flex max-w-md flex-col gap-4 rounded-lg border bg-raised p-4"
     >
-      <ProblemNotice error={ask.error} />
+      <ProblemNotice error={error} />
       <p className="text-sm text-soft">
         <Trans>Show once more that it is you: whoever has the copy knows all of it.</Trans>
       </p>
@@ -159,8 +224,8 @@ function AskForm({ account, onDone }: { account: Account; onDone: () => void }) 
         error={isTouched && proof.password === '' ? t`Fill this in.` : undefined}
       />
       <div className="flex flex-wrap gap-3">
-        <Button type="submit" kind="primary" isBusy={ask.isPending}>
-          <Trans>Make the copy</Trans>
+        <Button type="submit" kind="primary" isBusy={isBusy}>
+          {words}
         </Button>
         <Button kind="bare" onClick={onDone}>
           <Trans>Cancel</Trans>

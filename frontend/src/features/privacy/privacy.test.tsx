@@ -1,6 +1,6 @@
 import { screen, waitFor } from '@testing-library/react'
 import { HttpResponse } from 'msw'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Schemas } from '@/api/client'
 import { session } from '@/features/accounts/session'
 import { answer, answerBy, refusal, refuse } from '@/test/api'
@@ -18,7 +18,6 @@ function copyOf(changes: Partial<Schemas['PersonalExport']> = {}): Schemas['Pers
     completed_at: null,
     expires_at: null,
     again_at: null,
-    download_url: null,
     error: null,
     ...changes,
   }
@@ -30,12 +29,15 @@ const ready = copyOf({
   size_bytes: 45_000,
   completed_at: '2026-11-21T08:00:03Z',
   expires_at: '2026-11-28T08:00:03Z',
-  download_url: '/api/v1/me/export/download?token=good',
 })
 
 beforeEach(() => {
   refuse('get', 'me/export', 404, 'not_found')
   answer('get', 'me/erasure', { after_days: 14, erased_at: null })
+})
+
+afterEach(() => {
+  vi.restoreAllMocks()
 })
 
 describe('a copy of one’s data', () => {
@@ -61,10 +63,20 @@ describe('a copy of one’s data', () => {
     })
     expect(screen.queryByRole('button', { name: /Ask for/ })).toBeNull()
     answer('get', 'me/export', ready)
-    const link = await screen.findByRole('link', { name: 'Download' }, { timeout: 5000 })
-    expect(link).toHaveAttribute('href', '/api/v1/me/export/download?token=good')
+    await user.click(await screen.findByRole('button', { name: 'Download' }, { timeout: 5000 }))
     expect(screen.getByText(/45 kB, kept until November 28, 2026/)).toBeInTheDocument()
     await expectAccessible()
+    const fetched: (string | null)[] = []
+    vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(function (this: HTMLAnchorElement) {
+      fetched.push(this.getAttribute('href'))
+    })
+    refuse('post', 'me/export/download', 403, 'password_wrong')
+    await user.type(screen.getByLabelText('Your password'), 'quiet river water')
+    await user.click(screen.getByRole('button', { name: 'Download' }))
+    expect(await screen.findByRole('alert')).toHaveTextContent('The password is wrong')
+    answer('post', 'me/export/download', { download_url: '/api/v1/me/export/download?token=good' })
+    await user.click(screen.getByRole('button', { name: 'Download' }))
+    await waitFor(() => expect(fetched).toEqual(['/api/v1/me/export/download?token=good']))
   })
 
   it('that failed says why and can be asked for again', async () => {

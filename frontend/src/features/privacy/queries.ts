@@ -22,11 +22,7 @@ export const personalExportQuery = queryOptions({
       throw error
     }
   },
-  refetchInterval: (query) => {
-    // An address to download from is good for five minutes.
-    if (query.state.data?.status === 'ready') return 120_000
-    return isUnderWay(query.state.data?.status) ? 1000 : false
-  },
+  refetchInterval: (query) => (isUnderWay(query.state.data?.status) ? 1000 : false),
 })
 
 /** After how many days an account that asks for it is deleted. */
