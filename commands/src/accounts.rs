@@ -138,6 +138,17 @@ async fn put_password<R>(commands: &Commands, account: &str, password: &Password
     Ok(vault::put(commands.pool(), commands.keys(), Kind::Password, account, hash.as_bytes(), None).await?)
 }
 
+/// Destroys the hash of a password that was replaced. Where this fails, the sweep does it, and whatever follows goes on.
+async fn destroy_former(commands: &Commands, account_id: AccountId, former: SecretId) {
+    if let Err(error) = vault::destroy(commands.pool(), former).await {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "the hash of a password that was replaced could not be destroyed; the sweep does it"
+        );
+    }
+}
+
 /// Gives an account another password. Answers a position at which the log shows it.
 ///
 /// # Errors
@@ -156,8 +167,7 @@ pub async fn change_password(
     let command = AccountCommand::ChangePassword { password, reason: PasswordChangedReason::Changed };
     let committed = commands.execute::<Account>(&account, command, metadata).await?;
     if let Some(former) = former {
-        // Where this fails, the sweep does it.
-        vault::destroy(commands.pool(), former).await.map_err(CommandError::from)?;
+        destroy_former(commands, account_id, former).await;
     }
     Ok(committed.position)
 }

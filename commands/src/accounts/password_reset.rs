@@ -15,13 +15,13 @@ use domain::{
 use thiserror::Error;
 
 use super::{
-    email,
+    destroy_former, email,
     mailed_codes::{self, Issued, Purpose},
     personal_tokens, put_password,
     second_factor::{self, SecondFactorRefusal},
     sessions,
 };
-use crate::{Actor, CommandError, Commands, Metadata, vault};
+use crate::{Actor, CommandError, Commands, Metadata};
 
 /// Somebody who has the code of a reset.
 pub struct ResetPassword<'a> {
@@ -136,14 +136,8 @@ pub async fn reset(commands: &Commands, reset: ResetPassword<'_>) -> Result<(Acc
             "a password was reset, and not all ways in are closed; the process that follows the log closes them"
         );
     }
-    if let Some(former) = former
-        && let Err(error) = vault::destroy(commands.pool(), former).await
-    {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            account.id = %account_id,
-            "the hash of a password that was replaced could not be destroyed; the sweep does it"
-        );
+    if let Some(former) = former {
+        destroy_former(commands, account_id, former).await;
     }
     Ok((account_id, committed.position))
 }
