@@ -23,8 +23,8 @@ use domain::{
 use openapi::{
     Problem,
     channels::{
-        Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelPlayback, ChannelQuery, ChannelsQuery,
-        ChannelStanding, CreateChannelRequest, EditChannelRequest, StreamKey, Visibility,
+        Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelPlayback, ChannelQuery, ChannelStanding,
+        ChannelsQuery, CreateChannelRequest, EditChannelRequest, StreamKey, Visibility,
     },
     operation::Accepted,
     streams::Playback,

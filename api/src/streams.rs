@@ -54,7 +54,8 @@ async fn list_streams(
     headers: HeaderMap,
 ) -> ApiResult<Response> {
     let after = cursor(query.after.as_deref())?;
-    let mut filter = StreamFilter { live: query.live, channel: None, owner: None, visibility: Some(Visibility::Public) };
+    let mut filter =
+        StreamFilter { live: query.live, channel: None, owner: None, visibility: Some(Visibility::Public) };
     let (by, mut token) = (authenticated.as_ref(), None);
     if let Some(handle) = &query.channel {
         let handle = Handle::parse(handle)

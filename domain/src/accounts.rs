@@ -30,9 +30,7 @@ pub use personal_tokens::{
     PERSONAL_TOKEN_MAX_DAYS, PersonalToken, PersonalTokenCommand, PersonalTokenEvent, PersonalTokenName,
     PersonalTokenRefusal, PersonalTokenRevokedReason, PersonalTokenScope,
 };
-pub use profile::{
-    AvatarName, Bio, DisplayName, Profile, ProfileCommand, ProfileEvent, ProfileRefusal, ProfileText,
-};
+pub use profile::{AvatarName, Bio, DisplayName, Profile, ProfileCommand, ProfileEvent, ProfileRefusal, ProfileText};
 pub use sessions::{Session, SessionCommand, SessionEndReason, SessionEvent, SessionRefusal};
 pub use sign_ins::{SignInCommand, SignInEvent, SignInFailure, SignInRefusal, SignIns};
 pub use suspension::{

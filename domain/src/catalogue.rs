@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use crate::{
     Aggregate,
     accounts::{
-        Account, AccountEmail, AccountEvent, EmailEvent, PasswordReset, PasswordResetEvent, PersonalExportEvent, PersonalExports, PersonalToken,
-        PersonalTokenEvent, Profile, ProfileEvent, Session, SessionEvent, SignInEvent, SignIns,
+        Account, AccountEmail, AccountEvent, EmailEvent, PasswordReset, PasswordResetEvent, PersonalExportEvent,
+        PersonalExports, PersonalToken, PersonalTokenEvent, Profile, ProfileEvent, Session, SessionEvent, SignInEvent,
+        SignIns,
     },
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},

@@ -25,7 +25,10 @@ async fn all_that_a_request_does_carries_its_id() {
 
     let answer = site.send(with_id("/api/v1/auth/register", &registration("mira"), &register)).await;
     assert_eq!((answer.status, answer.header("x-request-id")), (201, register.as_str()));
-    assert_eq!(events_of(&site, &register).await, ["account.registered", "email.confirmation_requested", "session.opened"]);
+    assert_eq!(
+        events_of(&site, &register).await,
+        ["account.registered", "email.confirmation_requested", "session.opened"]
+    );
     let mira = SignedIn::from(&answer);
 
     let credentials = json!({"username": "mira", "password": PASSWORD});

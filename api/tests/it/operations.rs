@@ -155,10 +155,7 @@ pub(crate) fn calls() -> Vec<Call> {
         }),
         call!("list_team", 200, 401, |fixture| get("/api/v1/channels/river/team")(fixture)),
         call!("give_role", 200, 401, |fixture| {
-            fixture
-                .site
-                .request(Method::PUT, "/api/v1/channels/river/team/leaver")
-                .json(&json!({"role": "moderator"}))
+            fixture.site.request(Method::PUT, "/api/v1/channels/river/team/leaver").json(&json!({"role": "moderator"}))
         }),
         call!("take_role", 204, 401, |fixture| {
             fixture.site.request(Method::DELETE, "/api/v1/channels/river/team/leaver")
@@ -201,9 +198,7 @@ pub(crate) fn calls() -> Vec<Call> {
         call!("change_settings", 200, 401, |fixture| {
             fixture.site.patch("/api/v1/admin/settings", &json!({"registration": "open"}))
         }),
-        call!("list_registration_invites", 200, 401, |fixture| {
-            get("/api/v1/admin/registration-invites")(fixture)
-        }),
+        call!("list_registration_invites", 200, 401, |fixture| { get("/api/v1/admin/registration-invites")(fixture) }),
         call!("create_registration_invite", 201, 401, |fixture| {
             fixture.site.post("/api/v1/admin/registration-invites", &json!({"max_uses": 3, "days": 7}))
         }),

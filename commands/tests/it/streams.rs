@@ -75,9 +75,8 @@ async fn tracks_are_stored_when_they_change_and_only_then() {
     let stream = StartStream { video: None, ..start(ChannelId::from(Uuid::now_v7()), node_id) };
     streams::start(&commands, stream.clone()).await.unwrap();
     let picture = || Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 });
-    let change = |node_id, video| {
-        streams::change_tracks(&commands, stream.stream_id, node_id, video, stream.audio.clone())
-    };
+    let change =
+        |node_id, video| streams::change_tracks(&commands, stream.stream_id, node_id, video, stream.audio.clone());
     assert_eq!(change(node_id, None).await.unwrap(), 1);
     assert_eq!(change(node_id, picture()).await.unwrap(), 2);
     assert_eq!(change(node_id, picture()).await.unwrap(), 2);

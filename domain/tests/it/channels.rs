@@ -150,7 +150,9 @@ fn a_visibility_is_stored_by_its_name() {
 #[test]
 fn only_the_owner_may() {
     let rotate = |by| ChannelCommand::RotateStreamKey { by, stream_key: id(9) };
-    given::<Channel>([created()]).when(change(id(8), None, Some("Mine"), None)).then_refused(ChannelRefusal::NotAllowed);
+    given::<Channel>([created()])
+        .when(change(id(8), None, Some("Mine"), None))
+        .then_refused(ChannelRefusal::NotAllowed);
     given::<Channel>([created()]).when(rotate(id(8))).then_refused(ChannelRefusal::NotAllowed);
     given::<Channel>([]).when(change(owner(), None, None, None)).then_refused(ChannelRefusal::Unknown);
     given::<Channel>([]).when(rotate(owner())).then_refused(ChannelRefusal::Unknown);

@@ -6,8 +6,9 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use domain::{
     Aggregate, DecodeError, DomainEvent, Event,
     accounts::{
-        Account, AccountEmail, AccountEvent, EmailEvent, PasswordReset, PasswordResetEvent, PersonalExportEvent, PersonalExports, PersonalToken,
-        PersonalTokenEvent, Profile, ProfileEvent, Session, SessionEvent, SignInEvent, SignIns,
+        Account, AccountEmail, AccountEvent, EmailEvent, PasswordReset, PasswordResetEvent, PersonalExportEvent,
+        PersonalExports, PersonalToken, PersonalTokenEvent, Profile, ProfileEvent, Session, SessionEvent, SignInEvent,
+        SignIns,
     },
     channels::{Channel, ChannelEvent},
     exports::{Export, ExportEvent},
