@@ -8,7 +8,7 @@
 //!
 //! What is in a mail, and to whom it goes, is made of the event when it is sent: codes and addresses are sealed there, and nowhere else.
 //!
-//! To add a mail: the event in [`PROCESS`], [`count`] and [`prepare`], and a kind in `letter`.
+//! To add a mail: the event in `PROCESS`, `count` and `draft`, and a kind in `letter`.
 
 mod letter;
 mod post;

@@ -42,7 +42,7 @@ pub struct MailSettings {
         value_name = "FILE"
     )]
     password_file: Option<PathBuf>,
-    /// Whom mails come from, as in `Weir <weir@example.org>` [default: weir@ the public address]
+    /// Whom mails come from, as in `Weir <weir@example.org>` [default: weir at the public address]
     #[arg(id = "mail_from", long = "mail-from", env = "WEIR_MAIL_FROM", global = true, value_name = "ADDRESS")]
     from: Option<String>,
     /// For how long a mail is tried that the server does not take, in hours, 1 to 168; codes end earlier [default: 24]
