@@ -1,4 +1,4 @@
-//! What happened to the safety of accounts: `security_events_v1`. Which events are in it says [`kinds`].
+//! What happened to the safety of accounts: `security_events_v1`. Which events are in it says `kinds`.
 
 mod kinds;
 
