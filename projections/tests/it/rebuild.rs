@@ -430,12 +430,13 @@ async fn a_comparison_tells_which_rows_are_wrong() {
     let stage = Stage::new().await;
     let mut dice = Dice(10);
     let workers = stage.start(None);
-    let head = stage.append(&history(&mut dice, 300)).await;
+    let head = stage.append(&history(&mut dice, 600)).await;
     assert!(workers.read.wait_for(head, PATIENCE).await);
     for (name, compared) in rebuild(&stage, ALL).compare().await {
         let compared = compared.unwrap();
         assert_eq!((compared.projection, compared.position, compared.differing()), (name, head, 0));
-        assert!(compared.tables.iter().all(|table| table.rows > 0 && table.examples.is_empty()));
+        let empty: Vec<_> = compared.tables.iter().filter(|table| table.rows == 0).map(|table| table.table).collect();
+        assert!(empty.is_empty(), "the history leaves nothing in {empty:?}");
     }
     let change =
         "update read.channels_v1 set title = 'Mine', version = version + 1 where handle = (select min(handle) from
