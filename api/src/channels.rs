@@ -107,8 +107,16 @@ async fn list_channels(
     }
     let visibility = (!is_mine).then_some(rules::Visibility::Public);
     let filter = ChannelFilter { live: query.live, owner, member, visibility };
-    let found = server.read.channels().page(filter, after.as_ref(), query.limit.get().into()).await?;
+    let mut found = server.read.channels().page(filter, after.as_ref(), query.limit.get().into()).await?;
     let by = authenticated.as_ref();
+    // The list comes from read models, which may not know yet of a role that was taken; an address to watch at is of the log.
+    let mut watched = Vec::with_capacity(found.items.len());
+    for row in found.items {
+        if may_watch(&server, by, Rights { channel_id: row.id, visibility: row.visibility }).await? {
+            watched.push(row);
+        }
+    }
+    found.items = watched;
     let roles = match by {
         Some(by) => {
             let shown: Vec<_> = found.items.iter().map(|row| row.id).collect();

@@ -39,6 +39,7 @@ impl Handler for Decisions<'_> {
         match *target {
             ReportTarget::Stream { id } => {
                 self.end(id).await?;
+                self.media.delete_pictures(vec![id]).await?;
                 match recordings::of_stream(self.commands, id).await? {
                     Some(recording_id) => self.delete(recording_id, caused_by(followed)).await,
                     None => Ok(()),

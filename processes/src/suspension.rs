@@ -43,10 +43,14 @@ impl Handler for Suspensions<'_> {
         if suspension::standing(self.commands, *account_id).await? != Standing::Suspended {
             return Ok(());
         }
-        for channel_id in channels::of_owner(self.commands, *account_id).await? {
-            send_away(self.commands, self.media, channel_id, EndReason::AccountSuspended).await?;
-        }
         suspension::finish(self.commands, *account_id).await?;
+        let mut sent_away = Ok(true);
+        for channel_id in channels::of_owner(self.commands, *account_id).await? {
+            // One that cannot be reached keeps nobody else on the air.
+            sent_away =
+                send_away(self.commands, self.media, channel_id, EndReason::AccountSuspended).await.and(sent_away);
+        }
+        sent_away?;
         Ok(())
     }
 }

@@ -34,11 +34,17 @@ struct Plane {
     commands: Commands,
     live: Mutex<Vec<(ChannelId, StreamId)>>,
     cut: Mutex<Vec<(ChannelId, EndReason)>>,
+    pictures_deleted: Mutex<Vec<StreamId>>,
 }
 
 impl Plane {
     fn new(commands: &Commands) -> Arc<Self> {
-        Arc::new(Self { commands: commands.clone(), live: Mutex::default(), cut: Mutex::default() })
+        Arc::new(Self {
+            commands: commands.clone(),
+            live: Mutex::default(),
+            cut: Mutex::default(),
+            pictures_deleted: Mutex::default(),
+        })
     }
 
     fn reasons(&self, channel_id: ChannelId) -> Vec<EndReason> {
@@ -60,7 +66,8 @@ impl Media for Plane {
         .boxed()
     }
 
-    fn delete_pictures(&self, _: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
+    fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
+        self.pictures_deleted.lock().unwrap().extend(streams);
         std::future::ready(Ok(())).boxed()
     }
 }
@@ -240,5 +247,6 @@ async fn what_is_taken_down_ends_and_its_recording_goes() {
     .await
     .unwrap();
     assert_eq!(reason, "taken_down");
+    assert_eq!(*plane.pictures_deleted.lock().unwrap(), [past, live]);
     following.abort();
 }
