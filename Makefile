@@ -50,9 +50,14 @@ test: setup-test web ## Every test: web app, crates, and the real binary with Po
 .PHONY: soak
 soak: setup-test web ## Kill and stop everything at random under load, for long: make soak [KILLS=1000] [SEED=…] [MINUTES=…]; or watch a live Weir: make soak LIVE=<addresses> [MINUTES=60] [PID=…]
 	@[ -z "$${LIVE:-}" ] || { WEIR_SOAK_LIVE="$$LIVE" WEIR_SOAK_MINUTES=$(MINUTES) WEIR_SOAK_PID=$(PID) \
-		$(CARGO) test --locked --test soak -- --ignored --nocapture; exit; }; \
+		$(CARGO) test --locked --test soak -- --ignored --nocapture what_is_live; exit; }; \
 	WEIR_SOAK_KILLS=$(or $(KILLS),1000) WEIR_SOAK_SEED=$(SEED) WEIR_SOAK_MINUTES=$(MINUTES) \
 		$(CARGO) test --locked --test soak -- --nocapture
+
+.PHONY: soak-media
+soak-media: setup-test web ## Two live streams watched at each second for long, then `fuzz`: make soak-media [MINUTES=60] [FUZZ_MINUTES=10]
+	@WEIR_SOAK_MINUTES=$(or $(MINUTES),60) $(CARGO) test --locked --test soak -- --ignored --nocapture two_streams
+	@[ "$(FUZZ_MINUTES)" = 0 ] || $(MAKE) fuzz MINUTES=$(or $(FUZZ_MINUTES),10)
 
 .PHONY: fuzz
 fuzz: fuzz-tools ## Feed strangers' bytes to all that reads them, for so long each: make fuzz [MINUTES=10]
@@ -115,7 +120,8 @@ deny: tools ## Licences, banned crates, sources, the arrows between our crates, 
 	@if timeout 120 cargo deny --log-level off fetch db 2>/dev/null; then \
 		cargo deny --log-level warn check --disable-fetch --hide-inclusion-graph advisories; \
 	else \
-		echo "advisories not checked: their database could not be fetched"; \
+		printf '%s\n' '' 'WARNING: ADVISORIES WERE NOT CHECKED. Their database could not be fetched within two minutes, so that this says nothing' \
+			'of known weaknesses in the libraries. Run `make deny` where https://github.com/rustsec/advisory-db can be reached.' '' >&2; \
 	fi
 
 .PHONY: machete

@@ -5,7 +5,9 @@ import { browser } from './e2e/browser'
 export default defineConfig({
   testDir: 'e2e',
   testIgnore: 'screenshots.spec.ts',
-  timeout: 60_000,
+  // Limits are there for what never comes: a machine that runs all tests at once takes its time.
+  timeout: 600_000,
+  expect: { timeout: 120_000 },
   workers: 1,
   forbidOnly: process.env.CI !== undefined,
   reporter: [['list']],
@@ -13,6 +15,8 @@ export default defineConfig({
     ...browser,
     baseURL: process.env.WEIR_URL ?? 'http://127.0.0.1:8080',
     locale: 'en',
-    trace: 'retain-on-failure',
+    // Without a picture of every moment, which would take more of the processor than the video does.
+    trace: { mode: 'retain-on-failure', screenshots: false, snapshots: true },
+    screenshot: 'only-on-failure',
   },
 })

@@ -4,8 +4,10 @@ mod accounts;
 mod events;
 mod keys;
 mod mail;
+mod password_cost;
 mod projections;
 mod serve;
+mod streams;
 mod up;
 
 use std::{
@@ -42,16 +44,20 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database of --database-url to this version
     Migrate,
-    /// Forget a person
+    /// Forget a person, or give them a copy of what is kept of them; call their erasure off; make an administrator; take a lost second factor off
     Accounts(accounts::Accounts),
     /// Rotate the master key
     Keys(keys::Keys),
     /// Try the settings for mail
     Mail(mail::Mail),
+    /// Measure how long the hash of a password takes on this machine, and say which settings fit
+    PasswordCost(password_cost::MeasurePasswordCost),
     /// Show the read models, and make them anew
     Projections(projections::Projections),
     /// Write the event log into files for analysts, and watch it grow
     Events(events::Events),
+    /// Show what is live, and end a stream that does not end by itself
+    Streams(streams::Streams),
     /// Make and print a set-up token, whose bearer may register as the administrator; the one before is worth nothing then
     SetupToken,
     /// Print the effective settings, secrets masked
@@ -111,6 +117,7 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
             telemetry::start(&config)?;
             runtime()?.block_on(mail.run(&config))
         }
+        Command::PasswordCost(measure) => measure.run(&config),
         Command::Projections(projections) => {
             telemetry::start(&config)?;
             runtime()?.block_on(projections.run(&config))
@@ -118,6 +125,10 @@ fn execute(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Events(events) => {
             telemetry::start(&config)?;
             runtime()?.block_on(events.run(&config))
+        }
+        Command::Streams(streams) => {
+            telemetry::start(&config)?;
+            runtime()?.block_on(streams.run(&config))
         }
         Command::SetupToken => {
             telemetry::start(&config)?;

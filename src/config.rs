@@ -16,6 +16,7 @@ mod access;
 mod ladder;
 mod log_file;
 mod mail;
+mod passwords;
 mod privacy;
 mod storage;
 
@@ -27,6 +28,8 @@ pub use log_file::LogFileConfig;
 use log_file::LogFileSettings;
 pub use mail::MailConfig;
 use mail::MailSettings;
+pub use passwords::PasswordConfig;
+use passwords::PasswordSettings;
 pub use privacy::PrivacyConfig;
 use privacy::PrivacySettings;
 use storage::StorageSettings;
@@ -102,6 +105,10 @@ pub struct Settings {
     /// How long a stream waits for its lost encoder, in seconds [default: 60]
     #[arg(long, env = "WEIR_RECONNECT_GRACE_SECONDS", global = true, value_name = "SECONDS")]
     reconnect_grace_seconds: Option<u32>,
+    /// How long nothing may be heard of a node that takes streams in before these are ended, in seconds, 10 to 86400 [default: a
+    /// minute more than --reconnect-grace-seconds]
+    #[arg(long, env = "WEIR_NODE_LOST_AFTER_SECONDS", global = true, value_name = "SECONDS")]
+    node_lost_after_seconds: Option<u32>,
     /// How long a part of a segment lasts, in milliseconds, 200 to 2000: shorter is nearer to live and costs more
     /// requests [default: 333]
     #[arg(long, env = "WEIR_PART_MS", global = true, value_name = "MS")]
@@ -137,11 +144,17 @@ pub struct Settings {
     privacy: PrivacySettings,
     #[command(flatten)]
     #[serde(default)]
+    passwords: PasswordSettings,
+    #[command(flatten)]
+    #[serde(default)]
     log_file: LogFileSettings,
-    /// How many connections to Postgres commands and requests share, 4 to 200; a process holds up to sixteen more for what
-    /// follows the log [default: 16]
+    /// How many connections to Postgres commands and requests share, 4 to 200; a process with all roles holds some forty
+    /// more for what follows the log [default: 16]
     #[arg(long, env = "WEIR_DATABASE_CONNECTIONS", global = true, value_name = "N")]
     database_connections: Option<u32>,
+    /// How long the answer to a change waits until the change can be read, 0 to 25; after that it is 202 [default: 2]
+    #[arg(long, env = "WEIR_READ_AFTER_WRITE_SECONDS", global = true, value_name = "N")]
+    read_after_write_seconds: Option<u32>,
     /// Which log lines are written, as in `info` or `warn,ingest=debug` [default: info]
     #[arg(long, env = "WEIR_LOG", global = true, value_name = "FILTER")]
     log: Option<String>,
@@ -203,6 +216,8 @@ pub struct Config {
     pub secrets_file: PathBuf,
     /// 1 s to an hour.
     pub reconnect_grace_seconds: u32,
+    /// 10 s to a day.
+    pub node_lost_after_seconds: u32,
     /// 200 to 2000.
     pub part_ms: u32,
     /// 0 to 240; 0: streams cannot be rewound.
@@ -213,8 +228,10 @@ pub struct Config {
     pub recording_max_gb: u32,
     /// 0 for no limit.
     pub recording_max_count: u32,
-    /// 4 to 200; up to sixteen more are held beside them.
+    /// 4 to 200; a process with all roles holds some forty more for what follows the log.
     pub database_connections: u32,
+    /// 0 to 25: a request is given up after 30.
+    pub read_after_write_seconds: u32,
     /// A filter of tracing-subscriber.
     pub log: String,
     /// How log lines look.
@@ -229,6 +246,8 @@ pub struct Config {
     pub mail: MailConfig,
     /// What is kept of people, and for how long; a table, too.
     pub privacy: PrivacyConfig,
+    /// What the hash of a password costs; a table, too.
+    pub passwords: PasswordConfig,
     /// The file that log lines also go to; a table, too.
     pub log_file: LogFileConfig,
 }
@@ -301,6 +320,11 @@ impl Settings {
         }
         let database_url = self.database_url.or(file.database_url);
         let nats_url = self.nats_url.or(file.nats_url);
+        let reconnect_grace_seconds = within(
+            "reconnect_grace_seconds",
+            self.reconnect_grace_seconds.or(file.reconnect_grace_seconds).unwrap_or(60),
+            (1, 3_600),
+        )?;
         Ok(Config {
             http: self.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             rtmp: self.rtmp.or(file.rtmp).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 1935))),
@@ -331,11 +355,13 @@ impl Settings {
             )?,
             database_url: address("database_url", database_url, &["postgres", "postgresql"])?.map(SecretUrl),
             nats_url: address("nats_url", nats_url, &["nats", "tls"])?.map(SecretUrl),
-            reconnect_grace_seconds: within(
-                "reconnect_grace_seconds",
-                self.reconnect_grace_seconds.or(file.reconnect_grace_seconds).unwrap_or(60),
-                (1, 3_600),
+            node_lost_after_seconds: within(
+                "node_lost_after_seconds",
+                // A node that starts again gives its streams that long from then on.
+                self.node_lost_after_seconds.or(file.node_lost_after_seconds).unwrap_or(reconnect_grace_seconds + 60),
+                (10, 86_400),
             )?,
+            reconnect_grace_seconds,
             part_ms: within("part_ms", self.part_ms.or(file.part_ms).unwrap_or(333), (200, 2_000))?,
             rewind_minutes: within(
                 "rewind_minutes",
@@ -362,6 +388,11 @@ impl Settings {
                 self.database_connections.or(file.database_connections).unwrap_or(16),
                 (4, 200),
             )?,
+            read_after_write_seconds: within(
+                "read_after_write_seconds",
+                self.read_after_write_seconds.or(file.read_after_write_seconds).unwrap_or(2),
+                (0, 25),
+            )?,
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or(LogFormat::Human),
             ladder: self.ladder.resolve(file.ladder)?,
@@ -369,6 +400,7 @@ impl Settings {
             access: self.access.resolve(file.access)?,
             mail: self.mail.resolve(file.mail)?,
             privacy: self.privacy.resolve(file.privacy)?,
+            passwords: self.passwords.resolve(file.passwords)?,
             log_file: self.log_file.resolve(file.log_file)?,
             data_dir,
             secrets_file,
@@ -386,6 +418,16 @@ impl Config {
     /// How long a stream waits for its lost encoder.
     pub fn reconnect_grace(&self) -> Duration {
         Duration::from_secs(self.reconnect_grace_seconds.into())
+    }
+
+    /// How long nothing may be heard of a node before its streams are ended.
+    pub fn node_lost_after(&self) -> Duration {
+        Duration::from_secs(self.node_lost_after_seconds.into())
+    }
+
+    /// How long the answer to a change waits until the change can be read.
+    pub fn read_after_write(&self) -> Duration {
+        Duration::from_secs(self.read_after_write_seconds.into())
     }
 
     /// How much of a channel's recordings is kept.
@@ -518,6 +560,7 @@ mod tests {
             ("public_rtmps_url = \"rtmp://a\"", "public_rtmps_url must be an address that begins with rtmps://"),
             ("advertise_http = \"https://a\"", "advertise_http must be an address that begins with http://"),
             ("http_unread_seconds = 1", "http_unread_seconds is 1; it must be 5 to 600"),
+            ("read_after_write_seconds = 30", "read_after_write_seconds is 30; it must be 0 to 25"),
         ] {
             let error = format!("{:#}", settings(text).unwrap_err());
             assert!(error.contains(expected), "{text}: {error}");

@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -19,7 +19,7 @@ use ingest::{
     Ingest, IngestConfig, IngestError, RtmpsConfig, origin::Broadcasts, recorder::Recorder, rewind::RewindConfig,
     rights::Rights,
 };
-use processes::{ExportsOptions, RecordingsOptions};
+use processes::{ExportsOptions, NodesOptions, RecordingsOptions, Troubles};
 use projections::{Projections, ReadModels};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use storage::{DiskWatch, Storage};
@@ -123,14 +123,16 @@ pub async fn open_pool(config: &Config) -> anyhow::Result<PgPool> {
 pub async fn open_commands(config: &Config) -> anyhow::Result<Commands> {
     let pool = open_pool(config).await?;
     let secrets = Secrets::load_or_make(&config.secrets_file)?;
-    start_commands(&pool, &secrets).await
+    start_commands(&pool, &secrets, config).await
 }
 
-async fn start_commands(pool: &PgPool, secrets: &Secrets) -> anyhow::Result<Commands> {
-    Commands::start(pool.clone(), secrets.master_keys(), CommandsOptions::default())
-        .await
-        .context("the write side cannot be started")
+async fn start_commands(pool: &PgPool, secrets: &Secrets, config: &Config) -> anyhow::Result<Commands> {
+    let options = CommandsOptions { password_cost: config.passwords.cost()?, ..CommandsOptions::default() };
+    Commands::start(pool.clone(), secrets.master_keys(), options).await.context("the write side cannot be started")
 }
+
+/// How long a node that starts waits for Postgres to answer.
+const POSTGRES_STARTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a process is started with.
 pub struct NodeOptions {
@@ -174,10 +176,10 @@ impl Node {
         };
         let metrics_listener = metrics::listen(config.metrics).await?;
 
+        let pool = await_postgres(&database_url, &config).await?;
         migrate(&database_url).await?;
-        let pool = connect_postgres(&database_url, &config).await?;
         let nats = connect_nats(&nats_url).await?;
-        let commands = start_commands(&pool, &secrets).await?;
+        let commands = start_commands(&pool, &secrets, &config).await?;
         // Before anybody is answered: who finds the node healthy finds the token, too.
         let setup_token = match setup_token_in {
             Some(folder) => SetupToken::keep(&commands, &folder).await?,
@@ -210,13 +212,18 @@ impl Node {
             tasks.push(("leftovers of deleted recordings", tokio::spawn(dropping)));
         }
 
-        let readiness: Arc<dyn Readiness> = Arc::new(wire::NodeReadiness {
+        let (unread, troubles) = (serves_http.then(wire::Unread::new), Troubles::default());
+        let readiness = wire::NodeReadiness {
             pool: pool.clone(),
             nats: nats.clone(),
             projections: projections.clone(),
+            unread: unread.clone(),
+            troubles: roles.contains(&Role::Processes).then(|| troubles.clone()),
             servers,
             stopping: stopping.clone(),
-        });
+        };
+        let readiness = wire::Remembered::new(Arc::new(readiness), stopping.clone());
+        let readiness: Arc<dyn Readiness> = Arc::new(readiness);
         let draining = background.clone().run_until_cancelled_owned(metrics::drain(recorded.clone())).map(drop);
         tasks.push(("metrics", tokio::spawn(draining)));
         if let Some(listener) = metrics_listener {
@@ -229,18 +236,32 @@ impl Node {
 
         let playback_keys = wire::playback_keys(&secrets);
         let rights = Rights::new(playback_keys.clone());
-        if serves_http {
+        if let Some(unread) = unread {
             let read = ReadModels::new(pool.clone());
-            let following = wire::follow_rights(commands.clone(), read, rights.clone(), background.clone());
+            let following = wire::follow_rights(commands.clone(), read, rights.clone(), unread, background.clone());
             tasks.push(("rights to watch", tokio::spawn(following)));
         }
         let ingest = match roles.contains(&Role::Ingest) {
-            true => Some(Arc::new(start_ingest(&config, node_id, &commands, &storage, &rights, &disk).await?)),
+            true => {
+                // Before its streams are looked for: whoever ends those of nodes that are gone must know better by then.
+                commands::nodes::beat(&pool, node_id, None)
+                    .await
+                    .context("nobody can be told that this node is there")?;
+                let cuts = wire::Cuts::open(&commands).await?;
+                let others = (!is_alone).then(|| nats.clone());
+                let elsewhere = wire::Elsewhere { commands: commands.clone(), node_id, nats: others };
+                let ingest =
+                    Arc::new(start_ingest(&config, node_id, &commands, &storage, &rights, &disk, elsewhere).await?);
+                tasks.push(("ends of streams", tokio::spawn(cuts.follow(Arc::clone(&ingest), background.clone()))));
+                Some(ingest)
+            }
             false => None,
         };
         if let (Some(ingest), false) = (&ingest, is_alone) {
             let answering = wire::answer_remote(Arc::clone(ingest), storage.clone(), nats.clone(), background.clone());
             tasks.push(("answers to other nodes", tokio::spawn(answering)));
+            let letting_go = wire::let_go(Arc::clone(ingest), node_id, nats.clone(), background.clone());
+            tasks.push(("streams that other nodes want", tokio::spawn(letting_go)));
             if let Some(listener) = &listener {
                 let bound = listener.local_addr().context("the HTTP listener has no address")?;
                 let url = config.advertise_http(bound)?;
@@ -249,22 +270,33 @@ impl Node {
                 tasks.push(("claims to streams", tokio::spawn(claiming)));
             }
         }
+        if ingest.is_some() {
+            let bound = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+            let address = bound.and_then(|bound| config.advertise_http(bound).ok());
+            tasks.push(("beats", tokio::spawn(wire::beat(pool.clone(), node_id, address, stopping.clone()))));
+        }
         if roles.contains(&Role::Processes) {
+            let lost = wire::LostNodes {
+                commands: commands.clone(),
+                storage: storage.clone(),
+                disk: disk.clone(),
+                limits: config.recording_limits(),
+                owners: (!is_alone).then(|| Owners::new(None, nats.clone())),
+            };
+            let nodes = NodesOptions { lost_after: config.node_lost_after(), others: Arc::new(lost) };
             let exports =
                 ExportsOptions { storage: storage.direct(), public_url: public_url.clone(), at_once: EXPORTS_AT_ONCE };
-            let media = Arc::new(wire::ErasedMedia {
-                local: ingest.clone(),
-                storage: storage.clone(),
-                nats: (!is_alone).then(|| nats.clone()),
-            });
+            let pictures = wire::NodePictures { storage: storage.clone(), nats: (!is_alone).then(|| nats.clone()) };
             let recordings = RecordingsOptions { storage: storage.clone(), limits: config.recording_limits() };
             let running = processes::run(
                 commands.clone(),
                 exports,
                 recordings,
+                nodes,
                 config.mail.options(&config.data_dir, &public_url)?,
                 config.privacy.addresses_kept(),
-                media,
+                Arc::new(pictures),
+                troubles,
                 background.clone(),
             );
             tasks.push(("processes", tokio::spawn(running)));
@@ -326,7 +358,9 @@ impl Node {
                     public_rtmps_url,
                     storage,
                     recording_limits: config.recording_limits(),
+                    reconnect_grace_seconds: config.reconnect_grace_seconds,
                     erasure_after: config.privacy.erasure_after(),
+                    read_after_write: config.read_after_write(),
                     feed: FeedOptions::default(),
                     access,
                     stopping: stopping.clone(),
@@ -438,11 +472,14 @@ async fn start_ingest(
     storage: &Storage,
     rights: &Rights,
     disk: &DiskWatch,
+    elsewhere: wire::Elsewhere,
 ) -> anyhow::Result<Ingest> {
     let mut settings = IngestConfig::new(config.rtmp);
     settings.rights = rights.clone();
-    let recordings = wire::RecordingsSide { commands: commands.clone(), node_id };
-    settings.recorder = Recorder::new(Arc::new(recordings), disk.clone());
+    let limits = config.recording_limits();
+    let recordings = wire::RecordingsSide { commands: commands.clone(), node_id, limits };
+    let recorder = Recorder::new(Arc::new(recordings), disk.clone());
+    settings.recorder = recorder.with_folder(config.data_dir.join("recording"));
     settings.grace = config.reconnect_grace();
     settings.packager.part_target_ms = config.part_ms;
     settings.rewind = Some(RewindConfig {
@@ -456,7 +493,8 @@ async fn start_ingest(
         }
         _ => None,
     };
-    let write_side = wire::WriteSide { commands: commands.clone(), node_id, addresses: config.access.publishing() };
+    let write_side =
+        wire::WriteSide { commands: commands.clone(), node_id, addresses: config.access.publishing(), elsewhere };
     Ingest::start(settings, Arc::new(write_side), storage.clone()).await.map_err(|error| {
         let advice = match &error {
             IngestError::Listen { address, .. } => {
@@ -490,6 +528,23 @@ async fn connect_postgres(url: &str, config: &Config) -> anyhow::Result<PgPool> 
         .connect(url)
         .await
         .context("Postgres cannot be reached")
+}
+
+/// For a Postgres that is started beside this process, or is busy with its recovery.
+async fn await_postgres(url: &str, config: &Config) -> anyhow::Result<PgPool> {
+    let deadline = Instant::now() + POSTGRES_STARTS_WITHIN;
+    loop {
+        let error = match connect_postgres(url, config).await {
+            Ok(pool) => return Ok(pool),
+            Err(error) => error,
+        };
+        // What it refuses, a password or a name, it will go on refusing.
+        let is_silent = matches!(error.downcast_ref(), Some(sqlx::Error::PoolTimedOut));
+        if !is_silent || Instant::now() >= deadline {
+            return Err(error);
+        }
+        warn!("Postgres does not answer yet; it is tried again");
+    }
 }
 
 /// Connects in the background, for as long as it takes: nothing that is acknowledged depends on NATS.

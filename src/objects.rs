@@ -101,6 +101,18 @@ pub async fn open(
     Ok(Objects { storage, disk, waiting, tasks })
 }
 
+/// The storage of the nodes for a command that only reads: what waits on the disk of another node until it is moved to S3 is not in
+/// it yet.
+///
+/// # Errors
+/// As of [`open`].
+pub async fn to_read(config: &Config, secrets: &Secrets) -> anyhow::Result<Storage> {
+    match config.storage.s3(secrets.s3_keys())? {
+        None => Storage::open_disk(config.data_dir.join("objects")).await.context("the storage cannot be opened"),
+        Some(options) => Storage::open_s3(options).context("the storage cannot be opened"),
+    }
+}
+
 async fn tell(storage: &Storage) {
     match storage.check().await {
         Ok(()) => info!("objects are kept in S3"),

@@ -27,7 +27,7 @@ use domain::ids::{ChannelId, StreamId};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 
-use self::passing::Passing;
+use self::passing::{Passing, PassingError};
 
 pub use owners::{Owners, claim};
 
@@ -107,10 +107,27 @@ impl Origins {
         response
     }
 
+    /// The answer of `node`, or of another that has what is sought by now: an encoder may have changed to that.
+    async fn pass(&self, sought: Sought, node: &str, request: Request) -> Result<Response, PassingError> {
+        let (parts, _) = request.into_parts();
+        let again = || Request::from_parts(parts.clone(), Body::empty());
+        let answer = self.passing.pass(node, again()).await?;
+        // Of what is in a playlist there are many, and who asks for one of them has asked for the playlist before.
+        let path = parts.uri.path();
+        let is_list = path.ends_with("/index.m3u8") || path.ends_with("/index.mpd");
+        if answer.status() != StatusCode::NOT_FOUND || !is_list {
+            return Ok(answer);
+        }
+        match self.owners.find_other(sought, node).await {
+            Some(other) => self.passing.pass(&other, again()).await,
+            None => Ok(answer),
+        }
+    }
+
     async fn there(&self, sought: Sought, request: Request) -> Response {
         match self.owners.find(sought).await {
             Owner::Nobody => self.here(request).await,
-            Owner::There(node) => match self.passing.pass(&node, request).await {
+            Owner::There(node) => match self.pass(sought, &node, request).await {
                 Ok(response) => response,
                 Err(why) => {
                     tracing::debug!(%node, error = &why as &dyn std::error::Error, "a node that has a stream does not answer");

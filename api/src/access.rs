@@ -18,6 +18,8 @@ pub struct AccessOptions {
     pub rate_limits: Option<RateLimits>,
     /// From where the rights of an administrator may be used.
     pub administration: AddressList,
+    /// How many channels an account may have; `None`: as many as it likes.
+    pub max_channels: Option<u32>,
 }
 
 /// Addresses from which something may be done.

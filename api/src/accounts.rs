@@ -1,5 +1,6 @@
 //! Accounts: registering, signing in and out, who am I.
 
+mod administrators;
 mod client;
 mod device;
 mod email;
@@ -15,6 +16,7 @@ mod second_factor;
 mod security_events;
 mod session_watch;
 mod sessions;
+mod sign_in;
 mod suspension;
 
 use std::sync::Arc;
@@ -27,16 +29,11 @@ use axum::{
 };
 use commands::{
     Actor, CommandError,
-    accounts::{
-        self, AccountsError, CredentialsWrong, Erase, Register, due_erasures,
-        failed_sign_ins::FailedSignIn,
-        second_factor::{self as factor, SecondFactorRefusal},
-        sessions as signed,
-    },
+    accounts::{self, AccountsError, CredentialsWrong, Erase, Register, due_erasures, sessions as signed},
     registrations,
 };
 use domain::{
-    accounts::{AccountRefusal, ErasureCancelledReason, SessionRefusal, SignInFailure},
+    accounts::{AccountRefusal, ErasureCancelledReason, SessionRefusal},
     ids::AccountId,
 };
 use openapi::{
@@ -50,9 +47,9 @@ use projections::{
 };
 use time::OffsetDateTime;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use zeroize::Zeroizing;
 
 pub(crate) use self::profile::{AVATAR_PATH, avatar_of, serve_avatar};
+pub(crate) use self::reauthentication::need_proof;
 pub(crate) use self::suspension::{need_administrator, not_suspended};
 use self::{client::Client, refresh_cookie::RefreshCookie};
 use crate::{
@@ -78,6 +75,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(get_me, erase_me))
         .merge(sessions::routes())
         .merge(suspension::routes())
+        .merge(administrators::routes())
         .merge(session_watch::routes())
         .merge(personal_tokens::routes())
         .merge(profile::routes())
@@ -85,6 +83,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .merge(password_reset::routes())
         .merge(email::routes())
         .merge(second_factor::routes())
+        .merge(reauthentication::routes())
         .merge(security_events::routes())
         .merge(privacy::routes())
 }
@@ -94,7 +93,8 @@ const ME: &str = "/api/v1/auth/me";
 /// Register
 ///
 /// Makes an account and signs it in, where registration is open (`get_registration`) or by an invite. With the set-up token that
-/// `weir up` printed the account is the administrator, and may always be made.
+/// `weir up` printed the account is the administrator, and may always be made. The session of a refresh cookie that comes with it
+/// ends.
 #[utoipa::path(
     post, path = "/api/v1/auth/register", operation_id = "register", tag = "accounts",
     request_body = RegisterRequest,
@@ -122,6 +122,7 @@ async fn register(
     context.signed_in(registered.account_id);
     self::email::begin(&server, &context, registered.account_id, language, &headers).await;
     // The account is there from here on: whatever fails now must not say that nothing was changed.
+    end_former(&server, &headers).await.map_err(ApiError::half_done)?;
     let session = open_session(&server, registered.account_id, &client).await.map_err(ApiError::half_done)?;
     let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
     if server.has_read(SHOWN_FROM, registered.position).await
@@ -136,7 +137,8 @@ async fn register(
 /// Sign in
 ///
 /// An unknown username and a wrong password get the same answer after the same time. An account with a second factor takes a
-/// code, too: of its authenticator, or one of its recovery codes.
+/// code, too: of its authenticator, or one of its recovery codes. The session of a refresh cookie that comes with it ends, whosever
+/// it is.
 #[utoipa::path(
     post, path = "/api/v1/auth/login", operation_id = "login", tag = "accounts",
     request_body = LoginRequest,
@@ -152,39 +154,18 @@ async fn login(
     State(server): State<Arc<Server>>,
     context: RequestContext,
     client: Client,
+    headers: HeaderMap,
     Json(request): Json<LoginRequest>,
 ) -> ApiResult<Response> {
     let attempt = SignInAttempt::begin(server.access.rate_limits.as_ref(), &context, &request.username)?;
-    let password = Zeroizing::new(request.password);
-    let verified = accounts::authenticate(&server.commands, &request.username, &password).await;
-    if !matches!(verified, Err(CommandError::Refused(_))) {
-        // What could not be checked was no wrong guess.
-        attempt.forget();
-    }
-    if matches!(verified, Err(CommandError::Refused(_))) {
-        server.failed_sign_ins.note(failed(&request.username, SignInFailure::WrongPassword, &client));
-    }
-    let verified = verified.map_err(credentials_wrong)?;
+    let (verified, client) = sign_in::verify(&server, &context, attempt, request, client).await?;
     let account_id = verified.account_id;
-    let checked = factor::check(&server.commands, account_id, request.code.as_deref()).await;
-    if matches!(checked, Err(CommandError::Refused(SecondFactorRefusal::CodeWrong))) {
-        server.failed_sign_ins.note(failed(&request.username, SignInFailure::WrongCode, &client));
-    }
-    checked.map_err(|error| {
-        ApiError::command(error, |refusal| match refusal {
-            SecondFactorRefusal::TooManyAttempts => second_factor::too_many_codes(),
-            SecondFactorRefusal::CodeMissing => {
-                ApiError::new(StatusCode::UNAUTHORIZED, "second_factor_required", "A code is needed")
-                    .detail("Send the same again with a code of the authenticator, or a recovery code, as `code`.")
-            }
-            _ => ApiError::new(StatusCode::UNAUTHORIZED, "code_wrong", "The code is wrong")
-                .detail("The code is wrong, too old, or was used before. Wait for the next one and try again."),
-        })
-    })?;
     context.signed_in(account_id);
     suspension::refuse(&server, account_id).await?;
     let session = signed::open_for(&server.commands, verified, &client.user_agent, &client.address).await;
     let session = session.map_err(credentials_wrong)?;
+    // Only now: who is not signed in anew stays signed in.
+    end_former(&server, &headers).await.map_err(ApiError::half_done)?;
     // After the session is there: who asks for erasure ends sessions after their event, so one of the two finds the other.
     let (reason, metadata) = (ErasureCancelledReason::SignedIn, context.metadata(Actor::Account(account_id)));
     let has_cancelled_erasure = due_erasures::cancel(&server.commands, account_id, reason, metadata).await;
@@ -251,15 +232,32 @@ async fn logout(State(server): State<Arc<Server>>, headers: HeaderMap) -> ApiRes
     refuse_other_sites(&server, &headers)?;
     let cookie = RefreshCookie::new(&server.addresses);
     if let Some(token) = cookie.read(&headers) {
-        let ended = signed::end(&server.commands, &token).await;
-        server.know_ended().await;
-        match ended {
-            // Somebody else was faster.
-            Ok(()) | Err(CommandError::Refused(_)) => {}
-            Err(error) => return Err(session_failed(error)),
-        }
+        end_of(&server, &token).await?;
     }
     Ok((StatusCode::NO_CONTENT, cookie.clear()).into_response())
+}
+
+/// Ends the session that the browser is signed in by, where its own page has it sign in anew: the cookie will be another's, and
+/// nobody could end that session by it any more.
+async fn end_former(server: &Server, headers: &HeaderMap) -> ApiResult<()> {
+    if refuse_other_sites(server, headers).is_err() {
+        return Ok(());
+    }
+    match RefreshCookie::new(&server.addresses).read(headers) {
+        Some(token) => end_of(server, &token).await,
+        None => Ok(()),
+    }
+}
+
+/// Ends the session of a refresh token, for this node before it answers.
+async fn end_of(server: &Server, token: &str) -> ApiResult<()> {
+    let ended = signed::end(&server.commands, token).await;
+    server.know_ended().await;
+    match ended {
+        // Somebody else was faster.
+        Ok(()) | Err(CommandError::Refused(_)) => Ok(()),
+        Err(error) => Err(session_failed(error)),
+    }
 }
 
 /// Who am I
@@ -277,7 +275,7 @@ async fn get_me(State(server): State<Arc<Server>>, authenticated: Authenticated)
 /// Signs the person out everywhere, and forgets them for good after a time that the operator sets (14 days unless they say
 /// otherwise), or at once where they set none. Whoever signs in before that keeps the account. Then nothing personal can be read
 /// any more, the channels are closed, and the exports that it asked for are deleted. The username is free for others; the
-/// channels' handles are not. The only administrator can be erased by the operator alone.
+/// channels' handles are not. An administrator has that right taken first (`revoke_administrator`), or is erased by the operator.
 #[utoipa::path(
     delete, path = "/api/v1/auth/me", operation_id = "erase_me", tag = "accounts",
     security(("access_token" = [])),
@@ -289,7 +287,7 @@ async fn get_me(State(server): State<Arc<Server>>, authenticated: Authenticated)
             headers(("Set-Cookie" = String, description = "Takes the refresh cookie away."))),
         (status = 403, description = "`password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code of the second factor is missing or wrong; `scope_missing`: a personal token cannot do this.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`too_many_codes`: too many codes were wrong; wait a quarter of an hour.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`only_administrator`: nobody could administer this install any more.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`only_administrator`: it administers the install, and has to give that up first.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn erase_me(
@@ -390,6 +388,7 @@ fn not_registered(error: AccountsError) -> ApiError {
             | AccountRefusal::OnlyAdministrator
             | AccountRefusal::SecondFactorThere
             | AccountRefusal::Suspension(_)
+            | AccountRefusal::Administrator(_)
             | AccountRefusal::NoSecondFactor => ApiError::internal("a new account was treated as an old one"),
         }),
     }
@@ -397,17 +396,17 @@ fn not_registered(error: AccountsError) -> ApiError {
 
 fn not_erased(error: CommandError<AccountRefusal>) -> ApiError {
     ApiError::command(error, |refusal| match refusal {
-        AccountRefusal::OnlyAdministrator => {
-            ApiError::new(StatusCode::CONFLICT, "only_administrator", "The only administrator cannot go")
-                .detail("Nobody could administer this install any more. Its operator can erase this account.")
-        }
+        AccountRefusal::OnlyAdministrator => ApiError::new(
+            StatusCode::CONFLICT,
+            "only_administrator",
+            "An administrator cannot go",
+        )
+        .detail(
+            "This account administers the install. Give that up first, which takes another administrator; or let the \
+                     operator erase it.",
+        ),
         refusal => ApiError::internal(refusal),
     })
-}
-
-fn failed(username: &str, failure: SignInFailure, client: &Client) -> FailedSignIn {
-    let (user_agent, address) = (client.user_agent.clone(), client.address.clone());
-    FailedSignIn { username: username.to_owned(), failure, user_agent, address }
 }
 
 fn credentials_wrong(error: CommandError<CredentialsWrong>) -> ApiError {

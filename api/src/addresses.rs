@@ -57,6 +57,11 @@ impl Addresses {
         format!("{}/channels/{channel_id}/index.m3u8", self.live(token))
     }
 
+    /// The same without a token, as a page of ours asks for it under whatever name it was opened.
+    pub(crate) fn channel_hls_path(channel_id: ChannelId) -> String {
+        format!("/live/channels/{channel_id}/index.m3u8")
+    }
+
     /// A stream's playlist.
     pub(crate) fn stream_hls(&self, stream_id: StreamId, token: Option<&str>) -> String {
         format!("{}/{stream_id}/index.m3u8", self.live(token))

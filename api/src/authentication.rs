@@ -27,6 +27,8 @@ pub(crate) struct Authenticated {
     pub(crate) account_id: AccountId,
     /// The session; of a personal token its own id, which ends in the same ways.
     pub(crate) session_id: SessionId,
+    /// Whether it is a personal token.
+    pub(crate) is_program: bool,
     context: RequestContext,
 }
 
@@ -65,7 +67,8 @@ async fn authenticate(parts: &mut Parts, server: &Server) -> ApiResult<Option<Au
         return Err(ApiError::unauthenticated("The header `Authorization` has to be `Bearer` and an access token."));
     };
     let token = token.trim();
-    let (account_id, session_id) = match token.starts_with(personal_tokens::PREFIX) {
+    let is_program = token.starts_with(personal_tokens::PREFIX);
+    let (account_id, session_id) = match is_program {
         true => personal_token(parts, server, token).await?,
         false => access_token(server, token).await?,
     };
@@ -80,7 +83,7 @@ async fn authenticate(parts: &mut Parts, server: &Server) -> ApiResult<Option<Au
             "Administrators of this Weir may be signed in from certain addresses only, and this is none of them.",
         ));
     }
-    Ok(Some(Authenticated { account_id, session_id, context }))
+    Ok(Some(Authenticated { account_id, session_id, is_program, context }))
 }
 
 async fn access_token(server: &Server, token: &str) -> ApiResult<(AccountId, SessionId)> {

@@ -2,6 +2,7 @@
 
 mod as_of;
 mod rights;
+mod stream_key;
 mod team;
 
 use std::{collections::HashMap, sync::Arc};
@@ -24,7 +25,7 @@ use openapi::{
     Problem,
     channels::{
         Channel, ChannelAnswer, ChannelOwner, ChannelPage, ChannelPlayback, ChannelQuery, ChannelStanding,
-        ChannelsQuery, CreateChannelRequest, EditChannelRequest, StreamKey, Visibility,
+        ChannelsQuery, CreateChannelRequest, EditChannelRequest, Visibility,
     },
     operation::Accepted,
     streams::Playback,
@@ -35,10 +36,7 @@ use projections::{
     channels::{ChannelFilter, ChannelRow, ChannelsV1},
     streams::StreamsV1,
 };
-pub(crate) use rights::{
-    Rights, allows, authorise, invited_token, is_allowed, may_watch, not_allowed, playback_token, principal,
-};
-use tracing::warn;
+pub(crate) use rights::{Rights, allows, authorise, invited_token, may_watch, not_allowed, playback_token, principal};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -47,7 +45,8 @@ use crate::{
     conditional,
     error::{ApiError, ApiResult},
     extract::{IfMatch, Json, Path, Query},
-    idempotency::{Answer, Key, KeyedJson, once},
+    idempotency::{Answer, KeyedJson, once},
+    limits::{Policy, RateLimits},
     operation::{accepted, cursor, page},
     server::Server,
 };
@@ -63,8 +62,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
         .routes(routes!(list_channels, create_channel))
         .routes(routes!(get_channel, edit_channel))
         .routes(routes!(get_channel_playback))
-        .routes(routes!(get_stream_key))
-        .routes(routes!(rotate_stream_key))
+        .merge(stream_key::routes())
         .merge(team::routes())
 }
 
@@ -146,7 +144,7 @@ fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
 
 /// Create a channel
 ///
-/// An account may own several.
+/// An account may own several: as many as the operator allows, 50 unless set.
 #[utoipa::path(
     post, path = "/api/v1/channels", operation_id = "create_channel", tag = "channels",
     params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
@@ -154,7 +152,7 @@ fn query_text(query: &ChannelsQuery) -> Vec<(&'static str, String)> {
     responses(
         (status = 201, description = "Created.", body = Channel, headers(("Location" = String, description = "Where the channel is."))),
         (status = 202, description = "Created, but it cannot be read yet.", body = Accepted, headers(("Location" = String, description = "Where the channel will be."))),
-        (status = 409, description = "`handle_taken`: another channel has this handle; `idempotency_in_flight`: the same request is being carried out.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`handle_taken`: another channel has this handle; `too_many_channels`: the account has as many as it may; `idempotency_in_flight`: the same request is being carried out.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`validation_failed`: a field is wrong, missing or unknown; `idempotency_key_reused`: the key came with another request.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -168,6 +166,10 @@ async fn create_channel(
         let location = address(&request.handle.to_ascii_lowercase());
         let CreateChannelRequest { handle, title, description } = request;
         let description = description.unwrap_or_default();
+        if let Some(at_most) = server.access.max_channels {
+            channels::need_room(&server.commands, owner_id, at_most).await.map_err(refused)?;
+        }
+        RateLimits::take_of(server.access.rate_limits.as_ref(), Policy::Channel, owner_id)?;
         let create = channels::CreateChannel { owner_id, handle, title, description, metadata };
         let created = channels::create(&server.commands, create).await.map_err(not_changed)?;
         // It is done: a read that fails is one that has to wait.
@@ -320,100 +322,20 @@ async fn edit_channel(
     Ok(accepted(position, address(&row.handle)))
 }
 
-/// Get the stream key
-///
-/// Its owner may.
-#[utoipa::path(
-    get, path = "/api/v1/channels/{handle}/stream-key", operation_id = "get_stream_key", tag = "channels",
-    params(("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks")),
-    security(("access_token" = [])),
-    responses(
-        (status = 200, description = "What an encoder needs.", body = StreamKey),
-        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn get_stream_key(
-    State(server): State<Arc<Server>>,
-    authenticated: Authenticated,
-    Path(handle): Path<String>,
-) -> ApiResult<JsonBody<StreamKey>> {
-    let channel_id = by_handle(&server, Some(&authenticated), &handle).await?.id;
-    let stream_key =
-        channels::stream_key(&server.commands, authenticated.account_id, channel_id).await.map_err(refused)?;
-    Ok(JsonBody(shown(&server, &stream_key)))
-}
-
-/// Rotate the stream key
-///
-/// Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut. A repeat with the same
-/// `Idempotency-Key` rotates nothing, and answers the key of that moment.
-#[utoipa::path(
-    post, path = "/api/v1/channels/{handle}/stream-key/rotate", operation_id = "rotate_stream_key", tag = "channels",
-    params(
-        ("handle" = String, Path, description = "The channel's handle, in any case.", example = "river_talks"),
-        ("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00"),
-    ),
-    security(("access_token" = [])),
-    responses(
-        (status = 200, description = "The new key.", body = StreamKey),
-        (status = 403, description = "`forbidden`: somebody else owns it.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`not_found`: there is no such channel.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`conflict`: others are changing it at this moment; `idempotency_in_flight`: the same request is being carried out.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`idempotency_key_reused`: the key came with another request.", body = Problem, content_type = "application/problem+json"),
-    ),
-)]
-async fn rotate_stream_key(
-    State(server): State<Arc<Server>>,
-    authenticated: Authenticated,
-    Key(key): Key,
-    Path(handle): Path<String>,
-) -> ApiResult<Response> {
-    let by = authenticated.account_id;
-    // A task of its own, so that a caller who hangs up does not keep the encoder from being cut.
-    let answering = tokio::spawn(async move {
-        let carry_out = async |metadata| {
-            let channel_id = by_handle(&server, Some(&authenticated), &handle).await?.id;
-            let rotated = channels::rotate_stream_key(&server.commands, by, channel_id, metadata).await;
-            if matches!(rotated, Ok(_) | Err(CommandError::OutcomeUnknown(_)))
-                && server.publishers.cut(channel_id).await.is_err()
-            {
-                // With the old key it is refused when it connects again.
-                warn!(channel.id = %channel_id, "the encoder of a channel whose key was rotated could not be cut");
-            }
-            let (stream_key, position) = rotated.map_err(refused)?;
-            // The answer comes from the write side; the wait is for the channel's version, which is read next.
-            server.has_read(SHOWN_FROM, position).await;
-            Ok(JsonBody(shown(&server, &stream_key)).into_response())
-        };
-        let recalled = async |done: Done| {
-            let channel_id = done.aggregate_id.parse().map_err(ApiError::internal)?;
-            let stream_key = channels::stream_key(&server.commands, by, channel_id).await.map_err(refused)?;
-            Ok(JsonBody(shown(&server, &stream_key)).into_response())
-        };
-        once(&server, &authenticated, key, Answer::Secret, carry_out, recalled).await
-    });
-    answering.await.map_err(ApiError::internal)?
-}
-
-fn shown(server: &Server, stream_key: &channels::StreamKey) -> StreamKey {
-    StreamKey {
-        stream_key: stream_key.expose().to_owned(),
-        rtmp_url: server.addresses.rtmp_url().to_owned(),
-        rtmps_url: server.addresses.rtmps_url().map(ToOwned::to_owned),
-    }
-}
-
 /// The channel of a handle as it stands in an address, for whoever asks.
 ///
 /// # Errors
 /// `not_found` when there is none, or it is private and `by` may not know of it.
 pub(crate) async fn by_handle(server: &Server, by: Option<&Authenticated>, handle: &str) -> ApiResult<ChannelRow> {
-    let unknown = || ApiError::not_found("There is no channel with this handle.");
-    let handle = Handle::parse(handle).map_err(|_| unknown())?;
-    let row = server.read.channels().by_handle(handle.as_str()).await?.ok_or_else(unknown)?;
+    let handle = Handle::parse(handle).map_err(|_| no_channel())?;
+    let row = server.read.channels().by_handle(handle.as_str()).await?.ok_or_else(no_channel)?;
     let rights = Rights { channel_id: row.id, visibility: row.visibility };
-    if may_watch(server, by, rights).await? { Ok(row) } else { Err(unknown()) }
+    if may_watch(server, by, rights).await? { Ok(row) } else { Err(no_channel()) }
+}
+
+/// The refusal of whoever may not know of a channel, or of anybody where there is none.
+pub(crate) fn no_channel() -> ApiError {
+    ApiError::not_found("There is no channel with this handle.")
 }
 
 /// The channel of a handle as it stands in an address, for whoever may do this to it.
@@ -439,7 +361,8 @@ fn not_changed(error: ChannelsError) -> ApiError {
 }
 
 fn refused(error: CommandError<ChannelRefusal>) -> ApiError {
-    ApiError::command(error, |refusal| match refusal {
+    ApiError::command(error, |refusal| {
+        match refusal {
         ChannelRefusal::HandleTaken => ApiError::new(StatusCode::CONFLICT, "handle_taken", "The handle is taken")
             .detail("Another channel has this handle. Choose another."),
         ChannelRefusal::Unknown => ApiError::not_found("There is no such channel."),
@@ -456,6 +379,12 @@ fn refused(error: CommandError<ChannelRefusal>) -> ApiError {
         }
         ChannelRefusal::TeamFull => ApiError::new(StatusCode::CONFLICT, "team_full", "The team is full")
             .detail(format!("A channel may have {} people with a role. Take somebody's first.", rules::TEAM_AT_MOST)),
+        ChannelRefusal::TooMany { at_most } => {
+            ApiError::new(StatusCode::CONFLICT, "too_many_channels", "The account has too many channels").detail(format!(
+                "An account may have {at_most} channels here. Use one that you have, or ask whoever runs this Weir for more."
+            ))
+        }
+    }
     })
 }
 
@@ -504,6 +433,7 @@ fn channel_with_role(
         visibility: visibility(row.visibility),
         is_live: row.live_stream_id.is_some(),
         live_stream_id: row.live_stream_id.map(domain::ids::StreamId::uuid),
+        reconnect_grace_seconds: server.reconnect_grace_seconds,
         playback: Playback {
             hls_url: server.addresses.channel_hls(row.id, token),
             dash_url: Some(server.addresses.channel_dash(row.id, token)),

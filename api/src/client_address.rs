@@ -43,6 +43,12 @@ impl ClientAddress {
     }
 }
 
+/// Whether the connection is of a proxy that the operator trusts: what that says of a request, beside where it comes from, is believed.
+pub(crate) fn is_trusted_proxys(extensions: &Extensions, trusted: &[IpNet]) -> bool {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip().to_canonical());
+    peer.is_some_and(|peer| trusted.iter().any(|net| net.contains(&peer)))
+}
+
 /// An address of which only the network is shown.
 pub(crate) struct Shortened(IpAddr);
 

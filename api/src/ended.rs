@@ -157,6 +157,18 @@ impl Ended {
         self.changed.subscribe()
     }
 
+    /// Resolves once this node knows that this session or personal token has ended. Nothing is lost by dropping it.
+    pub(crate) async fn ends(&self, id: Uuid) {
+        // From before it is looked, so that no end comes in between.
+        let mut changes = self.changes();
+        while self.has_ended(id) != Some(true) {
+            if changes.changed().await.is_err() {
+                // What tells is here, as long as anybody asks.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Whether this session or personal token has ended; `None` when that has to be asked of Postgres.
     pub(crate) fn has_ended(&self, id: Uuid) -> Option<bool> {
         let known = self.read();

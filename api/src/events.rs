@@ -30,7 +30,7 @@ pub use self::{catalogue::asyncapi, limits::FeedOptions};
 pub(crate) use self::{
     catalogue::{Catalogue, PAGE, get_page},
     follower::Follower,
-    limits::Places,
+    limits::{Full, Places},
     rights::FoundChannel,
     selection::{Parameters, Selection, parsed_time, position},
     subscription::tell_metrics,
@@ -74,7 +74,7 @@ impl Server {
 ///
 /// A long answer that fails after its beginning breaks off without the end of its body, so that it cannot be taken for a
 /// whole one: go on with the last `position` as `after`. A reader that takes nothing for a minute is cut. Every long answer
-/// is itself an event: `export.requested`, then `export.completed` or `export.failed`.
+/// is itself an event: `export.requested`, then `export.completed` or `export.failed`. A page is read, and leaves none.
 #[utoipa::path(
     get, path = "/api/v1/events", operation_id = "list_events", tag = "events",
     params(EventsQuery,

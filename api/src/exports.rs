@@ -1,7 +1,7 @@
 //! Exports: copies of a part of the event log as files. Asked for here, written by the processes, fetched here.
 //!
 //! Who may read which events is the rule of the feed ([`crate::events`]). An export is its requester's own, and every
-//! administrator's.
+//! administrator's; one of more than a channel is administrators' alone, as long as they are.
 
 mod download;
 
@@ -20,7 +20,7 @@ use commands::{
 use domain::{
     exports as facts,
     exports::{ExportDeletedReason, ExportRefusal, ExportState, ExportWay},
-    ids::{AccountId, ExportId},
+    ids::{AccountId, ExportId, SessionId},
 };
 use openapi::{
     Problem,
@@ -63,7 +63,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Server>> {
 
 /// List exports
 ///
-/// Newest first: one's own; administrators see everybody's.
+/// Newest first: one's own; administrators see everybody's. Those of more than a channel are shown to administrators alone, and
+/// not to who asked for one as an administrator and is none any more.
 #[utoipa::path(
     get, path = "/api/v1/exports", operation_id = "list_exports", tag = "exports",
     params(ExportsQuery), security(("access_token" = [])),
@@ -85,7 +86,9 @@ async fn list_exports(
     let progress = jobs::progress(server.commands.pool(), &running).await.map_err(ApiError::unavailable)?;
     let query = [("limit", query.limit.get().to_string())];
     // Progress and addresses change all the time: there is nothing to keep, so no ETag is of use.
-    page("/api/v1/exports", &query, found, &HeaderMap::new(), |row| export(&server, &row, progress.get(&row.id)))
+    page("/api/v1/exports", &query, found, &HeaderMap::new(), |row| {
+        export(&server, authenticated.session_id, &row, progress.get(&row.id))
+    })
 }
 
 /// Create an export
@@ -94,7 +97,8 @@ async fn list_exports(
 /// kept for seven days. Administrators may export all events; a channel's owner those of that channel and its streams, by
 /// giving `channel`. Accounts stand under pseudonyms.
 ///
-/// It holds what was in the log when it was asked for. Who asks for what is itself an event.
+/// It holds what was in the log when it was asked for. Who asks for what is itself an event: `export.requested`, then
+/// `export.completed` or `export.failed`.
 #[utoipa::path(
     post, path = "/api/v1/exports", operation_id = "create_export", tag = "exports",
     params(("Idempotency-Key" = Option<String>, Header, nullable = false, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "A UUID or other text that is this request's own. Sent again within a day with the same key and body, it gets the first answer.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00")),
@@ -142,14 +146,15 @@ async fn create_export(
 
 /// Get an export
 ///
-/// Whoever asked for it may, and administrators. Ask every second or two while it is `waiting` or `running`.
+/// Whoever asked for it may, and administrators; of more than a channel, administrators alone. Ask every second or two while it is
+/// `waiting` or `running`.
 #[utoipa::path(
     get, path = "/api/v1/exports/{id}", operation_id = "get_export", tag = "exports",
     params(("id" = String, Path, description = "The export.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09")),
     security(("access_token" = [])),
     responses(
         (status = 200, description = "The export.", body = Export),
-        (status = 404, description = "`not_found`: there is no such export, or it is somebody else's.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such export, it is somebody else's, or it is of more than a channel and whoever asks is no administrator.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn get_export(
@@ -159,19 +164,20 @@ async fn get_export(
 ) -> ApiResult<JsonBody<Export>> {
     let row = of_reader(&server, authenticated.account_id, &id).await?;
     let progress = jobs::progress(server.commands.pool(), &[row.id]).await.map_err(ApiError::unavailable)?;
-    Ok(JsonBody(export(&server, &row, progress.get(&row.id))))
+    Ok(JsonBody(export(&server, authenticated.session_id, &row, progress.get(&row.id))))
 }
 
 /// Delete an export
 ///
-/// Whoever asked for it may, and administrators. Its file goes; what is being written is given up.
+/// Whoever asked for it may, and administrators; of more than a channel, administrators alone. Its file goes; what is being written is
+/// given up.
 #[utoipa::path(
     delete, path = "/api/v1/exports/{id}", operation_id = "delete_export", tag = "exports",
     params(("id" = String, Path, description = "The export.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d09")),
     security(("access_token" = [])),
     responses(
         (status = 204, description = "It is deleted."),
-        (status = 404, description = "`not_found`: there is no such export, or it is somebody else's.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: there is no such export, it is somebody else's, or it is of more than a channel and whoever asks is no administrator.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`conflict`: others are changing it at this moment.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -198,11 +204,9 @@ async fn of_reader(server: &Server, account_id: AccountId, id: &str) -> ApiResul
     let unknown = || ApiError::not_found("There is no export with this id, or it is somebody else's.");
     let id: ExportId = id.parse().map_err(|_| unknown())?;
     let row = server.read.exports().by_id(id).await?.filter(|row| row.way == ExportWay::Job).ok_or_else(unknown)?;
-    if row.requested_by == Some(account_id) || accounts::is_administrator(&server.commands, account_id).await? {
-        Ok(row)
-    } else {
-        Err(unknown())
-    }
+    // Of more than a channel only administrators may read, also what they asked for when they were one.
+    let is_own = row.requested_by == Some(account_id) && row.filter.channel_id.is_some();
+    if is_own || accounts::is_administrator(&server.commands, account_id).await? { Ok(row) } else { Err(unknown()) }
 }
 
 /// Which events a request wants, if its account may have them.
@@ -250,7 +254,8 @@ fn is_pending(row: &ExportRow) -> bool {
     row.state == ExportState::Requested
 }
 
-fn export(server: &Server, row: &ExportRow, running: Option<&JobProgress>) -> Export {
+/// An export as it is shown to whoever has `session_id`.
+fn export(server: &Server, session_id: SessionId, row: &ExportRow, running: Option<&JobProgress>) -> Export {
     let is_ready = row.state == ExportState::Completed;
     Export {
         id: row.id.uuid(),
@@ -270,7 +275,8 @@ fn export(server: &Server, row: &ExportRow, running: Option<&JobProgress>) -> Ex
         completed_at: row.completed_at,
         expires_at: row.expires_at,
         download_url: is_ready.then(|| {
-            let token = downloads::token(&server.commands, row.id, OffsetDateTime::now_utc() + DOWNLOAD_FOR);
+            let expires_at = OffsetDateTime::now_utc() + DOWNLOAD_FOR;
+            let token = downloads::token(&server.commands, row.id, session_id, expires_at);
             server.addresses.page(&format!("/api/v1/exports/{}/download?token={token}", row.id))
         }),
         error: row.failure.clone(),

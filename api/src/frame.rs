@@ -1,5 +1,5 @@
 //! What lies around every route: the request's id, the time limit, panics, problem documents, headers for browsers, and
-//! one log line a call.
+//! one log line a call, also of one whose client hangs up.
 
 use std::{
     any::Any,
@@ -13,7 +13,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -25,11 +25,12 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::{
-    client_address::ClientAddress,
+    client_address::{self, ClientAddress},
     error::{ApiError, ApiResult, Failure, generic},
     headers,
     limits::{Policy, Quota},
     server::Server,
+    web_app,
 };
 
 /// How long a request may take until its answer begins.
@@ -44,7 +45,7 @@ pub(crate) struct RequestContext(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     id: String,
-    /// The id, unless it was given and is no UUID: what the log keeps as the request of its commands.
+    /// The id, unless it was given by a proxy and is no UUID: what the log keeps as the request of its commands.
     correlation_id: Uuid,
     client: ClientAddress,
     account_id: OnceLock<AccountId>,
@@ -53,9 +54,10 @@ struct Inner {
 }
 
 impl RequestContext {
-    fn new(headers: &HeaderMap, client: ClientAddress) -> Self {
-        // Whatever is in front may give an id; it goes into logs and headers, so it has to be harmless.
-        let given = headers.get(X_REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+    /// `given` is the id by which a trusted proxy knows the request.
+    fn new(given: Option<&HeaderValue>, client: ClientAddress) -> Self {
+        // It goes into logs, which are kept for ever, and headers, so it has to be harmless.
+        let given = given.and_then(|id| id.to_str().ok()).filter(|id| {
             (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         });
         let id = given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
@@ -102,10 +104,10 @@ impl RequestContext {
     }
 
     /// Counts the request for where it comes from, before anything of it is looked at.
-    fn count(&self, server: &Server, method: &Method, route: &str) -> ApiResult<()> {
+    fn count(&self, server: &Server, stricter: Option<Policy>, usual: Option<Policy>) -> ApiResult<()> {
         let Some(limits) = &server.access.rate_limits else { return Ok(()) };
         let Some(address) = self.0.client.network().map(|address| address.to_string()) else { return Ok(()) };
-        for policy in Policy::of_route(method, route).into_iter().chain([Policy::Address]) {
+        for policy in stricter.into_iter().chain(usual) {
             let taken = limits.take(policy, &address);
             let (Ok(quota) | Err(quota)) = taken;
             self.note(quota);
@@ -114,11 +116,11 @@ impl RequestContext {
         Ok(())
     }
 
-    /// Gives back what an answer with this status does not cost, and says what is left.
-    fn settle(&self, server: &Server, status: u16) -> Option<[(HeaderName, HeaderValue); 2]> {
+    /// Gives back what an answer with this status, and this code of a problem, does not cost, and says what is left.
+    fn settle(&self, server: &Server, status: u16, code: Option<&str>) -> Option<[(HeaderName, HeaderValue); 2]> {
         let limits = server.access.rate_limits.as_ref()?;
         let quotas = self.0.quotas.lock().unwrap_or_else(PoisonError::into_inner);
-        quotas.iter().filter(|quota| quota.policy().forgives(status)).for_each(|quota| limits.give_back(*quota));
+        quotas.iter().filter(|quota| quota.policy().forgives(status, code)).for_each(|quota| limits.give_back(*quota));
         Quota::headers(&quotas)
     }
 
@@ -132,42 +134,52 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestContext {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::new(&parts.headers, ClientAddress(None))))
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_else(|| Self::new(None, ClientAddress(None))))
     }
 }
 
 /// The middleware around everything.
 pub(crate) async fn frame(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
     let client = ClientAddress::of(request.extensions(), request.headers(), &server.access.trusted_proxies);
-    let context = RequestContext::new(request.headers(), client);
-    let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("", MatchedPath::as_str);
-    let is_api = is_api(request.uri().path());
+    // Anybody else could give many requests one id, or take that of another.
+    let is_proxys = client_address::is_trusted_proxys(request.extensions(), &server.access.trusted_proxies);
+    let given = request.headers().get(X_REQUEST_ID).filter(|_| is_proxys);
+    let context = RequestContext::new(given, client);
+    let call = Call::begin(&request, context.clone());
+    let (method, route, is_api) = (&call.method, call.route(), call.is_api);
     let origin = if is_api { request.headers().get(header::ORIGIN).cloned() } else { None };
     request.extensions_mut().insert(context.clone());
     request.extensions_mut().insert(client);
-    server.warn_of_untrusted_proxy(client, request.headers());
+    if !is_proxys {
+        server.warn_of_untrusted_proxy(client, request.headers());
+    }
 
-    let counted = if is_api { context.count(&server, &method, route) } else { Ok(()) };
-    let response = match (counted, headers::preflight(&server, &method, request.headers()).filter(|_| is_api)) {
+    let counted = match is_api {
+        true => context.count(&server, Policy::of_route(method, route), Some(Policy::Address)),
+        false => context.count(&server, None, Policy::of_page(request.uri().path())),
+    };
+    let is_page_refused = counted.is_err() && !is_api && web_app::is_navigation(&request);
+    let response = match (counted, headers::preflight(&server, method, request.headers()).filter(|_| is_api)) {
         (Err(refused), _) => refused.into_response(),
         (Ok(()), Some(allowed)) => allowed,
-        (Ok(()), None) => handle(next, request, &context, &method).await,
+        (Ok(()), None) => handle(next, request, &context, method).await,
     };
     let (mut response, failure) = with_problem(response, &context.0.id);
+    if is_page_refused {
+        response = web_app::page_in_place_of(&server, response);
+    }
     let status = response.status().as_u16();
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&context.0.id) {
         headers.insert(X_REQUEST_ID, id);
     }
-    headers.extend(context.settle(&server, status).into_iter().flatten());
+    let code = failure.as_ref().map(|failure| failure.problem.code.as_ref());
+    headers.extend(context.settle(&server, status, code).into_iter().flatten());
     headers::add(headers, &server, is_api);
     if is_api {
         headers::share(headers, &server, origin);
     }
-    log(&method, route, is_api, &response, failure.as_ref(), started, &context);
+    call.answered(&response, failure.as_ref());
     response
 }
 
@@ -236,41 +248,75 @@ fn problem_response(mut parts: axum::http::response::Parts, problem: &Problem) -
     Response::from_parts(parts, Body::from(body))
 }
 
-fn log(
-    method: &Method,
-    route: &str,
+/// What the log says of a call whose client hung up before there was an answer, as nginx does: whatever it was to do may have been
+/// done.
+const HUNG_UP: u16 = 499;
+
+/// A call that is being answered. It has one line in the log, whatever becomes of it: it is dropped when its client hangs up.
+struct Call {
+    method: Method,
+    route: Option<MatchedPath>,
     is_api: bool,
-    response: &Response,
-    failure: Option<&Failure>,
     started: Instant,
-    context: &RequestContext,
-) {
-    let status = response.status();
-    let source = failure.and_then(|failure| failure.source.as_deref()).map(|source| chain(source));
-    macro_rules! line {
-        ($level:ident) => {
-            $level!(
-                http.method = %method,
-                http.route = route,
-                http.status = status.as_u16(),
-                duration_ms = started.elapsed().as_micros() as f64 / 1_000.0,
-                request.id = %context.0.id,
-                client.address = context.0.client.shortened().map(tracing::field::display),
-                account.id = context.0.account_id.get().map(tracing::field::display),
-                problem.code = failure.map(|failure| failure.problem.code.as_ref()),
-                error = source,
-                "request"
-            )
-        };
+    context: RequestContext,
+    is_answered: bool,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.log(HUNG_UP, None);
+        }
     }
-    if status == StatusCode::INTERNAL_SERVER_ERROR {
-        line!(error);
-    } else if status.is_server_error() {
-        line!(warn);
-    } else if is_api {
-        line!(info);
-    } else {
-        line!(debug);
+}
+
+impl Call {
+    fn begin(request: &Request, context: RequestContext) -> Self {
+        Self {
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            is_api: is_api(request.uri().path()),
+            started: Instant::now(),
+            context,
+            is_answered: false,
+        }
+    }
+
+    /// The pattern of its path; empty where there is no such route.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("", MatchedPath::as_str)
+    }
+
+    fn answered(mut self, response: &Response, failure: Option<&Failure>) {
+        self.is_answered = true;
+        self.log(response.status().as_u16(), failure);
+    }
+
+    fn log(&self, status: u16, failure: Option<&Failure>) {
+        let source = failure.and_then(|failure| failure.source.as_deref()).map(|source| chain(source));
+        let context = &self.context.0;
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    http.method = %self.method,
+                    http.route = self.route(),
+                    http.status = status,
+                    duration_ms = self.started.elapsed().as_micros() as f64 / 1_000.0,
+                    request.id = %context.id,
+                    client.address = context.client.shortened().map(tracing::field::display),
+                    account.id = context.account_id.get().map(tracing::field::display),
+                    problem.code = failure.map(|failure| failure.problem.code.as_ref()),
+                    error = source,
+                    "request"
+                )
+            };
+        }
+        match status {
+            500 => line!(error),
+            501.. => line!(warn),
+            _ if self.is_api => line!(info),
+            _ => line!(debug),
+        }
     }
 }
 

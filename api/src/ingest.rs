@@ -58,6 +58,7 @@ fn status(status: ports::IngestStatus) -> IngestStatus {
         missing_frames: status.missing_frames,
         sound_ahead_ms: status.sound_ahead_ms,
         silent_ms: status.silent_ms,
+        waits_ms: status.waits_ms,
         history: status.history.into_iter().map(sample).collect(),
         renditions: status.renditions.into_iter().map(rendition).collect(),
         renditions_remark: status.renditions_remark.map(advice),

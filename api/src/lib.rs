@@ -7,8 +7,9 @@
 //! Around every route lies `frame`: request ids, one log line a call, time limits, panics, problem documents for all
 //! that fails, and the headers that browsers are told by.
 //!
-//! **Read your writes**: a command answers with the position of its event; the API waits up to two seconds until the read
-//! models have it and renders from them. After that it answers 202 with the address where the result will be.
+//! **Read your writes**: a command answers with the position of its event; the API waits up to two seconds
+//! ([`Api::read_after_write`]) until the read models have it and renders from them. After that it answers 202 with the address where the
+//! result will be.
 
 mod access;
 mod access_token;
@@ -30,6 +31,7 @@ mod idempotency;
 mod ingest;
 mod invites;
 mod limits;
+mod long_answers;
 mod media_calls;
 mod operation;
 mod pictures;

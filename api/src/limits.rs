@@ -11,9 +11,14 @@ mod buckets;
 mod policies;
 mod shared;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use domain::ids::AccountId;
 use sha2::{Digest, Sha256};
 
 pub(crate) use self::policies::Policy;
@@ -63,7 +68,15 @@ impl RateLimits {
     /// Full buckets. `secret` is what names in messages between nodes are made with: the same on all of them.
     #[must_use]
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(Arc::new(Inner { secret, buckets: Buckets::new(), spent: Spent::new() }))
+        let began = Instant::now();
+        Self::with_clock(secret, move || began.elapsed())
+    }
+
+    /// As [`RateLimits::new`], by another clock: `clock` says how long there have been buckets, and never goes back. For tests, where
+    /// what is left must not depend on how quick a machine is.
+    #[must_use]
+    pub fn with_clock(secret: [u8; 32], clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Inner { secret, buckets: Buckets::new(clock), spent: Spent::new() }))
     }
 
     /// What was spent since this was last asked, for the other nodes; empty when it is nothing.
@@ -90,6 +103,15 @@ impl RateLimits {
             self.0.spent.note(policy, key, 1);
         }
         taken
+    }
+
+    /// Takes one from the bucket of an account, where there are limits. By account: one person may have many addresses.
+    ///
+    /// # Errors
+    /// `rate_limited`, when nothing is left.
+    pub(crate) fn take_of(limits: Option<&Self>, policy: Policy, account_id: AccountId) -> ApiResult<()> {
+        let taken = limits.map(|limits| limits.take(policy, &account_id.to_string())).transpose();
+        taken.map(drop).map_err(Quota::refusal)
     }
 
     /// Gives back what was taken.

@@ -53,6 +53,8 @@ pub struct RecordingPass {
     pub is_download_allowed: bool,
     /// Who may watch its channel: the right ends when that changes.
     pub channel_visibility: Visibility,
+    /// How many events the channel had had when it was looked at who asks: a role that is taken later ends a right that took one.
+    pub channel_version: i64,
     /// Whether it is to have the file, not to watch.
     pub is_download: bool,
     /// Whose session it ends with; `None` for whoever knows the address.
@@ -138,6 +140,9 @@ pub struct IngestStatus {
     /// How long nothing has come from a connected encoder.
     #[serde(default)]
     pub silent_ms: Option<u32>,
+    /// How much longer the running stream waits for its encoder.
+    #[serde(default)]
+    pub waits_ms: Option<u32>,
     /// The figures of each second of the last minute, the oldest first.
     #[serde(default)]
     pub history: Vec<IngestSample>,
@@ -149,7 +154,7 @@ pub struct IngestStatus {
     pub renditions_remark: Option<Advice>,
     /// What the streamer could do better.
     pub advice: Vec<Advice>,
-    /// Why the last encoder was turned away, unless one was let in since.
+    /// Why the last encoder was turned away, until another was let in and that is two minutes ago.
     pub last_refusal: Option<IngestRefusal>,
 }
 
@@ -179,7 +184,7 @@ pub struct IngestRendition {
     pub frame_rate: f64,
     /// Of the picture, on average.
     pub bitrate_kbps: u32,
-    /// How far it is behind what the encoder sends.
+    /// How far it is behind what it should have by now, in milliseconds of the stream.
     pub lag_ms: u32,
 }
 

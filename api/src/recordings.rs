@@ -1,7 +1,9 @@
 //! Recordings: listing, looking, editing, deleting, downloading, and whether a channel records.
 //!
 //! Who may watch a recording is decided by its channel's rights ([`crate::channels`]) and by its own visibility; who owns the
-//! channel sees and changes everything. Addresses that not everybody may use have a token in their path.
+//! channel sees and changes everything. Addresses that not everybody may use have a token in their path ([`asker`]).
+
+mod asker;
 
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use commands::{
     recordings::{self, EditRecording, RecordingsError},
 };
 use domain::{
-    channels::{self as rules, ChannelAct, ChannelRefusal},
+    channels::{ChannelAct, ChannelRefusal},
     ids::RecordingId,
     recordings as facts,
     recordings::{RecordingPolicy, RecordingRefusal, RecordingState},
@@ -35,22 +37,18 @@ use projections::{
     Projection,
     recordings::{RecordingRow, RecordingsV1},
 };
-use time::{Duration, OffsetDateTime};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use self::asker::Asker;
 use crate::{
     authentication::Authenticated,
-    channels::{Rights, allowed_by_handle, authorise, by_handle, is_allowed, may_watch, not_allowed},
+    channels::{Rights, allowed_by_handle, authorise, by_handle, no_channel, not_allowed},
     conditional,
     error::{ApiError, ApiResult},
     extract::{IfMatch, Json, Path, Query},
     operation::{accepted, cursor, page},
-    ports::RecordingPass,
     server::Server,
 };
-
-/// How long an address with a token is good at least; it is the same for an hour, so that answers and their ETags are.
-const ADDRESS_FOR: Duration = Duration::hours(11);
 
 /// What a recording is shown from.
 const SHOWN_FROM: &[&dyn Projection] = &[&RecordingsV1];
@@ -93,12 +91,16 @@ async fn list_recordings(
     let after = cursor(query.after.as_deref())?;
     let by = authenticated.as_ref();
     let channel = by_handle(&server, by, &handle).await?;
-    let is_keeper = is_allowed(&server, by, channel.id, ChannelAct::SeeRecordings).await?;
+    let asker = Asker::look(&server, by, Rights { channel_id: channel.id, visibility: channel.visibility }).await?;
+    if !asker.may_watch {
+        // Since the channel was found.
+        return Err(no_channel());
+    }
     let recordings = server.read.recordings();
-    let found = recordings.of_channel(channel.id, is_keeper, after.as_ref(), query.limit.get().into()).await?;
+    let found = recordings.of_channel(channel.id, asker.is_keeper, after.as_ref(), query.limit.get().into()).await?;
     let path = format!("/api/v1/channels/{}/recordings", channel.handle);
     let query = [("limit", query.limit.get().to_string())];
-    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, by, is_keeper))?;
+    let mut response = page(&path, &query, found, &headers, |row| recording(&server, row, &asker))?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
@@ -126,8 +128,8 @@ async fn get_recording(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let (row, is_keeper) = visible(&server, authenticated.as_ref(), &id).await?;
-    let mut response = conditional::json(&headers, &recording(&server, row, authenticated.as_ref(), is_keeper))?;
+    let (row, asker) = visible(&server, authenticated.as_ref(), &id).await?;
+    let mut response = conditional::json(&headers, &recording(&server, row, &asker))?;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
@@ -158,7 +160,7 @@ async fn edit_recording(
     IfMatch(expected_version): IfMatch,
     Json(request): Json<EditRecordingRequest>,
 ) -> ApiResult<Response> {
-    let row = allowed(&server, &authenticated, &id, ChannelAct::EditRecordings).await?;
+    let (row, asker) = allowed(&server, &authenticated, &id, ChannelAct::EditRecordings).await?;
     let EditRecordingRequest { title, visibility, is_download_allowed } = request;
     let edit = EditRecording {
         recording_id: row.id,
@@ -176,7 +178,7 @@ async fn edit_recording(
     if server.has_read(SHOWN_FROM, position).await
         && let Ok(Some(row)) = server.read.recordings().by_id(row.id).await
     {
-        return Ok(JsonBody(recording(&server, row, Some(&authenticated), true)).into_response());
+        return Ok(JsonBody(recording(&server, row, &asker)).into_response());
     }
     Ok(accepted(position, format!("/api/v1/recordings/{}", row.id)))
 }
@@ -200,7 +202,7 @@ async fn delete_recording(
     authenticated: Authenticated,
     Path(id): Path<String>,
 ) -> ApiResult<StatusCode> {
-    let row = allowed(&server, &authenticated, &id, ChannelAct::DeleteRecordings).await?;
+    let (row, _) = allowed(&server, &authenticated, &id, ChannelAct::DeleteRecordings).await?;
     let (by, reason) = (Some(authenticated.account_id), facts::RecordingDeletedReason::Owner);
     match recordings::delete(&server.commands, row.id, by, reason, authenticated.metadata()).await {
         Ok(position) => {
@@ -236,11 +238,12 @@ async fn download_recording(
     authenticated: Option<Authenticated>,
     Path(id): Path<String>,
 ) -> ApiResult<Response> {
-    let (row, is_keeper) = visible(&server, authenticated.as_ref(), &id).await?;
+    let (row, asker) = visible(&server, authenticated.as_ref(), &id).await?;
     if row.state != RecordingState::Published {
         return Err(not_ready());
     }
-    let address = download_url(&server, &row, authenticated.as_ref(), is_keeper)
+    let address = asker
+        .download_url(&server, &row)
         .ok_or_else(|| ApiError::forbidden("Only the channel's owner and editors may download this recording."))?;
     let headers = [(header::LOCATION, address), (header::CACHE_CONTROL, "no-store".to_owned())];
     Ok((StatusCode::FOUND, headers).into_response())
@@ -344,23 +347,27 @@ async fn settings(
     })
 }
 
-/// The recording of this id for somebody who may see it, and whether they may do as its owner does.
-async fn visible(server: &Server, by: Option<&Authenticated>, id: &str) -> ApiResult<(RecordingRow, bool)> {
+/// The recording of this id for somebody who may see it, and what they are to its channel.
+async fn visible<'a>(server: &Server, by: Option<&'a Authenticated>, id: &str) -> ApiResult<(RecordingRow, Asker<'a>)> {
     let unknown = || ApiError::not_found("There is no recording with this id, or it is not for you.");
     let id: RecordingId = id.parse().map_err(|_| unknown())?;
     let row = server.read.recordings().by_id(id).await?.ok_or_else(unknown)?;
-    // Whoever sees all of them may download them, too.
-    let is_keeper = is_allowed(server, by, row.channel_id, ChannelAct::SeeRecordings).await?;
     let rights = Rights { channel_id: row.channel_id, visibility: row.channel_visibility };
+    let asker = Asker::look(server, by, rights).await?;
     let is_shown = row.state == RecordingState::Published && row.visibility != facts::RecordingVisibility::Archived;
-    if is_keeper || (is_shown && may_watch(server, by, rights).await?) { Ok((row, is_keeper)) } else { Err(unknown()) }
+    if asker.is_keeper || (is_shown && asker.may_watch) { Ok((row, asker)) } else { Err(unknown()) }
 }
 
 /// The recording of this id for somebody who may do this to it.
-async fn allowed(server: &Server, by: &Authenticated, id: &str, act: ChannelAct) -> ApiResult<RecordingRow> {
-    let (row, _) = visible(server, Some(by), id).await?;
+async fn allowed<'a>(
+    server: &Server,
+    by: &'a Authenticated,
+    id: &str,
+    act: ChannelAct,
+) -> ApiResult<(RecordingRow, Asker<'a>)> {
+    let (row, asker) = visible(server, Some(by), id).await?;
     authorise(server, by, row.channel_id, act).await?;
-    Ok(row)
+    Ok((row, asker))
 }
 
 fn not_ready() -> ApiError {
@@ -384,45 +391,8 @@ fn refused(error: CommandError<RecordingRefusal>) -> ApiError {
     })
 }
 
-/// The part of an address that says who may: nothing where everybody may.
-fn token(server: &Server, row: &RecordingRow, by: Option<&Authenticated>, is_download: bool, is_open: bool) -> String {
-    if is_open {
-        return String::new();
-    }
-    let now = OffsetDateTime::now_utc();
-    let into_the_hour = Duration::seconds(now.unix_timestamp().rem_euclid(3_600));
-    let expires_at = now - into_the_hour + Duration::hours(1) + ADDRESS_FOR;
-    let token = server.playback_tokens.mint_recording(&RecordingPass {
-        recording_id: row.id,
-        visibility: row.visibility,
-        is_download_allowed: row.is_download_allowed,
-        channel_visibility: row.channel_visibility,
-        is_download,
-        session_id: by.map(|by| by.session_id),
-        expires_at: expires_at.replace_nanosecond(0).unwrap_or(expires_at),
-    });
-    format!("t/{token}/")
-}
-
-fn is_open(row: &RecordingRow) -> bool {
-    row.visibility == facts::RecordingVisibility::Published && row.channel_visibility == rules::Visibility::Public
-}
-
-/// Where the file is, for whoever may have it.
-fn download_url(server: &Server, row: &RecordingRow, by: Option<&Authenticated>, is_keeper: bool) -> Option<String> {
-    if row.state != RecordingState::Published || !(is_keeper || row.is_download_allowed) {
-        return None;
-    }
-    let token = token(server, row, by, true, is_open(row) && row.is_download_allowed);
-    Some(server.addresses.page(&format!("/vod/{token}{}/download.mp4", row.id)))
-}
-
-fn recording(server: &Server, row: RecordingRow, by: Option<&Authenticated>, is_keeper: bool) -> Recording {
-    let is_ready = row.state == RecordingState::Published;
-    let folder = is_ready.then(|| {
-        let token = token(server, &row, by, false, is_open(&row));
-        server.addresses.page(&format!("/vod/{token}{}", row.id))
-    });
+fn recording(server: &Server, row: RecordingRow, asker: &Asker<'_>) -> Recording {
+    let folder = asker.folder(server, &row);
     let of = |name: &str| folder.as_ref().map(|folder| format!("{folder}/{name}"));
     Recording {
         id: row.id.uuid(),
@@ -430,7 +400,7 @@ fn recording(server: &Server, row: RecordingRow, by: Option<&Authenticated>, is_
         playback: of("index.m3u8").map(|hls_url| Playback { hls_url, dash_url: None }),
         thumbnail_url: of("thumbnail.jpg"),
         seek_thumbnails_url: of("sheets/index.vtt"),
-        download_url: download_url(server, &row, by, is_keeper),
+        download_url: asker.download_url(server, &row),
         channel: StreamChannel { id: row.channel_id.uuid(), handle: row.channel_handle, title: row.channel_title },
         title: row.title,
         status: match row.state {
@@ -449,11 +419,13 @@ fn recording(server: &Server, row: RecordingRow, by: Option<&Authenticated>, is_
             facts::CutShort::StorageFull => RecordingCutShort::StorageFull,
             facts::CutShort::StorageUnavailable => RecordingCutShort::StorageUnavailable,
             facts::CutShort::Crashed => RecordingCutShort::Crashed,
+            facts::CutShort::Quota => RecordingCutShort::Quota,
         }),
         failure: row.failure.map(|failure| match failure {
             facts::RecordingFailure::Empty => RecordingFailure::Empty,
             facts::RecordingFailure::StorageFull => RecordingFailure::StorageFull,
             facts::RecordingFailure::StorageUnavailable => RecordingFailure::StorageUnavailable,
+            facts::RecordingFailure::NodeLost => RecordingFailure::NodeLost,
         }),
         started_at: row.started_at,
         published_at: row.published_at,

@@ -116,12 +116,14 @@ async fn change_settings(
 
 /// List the registration invites
 ///
-/// Those that are good, newest first, without their links. Administrators may.
+/// Those that are neither taken back nor over, newest first, without their links. One that is used up (`uses` is `max_uses`) is
+/// among them: a registration that was interrupted gives its place back when somebody next comes with the link. At most 100 of each.
+/// Administrators may.
 #[utoipa::path(
     get, path = "/api/v1/admin/registration-invites", operation_id = "list_registration_invites", tag = "accounts",
     security(("access_token" = [])),
     responses(
-        (status = 200, description = "All of them.", body = RegistrationInviteList),
+        (status = 200, description = "The invites.", body = RegistrationInviteList),
         (status = 403, description = "`forbidden`: only administrators may.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -130,7 +132,7 @@ async fn list_registration_invites(
     authenticated: Authenticated,
 ) -> ApiResult<Response> {
     need_administrator(&server, &authenticated).await?;
-    let rows = server.read.registration_invites().good(OffsetDateTime::now_utc(), AT_MOST as i64).await?;
+    let rows = server.read.registration_invites().standing(OffsetDateTime::now_utc(), AT_MOST as i64).await?;
     let items = rows.into_iter().map(invite).collect();
     Ok(([(header::CACHE_CONTROL, "no-store")], JsonBody(RegistrationInviteList { items })).into_response())
 }

@@ -97,7 +97,7 @@ async fn create_report(
         let filed = reports::file(&server.commands, file).await.map_err(failed)?;
         // It is done: a read that fails is one that has to wait.
         if server.has_read(SHOWN_FROM, filed.position).await
-            && let Ok(Some(response)) = created(&server, filed.report_id).await
+            && let Ok(Some(response)) = created(&server, &authenticated, filed.report_id).await
         {
             return Ok(response);
         }
@@ -106,21 +106,21 @@ async fn create_report(
     let recalled = async |done: Done| {
         server.has_read(SHOWN_FROM, done.position).await;
         let report_id = done.aggregate_id.parse().map_err(ApiError::internal)?;
-        created(&server, report_id).await?.ok_or_else(nothing_there)
+        created(&server, &authenticated, report_id).await?.ok_or_else(nothing_there)
     };
     once(&server, &authenticated, key, Answer::Kept, carry_out, recalled).await
 }
 
-async fn created(server: &Server, report_id: ReportId) -> ApiResult<Option<Response>> {
+async fn created(server: &Server, by: &Authenticated, report_id: ReportId) -> ApiResult<Option<Response>> {
     let Some(row) = server.read.reports().by_id(report_id).await? else { return Ok(None) };
-    let Some(report) = own(server, vec![row]).await?.pop() else { return Ok(None) };
+    let Some(report) = own(server, by, vec![row]).await?.pop() else { return Ok(None) };
     let location = [(header::LOCATION, OWN_PATH)];
     Ok(Some((StatusCode::CREATED, location, JsonBody(report)).into_response()))
 }
 
 /// List my reports
 ///
-/// Newest first, with what came of them.
+/// Newest first, with what came of them. What is gone, or not for you any more, has neither title nor handle.
 #[utoipa::path(
     get, path = "/api/v1/me/reports", operation_id = "list_own_reports", tag = "reports",
     params(ReportsQuery), security(("access_token" = [])),
@@ -139,7 +139,7 @@ async fn list_own_reports(
     let filter = ReportFilter { by: Some(authenticated.account_id), state: None };
     let found = server.read.reports().page(filter, after.as_ref(), query.limit.get().into()).await?;
     let next = found.next;
-    let items = own(&server, found.items).await?;
+    let items = own(&server, &authenticated, found.items).await?;
     let query = [("limit", query.limit.get().to_string())];
     page(OWN_PATH, &query, projections::Page { items, next }, &HeaderMap::new(), |report| report)
 }
@@ -208,21 +208,23 @@ fn failed(error: ReportsError) -> ApiError {
     }
 }
 
-/// As whoever made them sees them, in their order.
-async fn own(server: &Server, rows: Vec<ReportRow>) -> ApiResult<Vec<Report>> {
+/// As `by`, who made them, sees them, in their order.
+async fn own(server: &Server, by: &Authenticated, rows: Vec<ReportRow>) -> ApiResult<Vec<Report>> {
     let texts = texts(server, &rows).await?;
-    let report = |(row, (text, answer)): (ReportRow, (Option<String>, Option<String>))| Report {
-        id: row.id.uuid(),
-        kind: kind(row.kind),
-        text: text.unwrap_or_default(),
-        at_ms: row.at_ms,
-        state: state(row.verdict),
-        answer,
-        created_at: row.filed_at,
-        decided_at: row.decided_at,
-        target: thing(row),
-    };
-    Ok(rows.into_iter().zip(texts).map(report).collect())
+    let mut reports = Vec::with_capacity(rows.len());
+    for (row, (text, answer)) in rows.into_iter().zip(texts) {
+        // Titles and handles are those of this moment: to have reported something gives no right to them.
+        let is_shown = is_visible(server, by, row.target).await?;
+        let (id, kind, state) = (row.id.uuid(), kind(row.kind), state(row.verdict));
+        let (at_ms, created_at, decided_at) = (row.at_ms, row.filed_at, row.decided_at);
+        let mut target = thing(row);
+        if !is_shown {
+            (target.handle, target.title) = (None, None);
+        }
+        let text = text.unwrap_or_default();
+        reports.push(Report { id, target, kind, text, at_ms, state, answer, created_at, decided_at });
+    }
+    Ok(reports)
 }
 
 /// What was said of each, and answered.

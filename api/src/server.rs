@@ -26,9 +26,6 @@ use crate::{
     web_app::WebApp,
 };
 
-/// How long a command's answer waits for the read models.
-const READ_YOUR_WRITES: Duration = Duration::from_secs(2);
-
 /// How many pages may wait for the end of their session, of one account and in all.
 const SESSION_WATCHES_PER_ACCOUNT: usize = 32;
 const SESSION_WATCHES: usize = 20_000;
@@ -64,8 +61,12 @@ pub struct Api {
     pub storage: Storage,
     /// How much of a channel's recordings is kept at most.
     pub recording_limits: RecordingLimits,
+    /// How long a stream waits for its lost encoder.
+    pub reconnect_grace_seconds: u32,
     /// How long an account that asks to be erased can still be kept; zero: it is erased at once.
     pub erasure_after: Duration,
+    /// How long the answer to a command waits until what it did can be read; after that it is 202.
+    pub read_after_write: Duration,
     /// What readers of the event feed may take.
     pub feed: FeedOptions,
     /// Who may talk to it, from where and how often.
@@ -91,7 +92,9 @@ pub(crate) struct Server {
     pub(crate) web_app: WebApp,
     pub(crate) storage: Storage,
     pub(crate) recording_limits: RecordingLimits,
+    pub(crate) reconnect_grace_seconds: u32,
     pub(crate) erasure_after: Duration,
+    read_after_write: Duration,
     pub(crate) failed_sign_ins: FailedSignIns,
     /// The OpenAPI document, as it is sent.
     pub(crate) document: Bytes,
@@ -123,12 +126,14 @@ impl Server {
             ended: Ended::follow(api.commands.clone(), api.stopping.clone()),
             failed_sign_ins: FailedSignIns::start(api.commands.clone(), api.stopping.clone()),
             erasure_after: api.erasure_after,
+            read_after_write: api.read_after_write,
             stopping: api.stopping,
             feed,
             access: api.access,
             proxy_warning: Once::new(),
             storage: api.storage,
             recording_limits: api.recording_limits,
+            reconnect_grace_seconds: api.reconnect_grace_seconds,
             commands: api.commands,
             read: api.read,
             live: api.live,
@@ -142,10 +147,10 @@ impl Server {
         }
     }
 
-    /// Whether these read models, from which the answer is made, have the event at `position`; waits up to two seconds for
-    /// it. One that stands still keeps nobody waiting who does not ask it.
+    /// Whether these read models, from which the answer is made, have the event at `position`; waits for it for as long as the
+    /// answer may. One that stands still keeps nobody waiting who does not ask it.
     pub(crate) async fn has_read(&self, models: &[&dyn Projection], position: i64) -> bool {
-        self.read.wait_for_some(models, position, READ_YOUR_WRITES).await
+        self.read.wait_for_some(models, position, self.read_after_write).await
     }
 
     /// Has this node know what has just ended, before anybody is told that it has. Where the log does not answer, it is asked
@@ -156,17 +161,14 @@ impl Server {
         }
     }
 
-    /// Says once that a proxy stands in front which nobody named: all who come through it share one limit.
+    /// Says once that a proxy stands in front which nobody named, or not by the address from which it comes: all who come through it
+    /// share one limit. `client` is whom the connection is with.
     pub(crate) fn warn_of_untrusted_proxy(&self, client: ClientAddress, headers: &HeaderMap) {
         let is_local = client.0.is_some_and(|address| match address {
             IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
             IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
         });
-        if self.access.rate_limits.is_some()
-            && is_local
-            && self.access.trusted_proxies.is_empty()
-            && headers.contains_key("x-forwarded-for")
-        {
+        if self.access.rate_limits.is_some() && is_local && headers.contains_key("x-forwarded-for") {
             self.proxy_warning.call_once(|| {
                 tracing::warn!(
                     proxy = client.0.map(tracing::field::display),

@@ -188,6 +188,7 @@ fn end_reason(reason: streams::EndReason) -> EndReason {
         streams::EndReason::ConnectionLost => EndReason::ConnectionLost,
         streams::EndReason::Shutdown => EndReason::Shutdown,
         streams::EndReason::Crashed => EndReason::Crashed,
+        streams::EndReason::Moved => EndReason::Moved,
         streams::EndReason::KeyRotated => EndReason::KeyRotated,
         streams::EndReason::ChannelClosed => EndReason::ChannelClosed,
         streams::EndReason::AccountSuspended => EndReason::AccountSuspended,

@@ -5,7 +5,9 @@
 //! where it wants a script.
 
 mod files;
+mod head;
 mod page;
+mod refused;
 
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use axum::{
 };
 
 pub use self::files::WebApp;
+pub(crate) use self::refused::{is_navigation, page_in_place_of};
 use crate::{
     error::{ApiError, ApiResult, generic},
     server::Server,

@@ -14,6 +14,8 @@
 //   --weir FILE    which binary (target/release/weir)
 //   --part-ms N    how long parts are (333)
 //   --only NAME    watch-page, low-latency or plain
+//   --loads N      instead of watching, opens each page so often with an empty cache: the first frame (0)
+//   --ladder       with a rendition of 180 rows beside the source
 import { spawn } from 'node:child_process'
 import { createServer } from 'node:http'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -38,7 +40,9 @@ const seconds = Number(option('seconds', '60'))
 const partMs = option('part-ms', '333')
 const binary = resolve(root, option('weir', 'target/release/weir'))
 const only = option('only', null)
+const loads = Number(option('loads', '0'))
 const isObs = process.argv.includes('--obs')
+const ladder = process.argv.includes('--ladder') ? ['--ladder-rungs', '180p:180:30:200'] : ['--ladder-enabled', 'false']
 
 // A frame of ffmpeg's: 30 a second, grey, with bars of 16 × 32 pixels.
 const width = 640
@@ -99,7 +103,7 @@ async function startScreenAndObs(server, key, folder) {
 
 function startWeir() {
   const folder = mkdtempSync(join(tmpdir(), 'weir-glass-'))
-  const anywhere = ['--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', '--metrics', '127.0.0.1:0', '--ladder-enabled', 'false']
+  const anywhere = ['--http', '127.0.0.1:0', '--rtmp', '127.0.0.1:0', '--metrics', '127.0.0.1:0', ...ladder]
   const weir = spawn(binary, ['up', '--data-dir', join(folder, 'data'), ...anywhere, '--part-ms', partMs], {
     stdio: ['ignore', 'pipe', 'ignore'],
     cwd: folder,
@@ -180,6 +184,26 @@ async function measure(browser, name, url) {
   console.log(`${name.padEnd(12)} ${figures.join(', ')}`)
 }
 
+async function open(browser, name, url) {
+  const firsts = []
+  // One more, which is not counted: what the server reads once it keeps.
+  for (let load = 0; load <= loads; load += 1) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } })
+    const page = await context.newPage()
+    await page.addInitScript(watch)
+    await page.goto(url, { waitUntil: 'commit' })
+    await page.waitForFunction(() => (globalThis.glass?.firstMs ?? null) !== null, null, { timeout: 60_000 })
+    const first = await page.evaluate(() => globalThis.glass.firstMs)
+    await context.close()
+    if (load > 0) firsts.push(first)
+    // At another place between two key frames each time.
+    await new Promise((done) => setTimeout(done, 300 + ((load * 150) % 700)))
+  }
+  firsts.sort((a, b) => a - b)
+  const [least, p50, most] = [0, 0.5, 1].map((share) => (at(firsts, share) / 1000).toFixed(2))
+  console.log(`${name.padEnd(12)} first frame p50 ${p50} s (${least} to ${most}), ${loads} loads, load ${loadavg()[0].toFixed(1)}`)
+}
+
 async function main() {
   const { http, rtmp, weir, folder } = await startWeir()
   try {
@@ -203,13 +227,13 @@ async function main() {
       args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--autoplay-policy=no-user-gesture-required'],
     })
     const encoder = isObs ? 'OBS at its defaults, 1280×720 at 30/s' : `${width}×${height} at ${framesPerSecond}/s, x264 zerolatency`
-    console.log(`glass to glass: ${encoder}, parts of ${partMs} ms, ${seconds} s each`)
+    console.log(`glass to glass: ${encoder}, parts of ${partMs} ms${loads > 0 ? '' : `, ${seconds} s each`}`)
     for (const [name, url] of [
       ['watch-page', `${http}/glass`],
       ['low-latency', `${own}/low-latency`],
       ['plain', `${own}/plain`],
     ]) {
-      if (only === null || only === name) await measure(browser, name, url)
+      if (only === null || only === name) await (loads > 0 ? open : measure)(browser, name, url)
     }
     await browser.close()
     bare.close()

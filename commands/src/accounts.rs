@@ -1,22 +1,27 @@
 //! Accounts: registering, and checking who signs in.
 
+pub mod administrators;
 pub mod due_erasures;
 pub mod email;
 mod erasure;
 pub mod failed_sign_ins;
 pub mod mailed_codes;
+mod password_change;
+mod password_cost;
+mod password_renewal;
 pub mod password_reset;
 mod passwords;
 pub mod personal_exports;
 pub mod personal_tokens;
 pub mod profile;
+pub mod proofs;
 pub mod second_factor;
 pub mod sessions;
 pub mod suspension;
 
 use domain::{
     Claimed, Invalid,
-    accounts::{Account, AccountCommand, AccountRefusal, Email, Password, PasswordChangedReason, Username},
+    accounts::{Account, AccountCommand, AccountRefusal, Email, Password, Username},
     ids::{AccountId, SecretId, SessionId},
     sealed::KeyringError,
 };
@@ -25,7 +30,9 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 pub use self::erasure::{Erase, by_username, erase, exports_of, finish as finish_erasure, is_erased, verify_password};
+pub use self::password_change::{change as change_password, finish as finish_password_change};
 pub(crate) use self::passwords::Passwords;
+pub use self::{password_cost::PasswordCost, passwords::hashed_at_once};
 use crate::{
     CommandError, Commands, LoadError, Metadata, setup,
     vault::{self, Kind, VaultError},
@@ -60,7 +67,7 @@ pub enum AccountsError {
     /// All fields that break a rule of their own; never empty.
     #[error("some fields are not valid")]
     Invalid(Vec<Invalid>),
-    /// The set-up token is not the one that was given out, or was used before.
+    /// The set-up token is not the one that was given out, or was used before, or somebody administers the install without it.
     #[error("the set-up token is wrong or was already used")]
     SetupTokenWrong,
     /// Refused, or not carried out.
@@ -99,6 +106,9 @@ pub(crate) async fn register_as(
         };
     let setup_token_digest = match setup_token {
         Some(token) => {
+            if setup::is_used(commands).await.map_err(CommandError::from)? {
+                return Err(AccountsError::SetupTokenWrong);
+            }
             let digest = setup::digest_if_given_out(commands, &token).await.map_err(CommandError::from)?;
             Some(digest.ok_or(AccountsError::SetupTokenWrong)?)
         }
@@ -149,29 +159,6 @@ async fn destroy_former(commands: &Commands, account_id: AccountId, former: Secr
     }
 }
 
-/// Gives an account another password. Answers a position at which the log shows it.
-///
-/// # Errors
-/// [`AccountsError::Invalid`] when it is too short, too long or too common.
-pub async fn change_password(
-    commands: &Commands,
-    account_id: AccountId,
-    password: &str,
-    metadata: Metadata,
-) -> Result<i64, AccountsError> {
-    let password = Password::parse(password).map_err(|invalid| AccountsError::Invalid(vec![invalid]))?;
-    let account = account_id.to_string();
-    let former = commands.load::<Account>(&account).await.map_err(CommandError::from)?;
-    let former = former.and_then(|(account, _)| account.password());
-    let password = put_password(commands, &account, &password).await?;
-    let command = AccountCommand::ChangePassword { password, reason: PasswordChangedReason::Changed };
-    let committed = commands.execute::<Account>(&account, command, metadata).await?;
-    if let Some(former) = former {
-        destroy_former(commands, account_id, former).await;
-    }
-    Ok(committed.position)
-}
-
 /// Whose username and password these are, as [`authenticate`] finds out.
 ///
 /// # Errors
@@ -210,8 +197,11 @@ pub async fn authenticate(
     let kept = kept_password(commands, account_id.unwrap_or_else(nobody)).await?;
     let (secret, hash) = kept.unzip();
     let password = checkable(password);
-    let is_right = commands.passwords().verify(Zeroizing::new(password.to_owned()), hash).await?;
-    let verified = account_id.zip(secret).filter(|_| is_right);
+    let checked = commands.passwords().check(Zeroizing::new(password.to_owned()), hash).await?;
+    let verified = account_id.zip(secret).filter(|_| checked.is_right);
+    if let (Some((account_id, secret)), true) = (verified, checked.is_outdated) {
+        password_renewal::renew(commands, account_id, secret, password).await;
+    }
     let verified = verified.map(|(account_id, password)| Verified { account_id, password });
     verified.ok_or(CommandError::Refused(CredentialsWrong))
 }
@@ -239,6 +229,22 @@ pub async fn is_open(commands: &Commands, session_id: SessionId) -> Result<bool,
     .bind(session_id.uuid())
     .fetch_one(commands.pool())
     .await
+}
+
+/// Whose session this is that goes on, or personal token that is good; `None` where it has ended or never was.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn holder(commands: &Commands, session_id: SessionId) -> Result<Option<AccountId>, sqlx::Error> {
+    let holder: Option<Uuid> = sqlx::query_scalar(
+        "select account_id from log.sessions where session_id = $1 and end_reason is null and expires_at > now() \
+         union all select account_id from log.personal_tokens \
+             where token_id = $1 and revoke_reason is null and expires_at > now()",
+    )
+    .bind(session_id.uuid())
+    .fetch_optional(commands.pool())
+    .await?;
+    Ok(holder.map(AccountId::from))
 }
 
 /// Sessions and personal tokens whose end has begun and is not in the log, perhaps because who began it was interrupted; their ids.

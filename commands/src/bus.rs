@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     CommandError, LoadError, MasterKeys, Metadata,
-    accounts::Passwords,
+    accounts::{PasswordCost, Passwords},
     adapter::{Adapted, Now},
     counters::Counters,
     events,
@@ -34,11 +34,19 @@ pub struct CommandsOptions {
     pub cached_aggregates: usize,
     /// How many commands go into one transaction at most.
     pub batch_len: usize,
+    /// What the hash of a password costs. One that cost less is made anew when its owner signs in.
+    pub password_cost: PasswordCost,
 }
 
 impl Default for CommandsOptions {
     fn default() -> Self {
-        Self { queue_len: 4_096, queue_bytes: 64 << 20, cached_aggregates: 16_384, batch_len: 2_048 }
+        Self {
+            queue_len: 4_096,
+            queue_bytes: 64 << 20,
+            cached_aggregates: 16_384,
+            batch_len: 2_048,
+            password_cost: PasswordCost::default(),
+        }
     }
 }
 
@@ -116,7 +124,7 @@ impl Commands {
             account_keys: AccountKeys::start(pool.clone(), Arc::clone(&keys)),
             pool,
             keys,
-            passwords: Passwords::default(),
+            passwords: Passwords::new(options.password_cost),
             store,
             turns: Turns::default(),
             under_way,

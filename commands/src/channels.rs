@@ -221,6 +221,29 @@ pub async fn of_owner(commands: &Commands, owner_id: AccountId) -> Result<Vec<Ch
     ids.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
+/// That an account may create another channel where it may have `at_most` that are not closed. Two that are created at the same moment
+/// may be one too many.
+///
+/// # Errors
+/// [`CommandError::Refused`] with [`ChannelRefusal::TooMany`].
+pub async fn need_room(
+    commands: &Commands,
+    owner_id: AccountId,
+    at_most: u32,
+) -> Result<(), CommandError<ChannelRefusal>> {
+    let open: i64 = sqlx::query_scalar(
+        "select count(*) from log.events created where event_type = 'channel.created' and aggregate_type = $2 \
+         and substring(payload::text from '\"owner_id\": *\"([0-9a-f-]{36})\"') = $1 and not exists ( \
+             select from log.events closed where closed.aggregate_type = created.aggregate_type \
+                 and closed.aggregate_id = created.aggregate_id and closed.event_type = 'channel.closed')",
+    )
+    .bind(owner_id.to_string())
+    .bind(<Channel as domain::Aggregate>::TYPE)
+    .fetch_one(commands.pool())
+    .await?;
+    if open < i64::from(at_most) { Ok(()) } else { Err(CommandError::Refused(ChannelRefusal::TooMany { at_most })) }
+}
+
 /// The channel's stream key, for its owner.
 ///
 /// # Errors

@@ -14,6 +14,7 @@ mod raw_json;
 mod reader;
 mod row;
 mod rows;
+mod suspensions;
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub use self::{
     pseudonyms::Pseudonyms,
     raw_json::RawJson,
     reader::ReadError,
+    suspensions::{last_suspension_of, last_suspensions},
 };
 pub(crate) use self::{
     lent::{Lent, within},

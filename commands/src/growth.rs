@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use sqlx::{
-    PgPool,
+    Executor, PgPool,
     postgres::{PgListener, PgPoolOptions},
 };
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use crate::Commands;
@@ -18,6 +18,9 @@ use crate::Commands;
 const NOTIFICATIONS: &str = "weir_log";
 /// How often it is said that the log may have grown when nothing tells: notifications are lost with their connection.
 const LOOKED_EVERY: Duration = Duration::from_secs(1);
+/// After so long without a notification it is tried whether the server is still there, which then has so long to answer.
+const HEARD_EVERY: Duration = Duration::from_secs(30);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Hears that the log has grown: at once from this process, by notification from others, and by and by when neither
 /// comes. It holds one connection of its own until it is dropped.
@@ -77,8 +80,15 @@ async fn listen(own: PgPool, notified: Arc<Notify>) {
             let mut listener = PgListener::connect_with(&own).await?;
             listener.listen(NOTIFICATIONS).await?;
             loop {
-                // `None` after the connection was lost and made again: something may have been missed.
-                listener.try_recv().await?;
+                match timeout(HEARD_EVERY, listener.try_recv()).await {
+                    // `None` after the connection was lost and made again: something may have been missed.
+                    Ok(heard) => drop(heard?),
+                    // A server that vanished without a word says as much as one that has nothing to say.
+                    Err(_) => {
+                        let tried = timeout(ANSWERED_WITHIN, listener.execute("select 1")).await;
+                        tried.map_err(|_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))??;
+                    }
+                }
                 notified.notify_one();
             }
         }

@@ -24,6 +24,7 @@ pub mod mails;
 mod master_keys;
 mod metadata;
 mod migrate;
+pub mod nodes;
 mod random_text;
 pub mod recordings;
 pub mod registrations;

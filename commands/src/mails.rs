@@ -3,10 +3,17 @@
 
 use std::time::Duration;
 
+use domain::{
+    Aggregate,
+    accounts::{Account, AccountEmail, PasswordReset},
+    ids::AccountId,
+};
 use sqlx::PgPool;
 
 /// How long rows of mails stay after these have gone: much longer than any code is good for.
 const KEPT_DAYS: i32 = 14;
+/// What mails are about. Its id is that of the account whose owner reads them.
+const OF_ACCOUNTS: [&str; 3] = [Account::TYPE, AccountEmail::TYPE, PasswordReset::TYPE];
 
 /// A mail: an event, and which of its mails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +138,40 @@ pub async fn settle(pool: &PgPool, id: MailId, outcome: MailOutcome, failure: Op
     .execute(pool)
     .await?;
     Ok(())
+}
+
+/// Forgets what was said of mails to an account, and answers which mails to it are on the list: of those that went into a folder
+/// there are files.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forget(pool: &PgPool, account_id: AccountId) -> Result<Vec<MailId>, sqlx::Error> {
+    let mails: Vec<(i64, i16)> = sqlx::query_as(
+        "update log.mails mail set failure = null from log.events event \
+         where event.position = mail.position and event.aggregate_type = any($1) and event.aggregate_id = $2 \
+         returning mail.position, mail.part",
+    )
+    .bind(OF_ACCOUNTS)
+    .bind(account_id.to_string())
+    .fetch_all(pool)
+    .await?;
+    Ok(mails.into_iter().map(|(position, part)| MailId { position, part }).collect())
+}
+
+/// Those among these positions whose mails were to people who were erased since.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_erased(pool: &PgPool, positions: &[i64]) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select event.position from log.events event \
+         join log.keys key on key.account_id = event.aggregate_id::uuid and key.wrapped is null \
+         where event.position = any($1) and event.aggregate_type = any($2)",
+    )
+    .bind(positions)
+    .bind(OF_ACCOUNTS)
+    .fetch_all(pool)
+    .await
 }
 
 /// How many mails wait, and for how long the oldest of them has.

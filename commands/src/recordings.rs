@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use thiserror::Error;
 use time::OffsetDateTime;
+use tracing::error;
 use uuid::Uuid;
 
 use crate::{Actor, CommandError, Commands, LoadError, Metadata, events};
@@ -29,6 +30,15 @@ pub struct OpenRecording {
     pub stream_id: StreamId,
     /// Whose broadcast that is.
     pub channel_id: ChannelId,
+}
+
+/// A recording that is being made as far as the log knows, and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnderWay {
+    /// The node that makes it.
+    pub node_id: NodeId,
+    /// The recording.
+    pub recording: OpenRecording,
 }
 
 /// A recording that takes up room.
@@ -207,26 +217,59 @@ pub async fn policy(
     Ok(channel.and_then(|(channel, _)| Some((channel.owner_id()?, channel.recording()?))))
 }
 
-/// The recordings that a node has begun and neither finished nor seen deleted, oldest first; what a crash left among them.
+/// The recordings that a node has begun and neither finished nor seen deleted, oldest first; what a crash left among them, and what
+/// was given up while nothing was heard of the node. One that cannot be read is left out and told of: whose it is may not be known,
+/// and the others must not wait for it.
 ///
 /// # Errors
-/// [`LoadError`] when the log does not answer or cannot be read.
+/// When the log does not answer.
 pub async fn open_recordings(commands: &Commands, node_id: NodeId) -> Result<Vec<OpenRecording>, LoadError> {
+    let unfinished = unfinished(commands, true).await?.into_iter();
+    Ok(unfinished.filter(|under_way| under_way.node_id == node_id).map(|under_way| under_way.recording).collect())
+}
+
+/// The recordings of all nodes that are being made, oldest first, with what nodes have left so that are gone. What was given up
+/// already is not among them. One that cannot be read is left out and told of.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn under_way(commands: &Commands) -> Result<Vec<UnderWay>, LoadError> {
+    unfinished(commands, false).await
+}
+
+/// Those of which [`Recording::is_unfinished`] says so; without those that were given up, on demand: they are kept for ever, and not
+/// even loaded then.
+async fn unfinished(commands: &Commands, with_given_up: bool) -> Result<Vec<UnderWay>, LoadError> {
     let ids: Vec<String> = sqlx::query_scalar(
         "select reservation.aggregate_id from log.reservations reservation where reservation.kind = $2 and not exists ( \
              select from log.events event where event.aggregate_type = $1 and event.aggregate_id = reservation.aggregate_id \
                  and event.sequence > 1 \
-                 and event.event_type in ('recording.published', 'recording.failed', 'recording.deleted')) \
+                 and event.event_type in ('recording.published', 'recording.failed', 'recording.deleted') \
+                 and (event.event_type <> 'recording.failed' or not $3 \
+                     or event.payload->'Failed'->>'reason' is distinct from 'node_lost')) \
          order by reservation.aggregate_id",
     )
     .bind(Recording::TYPE)
     .bind(Claimed::RecordedStream.as_str())
+    .bind(with_given_up)
     .fetch_all(commands.pool())
     .await?;
     let mut open = Vec::new();
     for id in ids {
-        let Ok(recording_id) = id.parse() else { continue };
-        open.extend(made_by(commands, recording_id, node_id).await?);
+        let Ok(recording_id) = id.parse::<RecordingId>() else { continue };
+        match commands.load::<Recording>(&id).await {
+            Err(error @ (LoadError::Unreadable { .. } | LoadError::Gap { .. })) => {
+                let error = &error as &(dyn std::error::Error + 'static);
+                error!(recording.id = %recording_id, error, "a recording that is not finished cannot be read");
+            }
+            loaded => {
+                let recording = loaded?.map(|(recording, _)| recording).filter(Recording::is_unfinished);
+                let Some(origin) = recording.and_then(|recording| recording.origin()) else { continue };
+                let RecordingOrigin { stream_id, channel_id, node_id, .. } = origin;
+                let recording = OpenRecording { recording_id, stream_id, channel_id };
+                open.push(UnderWay { node_id, recording });
+            }
+        }
     }
     Ok(open)
 }
@@ -270,6 +313,27 @@ pub async fn kept_by(
 ) -> Result<Option<(NodeId, RecordingState)>, LoadError> {
     let recording = commands.load::<Recording>(&recording_id.to_string()).await?;
     Ok(recording.and_then(|(recording, _)| Some((recording.origin()?.node_id, recording.state()?))))
+}
+
+/// All recordings that a channel has ever had, by their ids, in the order in which they started. Nothing but the first words of
+/// their events is read.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn ids_of_channel(commands: &Commands, channel_id: ChannelId) -> Result<Vec<RecordingId>, sqlx::Error> {
+    // By the index on the channels of aggregates, which has the same words.
+    let ids: Vec<String> = sqlx::query_scalar(
+        r#"select aggregate_id from log.events
+           where substr(split_part(payload::text, '"channel_id":"', 2), 1, 36) = $1
+               and sequence = 1 and aggregate_type <> 'channel' and strpos(payload::text, '"channel_id":"') > 0
+               and split_part(payload::text, '"channel_id":"', 1) not like '{%{%{%' and aggregate_type = $2
+           order by position"#,
+    )
+    .bind(channel_id.to_string())
+    .bind(Recording::TYPE)
+    .fetch_all(commands.pool())
+    .await?;
+    ids.iter().map(|id| id.parse()).collect::<Result<_, _>>().map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// A channel's recordings that take up room or will, oldest first.

@@ -4,7 +4,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
-    Invalid, Principal,
+    Aggregate, Invalid, Principal,
     accounts::{Account, AccountRefusal, Email, Password, Username},
     ids::{AccountId, RegistrationInviteId},
     registrations::{
@@ -15,6 +15,7 @@ use domain::{
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
@@ -124,7 +125,7 @@ pub fn invite_secret(commands: &Commands, invite_id: RegistrationInviteId) -> St
 ///
 /// A use of an invite comes into the log before the account, under the id that the account will have, so that of two who want
 /// the last one, one gets it. Where no account comes of it, it is given back; what a crash has left of that, is given back
-/// when the invite is next found used up.
+/// when the invite is next found used up. With an invite it goes on when whoever asked has hung up and the future is dropped.
 ///
 /// # Errors
 /// [`RegistrationError`].
@@ -144,6 +145,18 @@ pub async fn register(
     let secret = invite.ok_or(RegistrationError::InviteNeeded)?;
     let invite_id = read(commands, secret).ok_or(RegistrationError::InviteNotGood)?;
     check(commands, &register).await?;
+    // Between the use and what comes of it nobody may be gone.
+    let using = register_by(commands.clone(), invite_id, register).in_current_span();
+    let used = tokio::spawn(using).await;
+    used.unwrap_or_else(|error| Err(AccountsError::from(CommandError::Unexpected(error.into())).into()))
+}
+
+async fn register_by(
+    commands: Commands,
+    invite_id: RegistrationInviteId,
+    register: Register,
+) -> Result<Registered, RegistrationError> {
+    let commands = &commands;
     let account_id = AccountId::from(Uuid::now_v7());
     let metadata = register.metadata.clone();
     match take(commands, invite_id, account_id, &metadata).await {
@@ -202,14 +215,24 @@ async fn give_back_interrupted(
     let invite = commands.load::<RegistrationInvite>(&invite_id.to_string()).await?;
     let since = OffsetDateTime::now_utc() - ON_THE_WAY;
     let old = invite.iter().flat_map(|(invite, _)| invite.uses()).filter(|(_, used_at)| *used_at < since);
-    let mut were_any = false;
-    for (account_id, _) in old {
-        if commands.load::<Account>(&account_id.to_string()).await?.is_none() {
-            give_back(commands, invite_id, account_id, metadata.follow_up()).await?;
-            were_any = true;
-        }
+    let old: Vec<String> = old.map(|(account_id, _)| account_id.to_string()).collect();
+    if old.is_empty() {
+        return Ok(false);
     }
-    Ok(were_any)
+    // One question for all: whoever has a used-up link may ask as often as they like.
+    let interrupted: Vec<String> = sqlx::query_scalar(
+        "select used.id from unnest($1::text[]) used (id) where not exists ( \
+             select from log.events where aggregate_type = $2 and aggregate_id = used.id)",
+    )
+    .bind(&old)
+    .bind(Account::TYPE)
+    .fetch_all(commands.pool())
+    .await?;
+    for account_id in &interrupted {
+        let account_id = account_id.parse::<AccountId>().map_err(|error| CommandError::Unexpected(Box::new(error)))?;
+        give_back(commands, invite_id, account_id, metadata.follow_up()).await?;
+    }
+    Ok(!interrupted.is_empty())
 }
 
 async fn give_back(

@@ -1,30 +1,31 @@
 //! Reports: somebody says that something breaks a right or a rule; administrators decide.
 //!
-//! A decision that suspends an account does so before it is stored, since that can be refused. What is taken down is taken down
-//! after it, by the process that follows `report.decided`.
+//! A decision says all that is to be done. What follows from it is done after it: an account is suspended at once, and again by the
+//! process that follows `report.decided`, which takes down what is taken down. Whether it can be is looked at before.
 
 use std::borrow::Cow;
 
 use domain::{
-    Invalid,
-    accounts::Account,
+    Aggregate, Invalid,
+    accounts::{Account, AccountRefusal, SuspensionCommand},
     channels::Channel,
     ids::{AccountId, ChannelId, ReportId},
     recordings::Recording,
     reports::{
-        FiledReport, Report, ReportAction, ReportAnswer, ReportCommand, ReportKind, ReportRefusal, ReportTarget,
-        ReportText, ReportVerdict,
+        DecidedSuspension, FiledReport, Report, ReportAction, ReportAnswer, ReportCommand, ReportKind, ReportRefusal,
+        ReportTarget, ReportText, ReportVerdict,
     },
     sealed::{Keyring as _, Opened, Sealed},
     streams::Stream,
+    timestamp,
 };
 use thiserror::Error;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    CommandError, Commands, LoadError, Metadata,
-    accounts::suspension::{self, Standing, Suspend, SuspensionError},
+    Actor, CommandError, Commands, LoadError, Metadata,
+    accounts::suspension::{self, Standing, SuspensionError},
 };
 
 /// A report to be.
@@ -107,8 +108,10 @@ pub async fn file(commands: &Commands, file: FileReport) -> Result<NewReport, Re
 /// Stores what was found of a report, and suspends an account where that is what is done; the same again is fine. Answers a
 /// position at which the log shows it.
 ///
+/// Once the event is stored, whatever fails or is interrupted is done by the process that follows it.
+///
 /// # Errors
-/// [`ReportsError`]; refused when it was decided otherwise before, or what is to be done cannot be.
+/// [`ReportsError`]; refused when it was decided otherwise before, or what is to be done cannot be: then nothing was decided.
 pub async fn decide(commands: &Commands, decide: DecideReport) -> Result<i64, ReportsError> {
     let DecideReport { report_id, by, verdict, action, answer, reason, until, metadata } = decide;
     let answer = match answer.trim() {
@@ -120,18 +123,85 @@ pub async fn decide(commands: &Commands, decide: DecideReport) -> Result<i64, Re
     let (report, _) = report.ok_or(CommandError::Refused(ReportRefusal::Unknown))?;
     let FiledReport { account_id, owner_id, .. } =
         report.may_be_decided(verdict, action).map_err(CommandError::Refused)?;
-    if action == ReportAction::SuspendAccount && report.decision().is_none() {
-        let metadata = metadata.follow_up();
-        let metadata = Metadata { actor: crate::Actor::Account(by), ..metadata };
-        let suspend = Suspend { account_id: owner_id, by, reason, until, metadata };
-        suspension::suspend(commands, suspend).await.map_err(ReportsError::Suspension)?;
-    }
+    let is_new = report.decision().is_none();
+    let suspension = if action == ReportAction::SuspendAccount && is_new {
+        let reason = suspension::sealed_reason(commands, owner_id, by, &reason, until).await;
+        let (reason, until) = (reason.map_err(ReportsError::Suspension)?, until.map(timestamp::cut));
+        Some(DecidedSuspension { owner_id, reason, until })
+    } else {
+        None
+    };
     let answer = match answer {
         Some(answer) => sealed_for(commands, account_id, answer.as_str()).await?,
         None => None,
     };
-    let command = ReportCommand::Decide { by, verdict, action, answer };
-    Ok(commands.execute::<Report>(&id, command, metadata).await?.position)
+    let is_suspended = suspension.is_some();
+    let command = ReportCommand::Decide { by, verdict, action, answer, suspension };
+    let decided = commands.execute::<Report>(&id, command, metadata).await?.position;
+    if !is_suspended {
+        return Ok(decided);
+    }
+    match carry_out_suspension(commands, report_id).await {
+        Ok(position) => Ok(position.max(decided)),
+        Err(CommandError::Refused(refusal)) => {
+            tracing::warn!(
+                report.id = %report_id, %refusal,
+                "a suspension was decided, and the account cannot be suspended any more"
+            );
+            Ok(decided)
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                report.id = %report_id,
+                "a suspension was decided; it is carried out by the process that follows the log"
+            );
+            Ok(decided)
+        }
+    }
+}
+
+/// Suspends the account that a decision suspends, unless that was done, or its suspension was lifted, since; one that is suspended
+/// for longer stays so. To be called any number of times. Answers a position at which the log shows it, 0 where nothing was to
+/// be done.
+///
+/// # Errors
+/// [`CommandError`]; refused when the account cannot be suspended any more, or the time of it is over.
+pub async fn carry_out_suspension(
+    commands: &Commands,
+    report_id: ReportId,
+) -> Result<i64, CommandError<AccountRefusal>> {
+    let id = report_id.to_string();
+    let Some((report, _)) = commands.load::<Report>(&id).await? else { return Ok(0) };
+    let Some((by, DecidedSuspension { owner_id, reason, until })) = report.suspension() else { return Ok(0) };
+    let decided: Option<(i64, Uuid, Uuid)> = sqlx::query_as(
+        "select position, (metadata->>'command_id')::uuid, (metadata->>'correlation_id')::uuid from log.events \
+         where aggregate_type = $1 and aggregate_id = $2 and event_type = 'report.decided'",
+    )
+    .bind(Report::TYPE)
+    .bind(&id)
+    .fetch_optional(commands.pool())
+    .await?;
+    let Some((position, command_id, correlation_id)) = decided else { return Ok(0) };
+    // Positions are compared, and no clocks. What was lifted after the decision is not begun by it anew.
+    let is_done: bool = sqlx::query_scalar(
+        "select exists (select from log.events where aggregate_type = $1 and aggregate_id = $2 and position > $3 \
+             and (event_type = 'account.reinstated' \
+                  or event_type = 'account.suspended' and metadata->>'causation_id' = $4))",
+    )
+    .bind(Account::TYPE)
+    .bind(owner_id.to_string())
+    .bind(position)
+    .bind(command_id.to_string())
+    .fetch_one(commands.pool())
+    .await?;
+    if is_done {
+        return Ok(0);
+    }
+    let causation_id = Some(command_id);
+    let metadata = Metadata { correlation_id, causation_id, ..Metadata::new(Actor::Account(by)) };
+    let command = SuspensionCommand::SuspendAtLeast { by, reason: reason.clone(), until: *until };
+    suspension::begin(commands, *owner_id, by, command, metadata).await
 }
 
 /// The answer for somebody who may have been erased: then it is for nobody.

@@ -66,7 +66,13 @@ pub(crate) async fn forget_token(commands: &Commands, digest: &str) -> Result<()
     Ok(())
 }
 
-/// Whether nobody administers the install yet.
+/// Makes whatever token was given out worth nothing; what was used stays used.
+pub(crate) async fn forget_given_out(commands: &Commands) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from log.settings where name = $1").bind(DIGEST).execute(commands.pool()).await?;
+    Ok(())
+}
+
+/// Whether nobody administers the install yet, or nobody any more.
 ///
 /// # Errors
 /// When the log does not answer.
@@ -74,9 +80,10 @@ pub async fn is_open(commands: &Commands) -> Result<bool, sqlx::Error> {
     Ok(!is_used(commands).await?)
 }
 
-async fn is_used(commands: &Commands) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from log.reservations where kind = $1)")
-        .bind(Claimed::SetupToken.as_str())
+/// Whether somebody administers the install, by a set-up token or otherwise: then none makes another.
+pub(crate) async fn is_used(commands: &Commands) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from log.reservations where kind = any($1))")
+        .bind([Claimed::SetupToken.as_str(), Claimed::Administrator.as_str()])
         .fetch_one(commands.pool())
         .await
 }

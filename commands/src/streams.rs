@@ -11,6 +11,7 @@ use domain::{
 use serde_json::value::RawValue;
 use sqlx::types::Json;
 use time::OffsetDateTime;
+use tracing::error;
 
 use crate::{Actor, CommandError, Commands, LoadError, Metadata, events};
 
@@ -33,6 +34,9 @@ pub struct StartStream {
     pub encoder: Option<EncoderName>,
 }
 
+/// Aggregate, type, version, payload and position of a start.
+type StartRow = (String, String, String, Json<Box<RawValue>>, i64);
+
 /// A stream that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenStream {
@@ -40,8 +44,12 @@ pub struct OpenStream {
     pub stream_id: StreamId,
     /// Whose broadcast it is.
     pub channel_id: ChannelId,
+    /// The node that takes it in.
+    pub node_id: NodeId,
     /// When it started.
     pub started_at: OffsetDateTime,
+    /// Where that is in the log.
+    pub position: i64,
 }
 
 /// Stores that a stream started; the same again is fine. Answers the position at which the log shows it.
@@ -105,6 +113,25 @@ pub async fn end(
     execute(commands, stream_id, node_id, command, StreamRefusal::AlreadyEnded).await
 }
 
+/// Stores that a stream is over, whatever its node says: nothing is heard of that, or an operator wants it so. The same again is
+/// fine, and the first reason stays. A node that still has the stream ends it when it reads that. Answers the position at which the
+/// log shows it.
+///
+/// # Errors
+/// [`CommandError::Refused`] when there is no such stream.
+pub async fn give_up(
+    commands: &Commands,
+    stream_id: StreamId,
+    reason: EndReason,
+    metadata: Metadata,
+) -> Result<i64, CommandError<StreamRefusal>> {
+    match commands.execute::<Stream>(&stream_id.to_string(), StreamCommand::GiveUp { reason }, metadata).await {
+        Ok(committed) => Ok(committed.position),
+        Err(CommandError::Refused(StreamRefusal::AlreadyEnded)) => Ok(events::head(commands.pool()).await?),
+        Err(error) => Err(error),
+    }
+}
+
 async fn execute(
     commands: &Commands,
     stream_id: StreamId,
@@ -120,34 +147,92 @@ async fn execute(
     }
 }
 
-/// The streams of a node that have not ended, oldest first; what a crash left open among them.
+/// Where the oldest stream that has not ended started, of whichever node; `None` when none is open. Nothing is decoded for it.
 ///
 /// # Errors
-/// [`LoadError`] when the log does not answer or cannot be read.
-pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<OpenStream>, LoadError> {
-    // A stream holds its channel from start to end, so the reservations name those that are open.
-    let rows: Vec<(String, String, String, Json<Box<RawValue>>)> = sqlx::query_as(
-        "select event.aggregate_id, event.event_type, event.event_version, event.payload from log.reservations reservation \
+/// When the log does not answer.
+pub async fn oldest_open(commands: &Commands) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select min(event.position) from log.reservations reservation \
          join log.events event on event.aggregate_type = $1 and event.aggregate_id = reservation.aggregate_id \
              and event.sequence = 1 \
-         where reservation.kind = $2 order by event.position",
+         where reservation.kind = $2",
     )
     .bind(Stream::TYPE)
     .bind(Claimed::LiveStream.as_str())
+    .fetch_one(commands.pool())
+    .await
+}
+
+/// The streams of a node that have not ended, oldest first; what a crash left open among them. One whose start cannot be read
+/// is left out, as of [`all_open`].
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn open_streams(commands: &Commands, node_id: NodeId) -> Result<Vec<OpenStream>, LoadError> {
+    let mut open = all_open(commands).await?;
+    open.retain(|open| open.node_id == node_id);
+    Ok(open)
+}
+
+/// The stream of a channel that has not ended, if there is one that can be read.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn open_of_channel(commands: &Commands, channel_id: ChannelId) -> Result<Option<OpenStream>, LoadError> {
+    Ok(find_open(commands, Some(channel_id)).await?.into_iter().next())
+}
+
+/// The streams of all nodes that have not ended, oldest first. One whose start cannot be read is left out and told of: whose it is
+/// may not be known, nobody could end it, and the others must not wait for it.
+///
+/// # Errors
+/// When the log does not answer.
+pub async fn all_open(commands: &Commands) -> Result<Vec<OpenStream>, LoadError> {
+    find_open(commands, None).await
+}
+
+async fn find_open(commands: &Commands, channel_id: Option<ChannelId>) -> Result<Vec<OpenStream>, LoadError> {
+    // A stream holds its channel from start to end, so the reservations name those that are open.
+    let rows: Vec<StartRow> = sqlx::query_as(
+        "select event.aggregate_id, event.event_type, event.event_version, event.payload, event.position \
+         from log.reservations reservation \
+         join log.events event on event.aggregate_type = $1 and event.aggregate_id = reservation.aggregate_id \
+             and event.sequence = 1 \
+         where reservation.kind = $2 and ($3::text is null or reservation.name = $3) order by event.position",
+    )
+    .bind(Stream::TYPE)
+    .bind(Claimed::LiveStream.as_str())
+    .bind(channel_id.map(|channel_id| channel_id.to_string()))
     .fetch_all(commands.pool())
     .await?;
     let mut open = Vec::new();
-    for (aggregate_id, event_type, event_version, payload) in rows {
-        let event = domain::decode(&event_type, &event_version, payload.0.get()).map_err(|error| {
-            LoadError::Unreadable { aggregate_type: Stream::TYPE, aggregate_id, sequence: 1, source: error.into() }
-        })?;
-        if let StreamEvent::Started { stream_id, channel_id, node_id: of, started_at, .. } = event
-            && of == node_id
-        {
-            open.push(OpenStream { stream_id, channel_id, started_at });
+    for (aggregate_id, event_type, event_version, payload, position) in rows {
+        match domain::decode(&event_type, &event_version, payload.0.get()) {
+            Ok(StreamEvent::Started { stream_id, channel_id, node_id, started_at, .. }) => {
+                open.push(OpenStream { stream_id, channel_id, node_id, started_at, position });
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let error = &error as &(dyn std::error::Error + 'static);
+                error!(
+                    event.position = position,
+                    stream.id = aggregate_id,
+                    error,
+                    "the start of an open stream cannot be read"
+                );
+            }
         }
     }
     Ok(open)
+}
+
+/// Whether a stream has started and not ended.
+///
+/// # Errors
+/// When the log does not answer or cannot be read.
+pub async fn is_open(commands: &Commands, stream_id: StreamId) -> Result<bool, LoadError> {
+    Ok(commands.load::<Stream>(&stream_id.to_string()).await?.is_some_and(|(stream, _)| stream.is_live()))
 }
 
 /// Whether the log has a stream of the channel that has not ended.
@@ -167,11 +252,12 @@ pub async fn is_live(commands: &Commands, channel_id: ChannelId) -> Result<bool,
 /// # Errors
 /// When the log does not answer.
 pub async fn of_channel(commands: &Commands, channel_id: ChannelId) -> Result<Vec<StreamId>, sqlx::Error> {
-    // By the index on the channels of aggregates.
+    // By the index on the channels of aggregates, which has the same words.
     let ids: Vec<String> = sqlx::query_scalar(
         r#"select aggregate_id from log.events
-           where substring(payload::text from '^\{"[A-Za-z]+":\{[^{}]*"channel_id": *"([0-9a-f-]{36})"') = $1
-               and sequence = 1 and aggregate_type <> 'channel' and aggregate_type = $2
+           where substr(split_part(payload::text, '"channel_id":"', 2), 1, 36) = $1
+               and sequence = 1 and aggregate_type <> 'channel' and strpos(payload::text, '"channel_id":"') > 0
+               and split_part(payload::text, '"channel_id":"', 1) not like '{%{%{%' and aggregate_type = $2
            order by position"#,
     )
     .bind(channel_id.to_string())

@@ -155,6 +155,41 @@ pub(crate) async fn take_up(pool: &PgPool, kind: Kind, id: SecretId, aggregate_i
     Ok(taken_up.rows_affected() == 1)
 }
 
+/// Keeps another text as the secret `id`, which is worth the same: events go on referring to it. `false` when there is no such secret
+/// any more.
+pub(crate) async fn replace(
+    pool: &PgPool,
+    keys: &MasterKeys,
+    kind: Kind,
+    id: SecretId,
+    secret: &[u8],
+) -> Result<bool, VaultError> {
+    for _ in 0..ATTEMPTS {
+        let wrapping = keys.wrapping();
+        // As in `put`.
+        let (may_seal, is_replaced): (bool, bool) = sqlx::query_as(
+            "with sealing as (select value from log.settings where name = $5 and value = $4 for share), \
+             replaced as ( \
+                 update log.vault set sealed = $3, sealed_under = value from sealing where id = $1 and kind = $2 returning id \
+             ) select exists (select from sealing), exists (select from replaced)",
+        )
+        .bind(id.uuid())
+        .bind(kind.as_str())
+        .bind(wrapping.seal(secret, &context(kind.as_str(), id.uuid())))
+        .bind(wrapping.sealing_id())
+        .bind(SEALING_KEY)
+        .fetch_one(pool)
+        .await?;
+        if may_seal {
+            return Ok(is_replaced);
+        }
+        if !keys.learn_sealing(pool).await? {
+            break;
+        }
+    }
+    Err(VaultError::KeyUnknown(OpenError::KeyUnknown))
+}
+
 /// Destroys a secret that was replaced.
 pub(crate) async fn destroy(pool: &PgPool, id: SecretId) -> Result<(), sqlx::Error> {
     sqlx::query("delete from log.vault where id = $1").bind(id.uuid()).execute(pool).await?;

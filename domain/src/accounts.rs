@@ -1,8 +1,11 @@
 //! Accounts: people who can sign in, and their sessions.
 
+mod administrators;
+mod commands;
 mod credentials;
 mod email;
 mod erasure;
+mod events;
 mod language;
 mod password_reset;
 mod personal_exports;
@@ -12,19 +15,21 @@ mod sessions;
 mod sign_ins;
 mod suspension;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+pub use administrators::{AdministratorCommand, AdministratorGranted, AdministratorRefusal, AdministratorRevoked};
+pub use commands::AccountCommand;
 pub use credentials::{Email, Password, Username};
 pub use email::{AccountEmail, ConfirmedEmail, EmailCommand, EmailEvent, EmailRefusal};
 pub use erasure::ErasureCancelledReason;
+pub use events::{AccountEvent, PasswordChangedReason};
 pub use language::Language;
 pub use password_reset::{PasswordReset, PasswordResetCommand, PasswordResetEvent, PasswordResetRefusal};
 pub use personal_exports::{
     NewestPersonalExport, PERSONAL_EXPORT_EVERY, PersonalExportCommand, PersonalExportDeletedReason,
-    PersonalExportEvent, PersonalExportRefusal, PersonalExports,
+    PersonalExportEvent, PersonalExportFailure, PersonalExportRefusal, PersonalExports,
 };
 pub use personal_tokens::{
     PERSONAL_TOKEN_MAX_DAYS, PersonalToken, PersonalTokenCommand, PersonalTokenEvent, PersonalTokenName,
@@ -38,284 +43,10 @@ pub use suspension::{
 };
 
 use crate::{
-    Aggregate, Claim, Claimed, Event,
+    Aggregate, Claimed,
     ids::{AccountId, SecretId},
     sealed::Sealed,
-    timestamp,
 };
-
-/// What an account can be told to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccountCommand {
-    /// Make it.
-    Register {
-        /// The new account.
-        account_id: AccountId,
-        /// Its username, sealed.
-        username: Sealed,
-        /// The keyed digest by which the username is unique.
-        username_digest: String,
-        /// Its e-mail address, sealed; not unique before it is confirmed.
-        email: Sealed,
-        /// The hash of its password, in the vault.
-        password: SecretId,
-        /// The digest of the set-up token that makes it an administrator, if it came with one.
-        setup_token_digest: Option<String>,
-    },
-    /// Have another password.
-    ChangePassword {
-        /// Its hash, in the vault.
-        password: SecretId,
-        /// How it came to that.
-        reason: PasswordChangedReason,
-    },
-    /// Ask for a code of an authenticator from now on.
-    EnableSecondFactor {
-        /// What the codes are made from, in the vault.
-        seed: SecretId,
-    },
-    /// Ask for the password alone from now on; again is fine.
-    DisableSecondFactor,
-    /// A recovery code stood in for the authenticator.
-    UseRecoveryCode {
-        /// How many are left.
-        left: u32,
-    },
-    /// The recovery codes of before are worth nothing any more.
-    ReplaceRecoveryCodes,
-    /// Keep its owner out, or let them in again.
-    Suspension(SuspensionCommand),
-    /// Be erased at a later time, unless its owner signs in before; again is fine, and changes nothing.
-    RequestErasure {
-        /// When.
-        due_at: OffsetDateTime,
-    },
-    /// Stay; again is fine.
-    CancelErasure {
-        /// Why.
-        reason: ErasureCancelledReason,
-    },
-    /// Be erased if the time for it has come; again is fine.
-    CarryOutErasure,
-    /// Forget the person; again is fine.
-    Erase {
-        /// Who asks: the person, or `None` for the operator.
-        by: Option<AccountId>,
-        /// Whether it may be done to the only administrator, too, after which a set-up token makes a new one.
-        even_administrator: bool,
-    },
-}
-
-/// What can have happened to an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum AccountEvent {
-    /// A person registered.
-    Registered {
-        /// The account.
-        account_id: AccountId,
-        /// Its username, sealed.
-        username: Sealed,
-        /// The keyed digest by which the username is unique.
-        username_digest: String,
-        /// Its e-mail address, sealed.
-        email: Sealed,
-        /// The hash of its password, in the vault.
-        password: SecretId,
-        /// Whether it may administer the platform.
-        is_administrator: bool,
-        /// The digest of the set-up token that was used up, for an administrator; `null` for everybody else.
-        setup_token_digest: Option<String>,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        registered_at: OffsetDateTime,
-    },
-    /// An account has another password.
-    PasswordChanged {
-        /// The account.
-        account_id: AccountId,
-        /// The hash of the password, in the vault.
-        password: SecretId,
-        /// How it came to that.
-        reason: PasswordChangedReason,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        changed_at: OffsetDateTime,
-    },
-    /// Signing in takes a code of an authenticator, too.
-    SecondFactorEnabled {
-        /// The account.
-        account_id: AccountId,
-        /// What the codes are made from, in the vault.
-        seed: SecretId,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        enabled_at: OffsetDateTime,
-    },
-    /// Signing in takes the password alone.
-    SecondFactorDisabled {
-        /// The account.
-        account_id: AccountId,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        disabled_at: OffsetDateTime,
-    },
-    /// A recovery code stood in for the authenticator.
-    RecoveryCodeUsed {
-        /// The account.
-        account_id: AccountId,
-        /// How many are left.
-        left: u32,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        used_at: OffsetDateTime,
-    },
-    /// The recovery codes of before are worth nothing any more.
-    RecoveryCodesReplaced {
-        /// The account.
-        account_id: AccountId,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        replaced_at: OffsetDateTime,
-    },
-    /// An account was suspended: nobody can sign in to it, and nothing of it is shown.
-    Suspended(AccountSuspended),
-    /// The suspension of an account was lifted.
-    Reinstated(AccountReinstated),
-    /// A person asked to be forgotten, and has until then to think better of it.
-    ErasureRequested {
-        /// The account.
-        account_id: AccountId,
-        /// When the account is erased.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        due_at: OffsetDateTime,
-        /// When it was asked for.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        requested_at: OffsetDateTime,
-    },
-    /// An account that was to be erased stays.
-    ErasureCancelled {
-        /// The account.
-        account_id: AccountId,
-        /// Why.
-        reason: ErasureCancelledReason,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        cancelled_at: OffsetDateTime,
-    },
-    /// A person was forgotten: the key of the account is destroyed, and its username is free.
-    Erased {
-        /// The account.
-        account_id: AccountId,
-        /// The keyed digest of the username that is free now.
-        username_digest: String,
-        /// The digest of the set-up token that the account was made with, for an administrator: another may be made now.
-        setup_token_digest: Option<String>,
-        /// Who asked for it; `null` for the operator.
-        by: Option<AccountId>,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        erased_at: OffsetDateTime,
-    },
-}
-
-/// How an account came to another password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum PasswordChangedReason {
-    /// Its owner knew the one of before.
-    Changed,
-    /// Whoever reads its mail chose another one, by a code.
-    Reset,
-}
-
-impl AccountEvent {
-    /// The stored names of all events of an account.
-    pub const TYPES: &[&'static str] = &[
-        "account.registered",
-        "account.erased",
-        "account.password_changed",
-        "account.second_factor_enabled",
-        "account.second_factor_disabled",
-        "account.recovery_code_used",
-        "account.recovery_codes_replaced",
-        "account.erasure_requested",
-        "account.erasure_cancelled",
-        "account.suspended",
-        "account.reinstated",
-    ];
-
-    /// Whose it is.
-    #[must_use]
-    pub fn account_id(&self) -> AccountId {
-        match self {
-            Self::Registered { account_id, .. }
-            | Self::PasswordChanged { account_id, .. }
-            | Self::SecondFactorEnabled { account_id, .. }
-            | Self::SecondFactorDisabled { account_id, .. }
-            | Self::RecoveryCodeUsed { account_id, .. }
-            | Self::RecoveryCodesReplaced { account_id, .. }
-            | Self::ErasureRequested { account_id, .. }
-            | Self::ErasureCancelled { account_id, .. }
-            | Self::Suspended(AccountSuspended { account_id, .. })
-            | Self::Reinstated(AccountReinstated { account_id, .. })
-            | Self::Erased { account_id, .. } => *account_id,
-        }
-    }
-}
-
-impl Event for AccountEvent {
-    fn event_type(&self) -> &'static str {
-        match self {
-            Self::Registered { .. } => "account.registered",
-            Self::Erased { .. } => "account.erased",
-            Self::PasswordChanged { .. } => "account.password_changed",
-            Self::SecondFactorEnabled { .. } => "account.second_factor_enabled",
-            Self::SecondFactorDisabled { .. } => "account.second_factor_disabled",
-            Self::RecoveryCodeUsed { .. } => "account.recovery_code_used",
-            Self::RecoveryCodesReplaced { .. } => "account.recovery_codes_replaced",
-            Self::ErasureRequested { .. } => "account.erasure_requested",
-            Self::ErasureCancelled { .. } => "account.erasure_cancelled",
-            Self::Suspended(_) => "account.suspended",
-            Self::Reinstated(_) => "account.reinstated",
-        }
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        match self {
-            Self::Registered { username_digest, setup_token_digest, .. } => {
-                let username = Claim::Take { kind: Claimed::Username, name: username_digest.clone() };
-                let setup_token =
-                    setup_token_digest.clone().map(|digest| Claim::Take { kind: Claimed::SetupToken, name: digest });
-                std::iter::once(username).chain(setup_token).collect()
-            }
-            Self::Erased { username_digest, setup_token_digest, .. } => {
-                let username = Claim::Release { kind: Claimed::Username, name: username_digest.clone() };
-                let setup_token =
-                    setup_token_digest.clone().map(|digest| Claim::Release { kind: Claimed::SetupToken, name: digest });
-                std::iter::once(username).chain(setup_token).collect()
-            }
-            Self::PasswordChanged { .. }
-            | Self::SecondFactorEnabled { .. }
-            | Self::SecondFactorDisabled { .. }
-            | Self::RecoveryCodeUsed { .. }
-            | Self::RecoveryCodesReplaced { .. }
-            | Self::ErasureRequested { .. }
-            | Self::ErasureCancelled { .. }
-            | Self::Suspended(_)
-            | Self::Reinstated(_) => Vec::new(),
-        }
-    }
-}
 
 /// Why an account says no.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -338,12 +69,17 @@ pub enum AccountRefusal {
     /// The account asks for no second factor.
     #[error("the account has no second factor")]
     NoSecondFactor,
-    /// Nobody could administer the platform any more.
-    #[error("this account is the only administrator's; the operator can erase it on the command line")]
+    /// Whoever administers the platform gives that up before: nobody could administer it any more otherwise.
+    #[error(
+        "this account administers the platform; it gives that up first, or the operator erases it on the command line"
+    )]
     OnlyAdministrator,
     /// It cannot be suspended so.
     #[error(transparent)]
     Suspension(#[from] SuspensionRefusal),
+    /// It does not become an administrator's, or stays one.
+    #[error(transparent)]
+    Administrator(#[from] AdministratorRefusal),
 }
 
 /// An account as far as its rules need it.
@@ -412,7 +148,7 @@ impl Account {
         self.is_erased
     }
 
-    /// The digest of the set-up token that it was made with, if it is an administrator's.
+    /// The digest of the set-up token by which it is an administrator's, if it is by one.
     #[must_use]
     pub fn setup_token_digest(&self) -> Option<&str> {
         self.active()?.setup_token_digest.as_deref()
@@ -422,6 +158,20 @@ impl Account {
     #[must_use]
     pub fn suspension(&self, now: OffsetDateTime) -> Option<&Suspension> {
         self.active().and(self.suspension.as_ref()).filter(|suspension| suspension.holds(now))
+    }
+
+    /// Whether `by` may suspend it until `until` at `now`; that they administer the platform is for the caller to see.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn may_be_suspended(
+        &self,
+        by: AccountId,
+        until: Option<OffsetDateTime>,
+        now: OffsetDateTime,
+    ) -> Result<(), AccountRefusal> {
+        let registered = self.active().ok_or(AccountRefusal::Unknown)?;
+        Ok(suspension::may_begin(registered.account_id, Some(by), until, now)?)
     }
 
     /// Whether it may administer the platform.
@@ -461,8 +211,8 @@ impl Account {
         now: OffsetDateTime,
     ) -> Result<Vec<AccountEvent>, AccountRefusal> {
         let event = match command {
-            AccountCommand::ChangePassword { password, reason } => {
-                AccountEvent::PasswordChanged { account_id, password, reason, changed_at: now }
+            AccountCommand::ChangePassword { password, reason, ends_all_but } => {
+                AccountEvent::PasswordChanged { account_id, password, reason, ends_all_but, changed_at: now }
             }
             AccountCommand::EnableSecondFactor { .. } if self.second_factor.is_some() => {
                 return Err(AccountRefusal::SecondFactorThere);
@@ -485,6 +235,16 @@ impl Account {
             }
             AccountCommand::Suspension(command) => {
                 return Ok(suspension::decide(account_id, self.suspension.as_ref(), command, now)?);
+            }
+            AccountCommand::Administrator(command) => {
+                let standing = administrators::Standing {
+                    account_id,
+                    is_administrator: self.is_administrator(),
+                    setup_token_digest: self.setup_token_digest(),
+                    is_suspended: self.suspension(now).is_some(),
+                    is_being_erased: self.erasure_due_at.is_some(),
+                };
+                return Ok(administrators::decide(&standing, command, now)?);
             }
             AccountCommand::RequestErasure { due_at } => {
                 // Refused now, not when the time has come.
@@ -572,6 +332,17 @@ impl Aggregate for Account {
             AccountEvent::SecondFactorDisabled { .. } => self.second_factor = None,
             AccountEvent::RecoveryCodeUsed { .. } | AccountEvent::RecoveryCodesReplaced { .. } => {}
             AccountEvent::Suspended(_) | AccountEvent::Reinstated(_) => suspension::apply(&mut self.suspension, event),
+            AccountEvent::AdministratorGranted(_) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.is_administrator = true;
+                }
+            }
+            AccountEvent::AdministratorRevoked(_) => {
+                if let Some(registered) = &mut self.registered {
+                    registered.is_administrator = false;
+                    registered.setup_token_digest = None;
+                }
+            }
             AccountEvent::ErasureRequested { due_at, .. } => self.erasure_due_at = Some(*due_at),
             AccountEvent::ErasureCancelled { .. } => self.erasure_due_at = None,
             AccountEvent::Erased { .. } => self.is_erased = true,
@@ -586,7 +357,8 @@ impl Aggregate for Account {
             | Claimed::LiveStream
             | Claimed::RecordedStream
             | Claimed::Email
-            | Claimed::OpenReport => AccountRefusal::UsernameTaken,
+            | Claimed::OpenReport
+            | Claimed::Administrator => AccountRefusal::UsernameTaken,
         }
     }
 }

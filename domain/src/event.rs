@@ -63,6 +63,9 @@ pub enum Claimed {
     Email,
     /// Somebody's one open report of something.
     OpenReport,
+    /// Administering the platform, claimed by the id of the account that was made an administrator: nobody else's, so that it is known who
+    /// is.
+    Administrator,
 }
 
 impl Claimed {
@@ -77,6 +80,7 @@ impl Claimed {
             Self::RecordedStream => "recorded_stream",
             Self::Email => "email",
             Self::OpenReport => "open_report",
+            Self::Administrator => "administrator",
         }
     }
 }

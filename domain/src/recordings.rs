@@ -4,357 +4,27 @@
 //! and all of it is stored, and goes when its owner, its channel's end or the channel's limits say so. What it is made of
 //! lies in the storage; the log knows how much it is.
 
-use schemars::JsonSchema;
+mod commands;
+mod events;
+mod outcome;
+mod policy;
+mod visibility;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use time::OffsetDateTime;
 
+pub use commands::RecordingCommand;
+pub use events::RecordingEvent;
+pub use outcome::{CutShort, FinishedRecording, RecordedRendition, RecordingDeletedReason, RecordingFailure};
+pub use policy::{RecordingLimits, RecordingPolicy};
+pub use visibility::RecordingVisibility;
+
 use crate::{
-    Aggregate, Claim, Claimed, Event,
+    Aggregate, Claimed,
     channels::Title,
-    ids::{AccountId, ChannelId, NodeId, RecordingId, StreamId},
-    timestamp,
+    ids::{ChannelId, NodeId, RecordingId, StreamId},
 };
-
-/// Whether a channel's streams are recorded, and how much of that is kept. Each limit is the owner's own; the server's are
-/// looked at beside them, and the lower one counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RecordingPolicy {
-    /// Whether streams are recorded that start from now on.
-    pub is_on: bool,
-    /// A recording is deleted so many days after its stream; `null` for the server's limit.
-    pub keep_days: Option<u32>,
-    /// The oldest are deleted when all together are larger, in bytes; `null` for the server's limit.
-    pub max_size_bytes: Option<i64>,
-    /// The oldest are deleted when there are more; `null` for the server's limit.
-    pub max_count: Option<u32>,
-}
-
-impl RecordingPolicy {
-    /// What of this policy and of the server's limits is lower; `is_on` is this one's.
-    #[must_use]
-    pub fn within(self, limits: RecordingLimits) -> RecordingLimits {
-        fn lower<T: Ord>(own: Option<T>, limit: Option<T>) -> Option<T> {
-            match (own, limit) {
-                (Some(own), Some(limit)) => Some(own.min(limit)),
-                (own, limit) => own.or(limit),
-            }
-        }
-        RecordingLimits {
-            keep_days: lower(self.keep_days, limits.keep_days),
-            max_size_bytes: lower(self.max_size_bytes, limits.max_size_bytes),
-            max_count: lower(self.max_count, limits.max_count),
-        }
-    }
-}
-
-/// How much of a channel's recordings is kept; `None` for no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RecordingLimits {
-    /// So many days after its stream a recording goes.
-    pub keep_days: Option<u32>,
-    /// So many bytes all recordings together may have.
-    pub max_size_bytes: Option<i64>,
-    /// So many recordings there may be.
-    pub max_count: Option<u32>,
-}
-
-/// Who finds a recording.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordingVisibility {
-    /// Everybody who sees the channel.
-    #[default]
-    Published,
-    /// Whoever has its address.
-    Unlisted,
-    /// Its owner alone.
-    Archived,
-}
-
-impl RecordingVisibility {
-    /// As stored and sent, `unlisted` for example.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Published => "published",
-            Self::Unlisted => "unlisted",
-            Self::Archived => "archived",
-        }
-    }
-}
-
-/// Why a recording is shorter than its stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CutShort {
-    /// There was no room left in the storage.
-    StorageFull,
-    /// The storage took nothing for so long that the rest of the stream was lost.
-    StorageUnavailable,
-    /// The node crashed, and the stream was over when it came back.
-    Crashed,
-}
-
-impl CutShort {
-    /// As stored and sent, `storage_full` for example.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::StorageFull => "storage_full",
-            Self::StorageUnavailable => "storage_unavailable",
-            Self::Crashed => "crashed",
-        }
-    }
-}
-
-/// Why there is nothing of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordingFailure {
-    /// The stream was over before anything of it could be kept.
-    Empty,
-    /// There was no room left in the storage.
-    StorageFull,
-    /// The storage took nothing.
-    StorageUnavailable,
-}
-
-impl RecordingFailure {
-    /// As stored and sent, `storage_full` for example.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::StorageFull => "storage_full",
-            Self::StorageUnavailable => "storage_unavailable",
-        }
-    }
-}
-
-/// Why a recording was deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordingDeletedReason {
-    /// Its owner wanted it.
-    Owner,
-    /// It was kept for as long as the channel's recordings are.
-    Retention,
-    /// The channel's recordings were too many, or too large together, and it was the oldest.
-    Quota,
-    /// Its channel was closed.
-    ChannelClosed,
-    /// Its channel's owner was erased.
-    AccountErased,
-    /// An administrator took it down.
-    TakenDown,
-}
-
-/// One quality that a recording can be watched in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RecordedRendition {
-    /// `source`, or a height such as `720p`.
-    pub name: String,
-    /// In pixels.
-    pub width: u32,
-    /// In pixels.
-    pub height: u32,
-    /// As in RFC 6381, picture and sound, `avc1.64001f,mp4a.40.2` for example.
-    pub codecs: String,
-    /// Bits a second on average.
-    pub bitrate_bps: i64,
-}
-
-/// What has come of a recording.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FinishedRecording {
-    /// How long it plays, in milliseconds.
-    pub duration_ms: i64,
-    /// All that is stored of it, in bytes.
-    pub size_bytes: i64,
-    /// The qualities that it can be watched in, `source` first.
-    pub renditions: Vec<RecordedRendition>,
-    /// How often something of the stream is missing in between.
-    pub gap_count: i64,
-    /// Why it is shorter than its stream; `None` when it is not.
-    pub cut_short: Option<CutShort>,
-}
-
-/// What a recording can be told to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RecordingCommand {
-    /// The first of its stream is being kept.
-    Start {
-        /// The new recording.
-        recording_id: RecordingId,
-        /// The stream that it keeps.
-        stream_id: StreamId,
-        /// Whose broadcast that is.
-        channel_id: ChannelId,
-        /// The node that takes the stream in, and keeps it.
-        node_id: NodeId,
-        /// The channel's title at this moment.
-        title: Title,
-    },
-    /// All of it is stored.
-    Publish {
-        /// What has come of it.
-        finished: FinishedRecording,
-    },
-    /// There is nothing of it.
-    Fail {
-        /// Why.
-        reason: RecordingFailure,
-    },
-    /// Change what is said of it and who finds it.
-    Edit {
-        /// The version that the editor saw; refused when it is no longer current.
-        expected_version: Option<i64>,
-        /// A new title, or `None` to leave it.
-        title: Option<Title>,
-        /// Who finds it, or `None` to leave it.
-        visibility: Option<RecordingVisibility>,
-        /// Whether viewers may download it, or `None` to leave it.
-        is_download_allowed: Option<bool>,
-    },
-    /// It is not to be had any more.
-    Delete {
-        /// Who wants it; `None` for Weir itself.
-        by: Option<AccountId>,
-        /// Why.
-        reason: RecordingDeletedReason,
-    },
-}
-
-/// What can have happened to a recording.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub enum RecordingEvent {
-    /// A stream is being kept.
-    Started {
-        /// The recording.
-        recording_id: RecordingId,
-        /// The stream that it keeps.
-        stream_id: StreamId,
-        /// Whose broadcast that is.
-        channel_id: ChannelId,
-        /// The node that takes the stream in, and keeps it.
-        node_id: NodeId,
-        /// The channel's title at the time.
-        title: Title,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        started_at: OffsetDateTime,
-    },
-    /// The recording is complete and can be watched.
-    Published {
-        /// The recording.
-        recording_id: RecordingId,
-        /// Whose it is.
-        channel_id: ChannelId,
-        /// How long it plays, in milliseconds.
-        duration_ms: i64,
-        /// All that is stored of it, in bytes.
-        size_bytes: i64,
-        /// The qualities that it can be watched in, `source` first.
-        renditions: Vec<RecordedRendition>,
-        /// How often something of the stream is missing in between; 0 when it is whole.
-        gap_count: i64,
-        /// Why it is shorter than its stream; `null` when it is not.
-        cut_short: Option<CutShort>,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        published_at: OffsetDateTime,
-    },
-    /// Nothing of the stream could be kept.
-    Failed {
-        /// The recording.
-        recording_id: RecordingId,
-        /// Whose it is.
-        channel_id: ChannelId,
-        /// Why.
-        reason: RecordingFailure,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        failed_at: OffsetDateTime,
-    },
-    /// What is said of it, or who finds it, is new; all of it is named.
-    Edited {
-        /// The recording.
-        recording_id: RecordingId,
-        /// Whose it is.
-        channel_id: ChannelId,
-        /// Its title from now on.
-        title: Title,
-        /// Who finds it from now on.
-        visibility: RecordingVisibility,
-        /// Whether viewers may download it from now on; its owner always may.
-        is_download_allowed: bool,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        edited_at: OffsetDateTime,
-    },
-    /// The recording is not to be had any more; what is stored of it goes soon after.
-    Deleted {
-        /// The recording.
-        recording_id: RecordingId,
-        /// Whose it was.
-        channel_id: ChannelId,
-        /// The stream that it kept.
-        stream_id: StreamId,
-        /// Who wanted it; `null` for Weir itself.
-        by: Option<AccountId>,
-        /// Why.
-        reason: RecordingDeletedReason,
-        /// When.
-        #[serde(with = "time::serde::rfc3339")]
-        #[schemars(schema_with = "timestamp::schema")]
-        deleted_at: OffsetDateTime,
-    },
-}
-
-impl RecordingEvent {
-    /// The stored names of all events of a recording.
-    pub const TYPES: &[&'static str] =
-        &["recording.started", "recording.published", "recording.failed", "recording.edited", "recording.deleted"];
-
-    /// The recording that it happened to.
-    #[must_use]
-    pub fn recording_id(&self) -> RecordingId {
-        match self {
-            Self::Started { recording_id, .. }
-            | Self::Published { recording_id, .. }
-            | Self::Failed { recording_id, .. }
-            | Self::Edited { recording_id, .. }
-            | Self::Deleted { recording_id, .. } => *recording_id,
-        }
-    }
-}
-
-impl Event for RecordingEvent {
-    fn event_type(&self) -> &'static str {
-        match self {
-            Self::Started { .. } => "recording.started",
-            Self::Published { .. } => "recording.published",
-            Self::Failed { .. } => "recording.failed",
-            Self::Edited { .. } => "recording.edited",
-            Self::Deleted { .. } => "recording.deleted",
-        }
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        match self {
-            // For ever: a stream that was recorded once is not recorded a second time when its node comes back.
-            Self::Started { stream_id, .. } => {
-                vec![Claim::Take { kind: Claimed::RecordedStream, name: stream_id.to_string() }]
-            }
-            Self::Published { .. } | Self::Failed { .. } | Self::Edited { .. } | Self::Deleted { .. } => Vec::new(),
-        }
-    }
-}
 
 /// Why a recording says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -418,6 +88,9 @@ impl RecordingState {
 pub struct Recording {
     started: Option<RecordingOrigin>,
     state: RecordingState,
+    /// Whether it failed because its node was gone.
+    #[serde(default)]
+    is_lost: bool,
     details: Option<Details>,
     size_bytes: i64,
     version: i64,
@@ -456,6 +129,12 @@ impl Recording {
     #[must_use]
     pub fn state(&self) -> Option<RecordingState> {
         self.started.map(|_| self.state)
+    }
+
+    /// Whether its node has something left to do about it: it is being made, or was given up because the node was gone.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.started.is_some() && (self.state == RecordingState::Recording || self.is_lost)
     }
 
     /// All that is stored of it, in bytes; 0 until it is published.
@@ -515,7 +194,8 @@ impl Aggregate for Recording {
                 RecordingEvent::Started { recording_id, stream_id, channel_id, node_id, title, started_at: now }
             }
             RecordingCommand::Publish { finished } => {
-                let RecordingOrigin { recording_id, channel_id, .. } = self.under_way()?;
+                let RecordingOrigin { recording_id, channel_id, .. } =
+                    if self.is_lost { self.existing()? } else { self.under_way()? };
                 let FinishedRecording { duration_ms, size_bytes, renditions, gap_count, cut_short } = finished;
                 RecordingEvent::Published {
                     recording_id,
@@ -572,10 +252,12 @@ impl Aggregate for Recording {
                 });
             }
             RecordingEvent::Published { size_bytes, .. } => {
-                self.state = RecordingState::Published;
+                (self.state, self.is_lost) = (RecordingState::Published, false);
                 self.size_bytes = *size_bytes;
             }
-            RecordingEvent::Failed { .. } => self.state = RecordingState::Failed,
+            RecordingEvent::Failed { reason, .. } => {
+                (self.state, self.is_lost) = (RecordingState::Failed, *reason == RecordingFailure::NodeLost);
+            }
             RecordingEvent::Edited { title, visibility, is_download_allowed, .. } => {
                 self.details = Some(Details {
                     title: title.clone(),
@@ -583,7 +265,7 @@ impl Aggregate for Recording {
                     is_download_allowed: *is_download_allowed,
                 });
             }
-            RecordingEvent::Deleted { .. } => self.state = RecordingState::Deleted,
+            RecordingEvent::Deleted { .. } => (self.state, self.is_lost) = (RecordingState::Deleted, false),
         }
     }
 

@@ -211,7 +211,22 @@ pub enum ReportCommand {
         action: ReportAction,
         /// What they answer, sealed under the key of who reported, if they do.
         answer: Option<Sealed>,
+        /// How long and why its owner's account is suspended; counts with that action alone.
+        suspension: Option<DecidedSuspension>,
     },
+}
+
+/// For how long and why an account is to be suspended by a decision; one that is suspended for longer stays so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DecidedSuspension {
+    /// The account: whose it is what was reported.
+    pub owner_id: AccountId,
+    /// Why, sealed under the key of that account.
+    pub reason: Sealed,
+    /// When it is over by itself; `null` for not before it is lifted.
+    #[serde(with = "time::serde::rfc3339::option")]
+    #[schemars(schema_with = "timestamp::optional_schema")]
+    pub until: Option<OffsetDateTime>,
 }
 
 /// What can have happened to a report.
@@ -254,6 +269,8 @@ pub enum ReportEvent {
         action: ReportAction,
         /// What was answered, sealed under the key of who had reported; `null` where nothing was.
         answer: Option<Sealed>,
+        /// How long and why an account is to be suspended; `null` where none is.
+        suspension: Option<DecidedSuspension>,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
         #[schemars(schema_with = "timestamp::schema")]
@@ -279,6 +296,14 @@ impl Event for ReportEvent {
         match self {
             Self::Filed { .. } => "report.filed",
             Self::Decided { .. } => "report.decided",
+        }
+    }
+
+    fn event_version(&self) -> &'static str {
+        match self {
+            // 2 says how long and why somebody is suspended.
+            Self::Decided { .. } => "2",
+            Self::Filed { .. } => "1",
         }
     }
 
@@ -322,10 +347,12 @@ pub enum ReportRefusal {
 }
 
 /// A report as far as its rules, and whoever acts on it, need it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     filed: Option<FiledReport>,
     decision: Option<(ReportVerdict, ReportAction)>,
+    #[serde(default)]
+    suspension: Option<(AccountId, DecidedSuspension)>,
 }
 
 /// What was reported, and by whom.
@@ -352,6 +379,13 @@ impl Report {
     #[must_use]
     pub fn decision(&self) -> Option<(ReportVerdict, ReportAction)> {
         self.decision
+    }
+
+    /// How long and why an account is to be suspended by what was decided, and by whom; `None` where none is, and while it is
+    /// open.
+    #[must_use]
+    pub fn suspension(&self) -> Option<(AccountId, &DecidedSuspension)> {
+        self.suspension.as_ref().map(|(by, decided)| (*by, decided))
     }
 
     /// Whether it may be decided so.
@@ -393,11 +427,12 @@ impl Aggregate for Report {
                     filed_at: now,
                 }])
             }
-            ReportCommand::Decide { by, verdict, action, answer } => {
+            ReportCommand::Decide { by, verdict, action, answer, suspension } => {
                 let FiledReport { report_id, account_id, target, .. } = self.may_be_decided(verdict, action)?;
                 if self.decision.is_some() {
                     return Ok(Vec::new());
                 }
+                let suspension = suspension.filter(|_| action == ReportAction::SuspendAccount);
                 Ok(vec![ReportEvent::Decided {
                     report_id,
                     account_id,
@@ -406,6 +441,7 @@ impl Aggregate for Report {
                     verdict,
                     action,
                     answer,
+                    suspension,
                     decided_at: now,
                 }])
             }
@@ -422,7 +458,10 @@ impl Aggregate for Report {
                     owner_id: *owner_id,
                 });
             }
-            ReportEvent::Decided { verdict, action, .. } => self.decision = Some((*verdict, *action)),
+            ReportEvent::Decided { by, verdict, action, suspension, .. } => {
+                self.decision = Some((*verdict, *action));
+                self.suspension = suspension.clone().map(|decided| (*by, decided));
+            }
         }
     }
 

@@ -69,8 +69,11 @@ pub enum EndReason {
     ConnectionLost,
     /// The node that took it in was shut down.
     Shutdown,
-    /// The node that took it in crashed, and the encoder did not come back within the grace time.
+    /// The node that took it in crashed, and the encoder did not come back within the grace time; or nothing was heard of that
+    /// node for too long.
     Crashed,
+    /// The encoder was lost and came back to another node, which began a new stream.
+    Moved,
     /// The stream key was rotated.
     KeyRotated,
     /// The channel was closed.
@@ -92,6 +95,7 @@ impl EndReason {
             Self::ConnectionLost => "connection_lost",
             Self::Shutdown => "shutdown",
             Self::Crashed => "crashed",
+            Self::Moved => "moved",
             Self::KeyRotated => "key_rotated",
             Self::ChannelClosed => "channel_closed",
             Self::AccountSuspended => "account_suspended",
@@ -130,7 +134,7 @@ pub enum RenditionsReason {
     FfmpegFailed,
     /// What makes them is not installed on the node.
     FfmpegMissing,
-    /// They are made again, after it had failed.
+    /// They are made again, after it had failed or been too slow.
     Recovered,
     /// The encoder sends another picture than before.
     SourceChanged,
@@ -195,6 +199,12 @@ pub enum StreamCommand {
     End {
         /// The node that says so; only the one that takes the stream in may.
         node_id: NodeId,
+        /// Why.
+        reason: EndReason,
+    },
+    /// It is over, whatever its node says: nothing is heard of that any more, or an operator wants it so. A node that still has
+    /// it reads that in the log.
+    GiveUp {
         /// Why.
         reason: EndReason,
     },
@@ -411,7 +421,7 @@ impl Aggregate for Stream {
                 };
                 Ok(if is_news { vec![changed] } else { Vec::new() })
             }
-            (StreamCommand::End { reason, .. }, Some(started)) => {
+            (StreamCommand::End { reason, .. } | StreamCommand::GiveUp { reason }, Some(started)) => {
                 // A clock that was set back must not give a stream a negative length.
                 let ended_at = now.max(started.started_at);
                 let duration_ms = i64::try_from((ended_at - started.started_at).whole_milliseconds())

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use serde_json::{Value, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::DecodeError;
 
@@ -24,6 +24,44 @@ pub(crate) struct Upcast {
 
 /// All of them; of one event type in the order of its versions.
 pub(crate) const UPCASTS: &[Upcast] = &[
+    Upcast {
+        event_type: "account.password_changed",
+        from: "1",
+        to: "2",
+        // Nothing else ended a session then but a reset, and its request itself.
+        fields: |fields| _ = fields.insert("ends_all_but".to_owned(), RawValue::NULL.to_owned()),
+        schema: |schema| without_field(schema, "ends_all_but"),
+    },
+    Upcast {
+        event_type: "personal_export.failed",
+        from: "1",
+        to: "2",
+        fields: |fields| {
+            // Without one it is damaged, and stays so.
+            let Some(reason) = fields.remove("reason") else { return };
+            let failure = match reason.get() {
+                reason if reason.contains("no room left") => "\"storage_full\"",
+                reason if reason.contains("was interrupted") => "\"interrupted\"",
+                _ => "\"unwritable\"",
+            };
+            let failure = RawValue::from_string(failure.to_owned()).expect("a word is JSON");
+            fields.insert("failure".to_owned(), failure);
+        },
+        schema: |schema| {
+            without_field(schema, "failure");
+            let reason =
+                json!({ "type": "string", "description": "What went wrong, in words for whoever asked for it." });
+            with_field(schema, "reason", reason);
+        },
+    },
+    Upcast {
+        event_type: "report.decided",
+        from: "1",
+        to: "2",
+        // The account was suspended before it was decided.
+        fields: |fields| _ = fields.insert("suspension".to_owned(), RawValue::NULL.to_owned()),
+        schema: |schema| without_field(schema, "suspension"),
+    },
     Upcast {
         event_type: "stream.started",
         from: "1",
@@ -95,5 +133,14 @@ fn without_field(schema: &mut Value, field: &str) {
     }
     if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
         required.retain(|name| name != field);
+    }
+}
+
+fn with_field(schema: &mut Value, field: &str, description: Value) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.insert(field.to_owned(), description);
+    }
+    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+        required.push(field.into());
     }
 }

@@ -153,7 +153,7 @@ impl Servers {
                 let mut options = PostgresOptions::new(&self.folder);
                 options.durable = false;
                 options.settings = [
-                    ("max_connections", "300"),
+                    ("max_connections", &*max_connections().to_string()),
                     ("shared_buffers", "64MB"),
                     ("autovacuum", "off"),
                     ("max_wal_size", "256MB"),
@@ -186,6 +186,12 @@ impl Servers {
         self.nats.push(nats);
         Ok(url)
     }
+}
+
+/// Enough for as many tests as run at once, of which each may have a few pools.
+fn max_connections() -> usize {
+    const PER_TEST: usize = 100;
+    (std::thread::available_parallelism().map_or(1, usize::from) * PER_TEST).max(400)
 }
 
 /// Waits for the end of its input, then ends every process that has the id of one of the folder's services on its command

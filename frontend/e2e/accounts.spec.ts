@@ -11,9 +11,7 @@ const password = process.env.WEIR_PASSWORD ?? ''
 
 test.skip(username === '', 'no account is named')
 // Nothing takes so long; a busy machine may.
-test.setTimeout(240_000)
-test.use({ actionTimeout: 60_000 })
-const patience = { timeout: 60_000 }
+const patience = { timeout: 120_000 }
 
 /** What an authenticator shows, `steps` of 30 seconds from now (RFC 6238). */
 function shown(secret: string, steps: number): string {
@@ -171,5 +169,31 @@ test('signs in with an authenticator, refreshes in two tabs, and is signed out f
     await expect(menu(page)).toBeVisible()
   } finally {
     await otherBrowser.close()
+  }
+})
+
+test('a tab becomes who signs in by another, and nothing of the one before is left', async ({ context }) => {
+  const register = async (page: Page, name: string) => {
+    await page.goto('/register')
+    await page.getByLabel('Username').fill(name)
+    await page.getByLabel('E-mail').fill(`${name}@example.org`)
+    await page.getByLabel('Password', { exact: true }).fill(password)
+    await page.getByRole('button', { name: 'Register' }).click()
+    await expect(page.getByRole('button', { name: `Account ${name}` })).toBeVisible(patience)
+  }
+  const [one, two] = [await context.newPage(), await context.newPage()]
+  await register(one, 'first_of_two')
+  await one.goto('/settings')
+  await expect(one.getByText('first_of_two@example.org').first()).toBeVisible(patience)
+  await register(two, 'second_of_two')
+  // Nothing is touched here.
+  await expect(one.getByRole('button', { name: 'Account second_of_two' })).toBeVisible(patience)
+  await expect(one.getByText('second_of_two@example.org').first()).toBeVisible(patience)
+  await expect(one.getByText('first_of_two')).toHaveCount(0)
+  await expect(one.getByText('This device')).toHaveCount(1, patience)
+  // Neither has lost the cookie to the end of the session before.
+  for (const tab of [one, two]) {
+    await tab.reload()
+    await expect(tab.getByRole('button', { name: 'Account second_of_two' })).toBeVisible(patience)
   }
 })

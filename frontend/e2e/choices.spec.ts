@@ -3,21 +3,32 @@ import { waitForMovingPicture } from './picture'
 
 /**
  * What a viewer may choose beside pressing play. Needs a live channel that has been on for half a
- * minute and has a smaller rendition: `WEIR_CHANNEL`. With its owner's access token in
- * `WEIR_TOKEN`, and `WEIR_USERNAME` and `WEIR_PASSWORD`, it is made private at the end.
+ * minute and has a smaller rendition: `WEIR_CHANNEL`. With its owner's `WEIR_USERNAME` and
+ * `WEIR_PASSWORD` it is made private at the end.
  */
 const handle = process.env.WEIR_CHANNEL ?? ''
 
-test.describe.configure({ mode: 'serial', timeout: 180_000 })
+test.describe.configure({ mode: 'serial', timeout: 1_200_000 })
+/** For what a player decides by itself, of what it has measured for a while. */
+const patience = { timeout: 240_000 }
 test.skip(handle === '', 'no channel is named')
 
 async function watch(page: Page): Promise<void> {
   await page.goto(`/${handle}`)
-  await waitForMovingPicture(page, 60_000)
+  await waitForMovingPicture(page)
 }
 
 const pictureHeight = (page: Page) =>
   page.getByTestId('player-video').evaluate((video) => (video as HTMLVideoElement).videoHeight)
+
+/** Of the source, by the playlist that names all there is. */
+function sourceHeight(page: Page): Promise<number> {
+  return page.evaluate(async (name) => {
+    const channel = (await (await fetch(`/api/v1/channels/${name}`)).json()) as { live_stream_id: string }
+    const master = await (await fetch(`/live/${channel.live_stream_id}/index.m3u8`)).text()
+    return Number(/RESOLUTION=\d+x(\d+)[^\n]*\nsource\//.exec(master)?.[1])
+  }, handle)
+}
 
 /** The numbers of the source's segments that are asked for from now on. */
 function followSegments(page: Page): number[] {
@@ -29,31 +40,67 @@ function followSegments(page: Page): number[] {
   return numbers
 }
 
+/** Presses a control of the player: they hide by themselves after a while, which on a slow machine may be before the click. */
+async function press(page: Page, name: string): Promise<void> {
+  await expect(async () => {
+    await page.mouse.move(5, 5)
+    await page.getByTestId('player-video').hover()
+    await page.getByRole('button', { name }).click({ timeout: 10_000 })
+  }).toPass({ timeout: 240_000 })
+}
+
 test('a smaller picture and back', async ({ page }) => {
   await watch(page)
   const full = await pictureHeight(page)
   const choose = async (which: 'first' | 'last') => {
-    await page.getByTestId('player-video').hover()
-    await page.getByRole('button', { name: 'Quality' }).click()
+    await press(page, 'Quality')
     // The first choice is to leave it to the player.
     const choices = page.getByRole('menuitemradio').filter({ hasNotText: 'Automatic' })
-    await expect(choices.first()).toBeVisible()
-    await (which === 'first' ? choices.first() : choices.last()).click()
+    await (which === 'first' ? choices.first() : choices.last()).click({ timeout: 10_000 })
   }
-  await choose('last')
-  await expect.poll(() => pictureHeight(page), { timeout: 60_000 }).toBeLessThan(full)
-  await waitForMovingPicture(page, 15_000)
+  // The smaller one is given up for a while when the machine has no time for it, and then it is not there to be chosen.
+  await expect(async () => {
+    await choose('last')
+    await expect.poll(() => pictureHeight(page), { timeout: 20_000 }).toBeLessThan(full)
+  }).toPass({ timeout: 400_000 })
+  await waitForMovingPicture(page)
   await choose('first')
-  await expect.poll(() => pictureHeight(page), { timeout: 60_000 }).toBe(full)
+  await expect.poll(() => pictureHeight(page)).toBe(full)
+})
+
+test('a smaller picture by itself on a slow line, and the full one again', async ({ page }) => {
+  await watch(page)
+  const full = await sourceHeight(page)
+  await press(page, 'Quality')
+  await expect(page.getByRole('menuitemradio', { name: /Automatic/ })).toBeChecked()
+  await page.keyboard.press('Escape')
+  await expect.poll(() => pictureHeight(page), patience).toBe(full)
+  const line = await page.context().newCDPSession(page)
+  const letThrough = (downloadThroughput: number) =>
+    line.send('Network.emulateNetworkConditions', {
+      offline: false,
+      latency: 5,
+      downloadThroughput,
+      uploadThroughput: -1,
+    })
+  await line.send('Network.enable')
+  // Bytes a second: less than the source has, more than the smallest.
+  await letThrough(60_000)
+  await expect.poll(() => pictureHeight(page), patience).toBeLessThan(full)
+  await waitForMovingPicture(page)
+  await letThrough(-1)
+  await expect.poll(() => pictureHeight(page), patience).toBe(full)
+  await waitForMovingPicture(page)
 })
 
 test('back in time, and to now again', async ({ page }) => {
   await watch(page)
   const numbers = followSegments(page)
   const bar = page.getByRole('slider', { name: 'Rewind' })
-  await expect(bar).toBeVisible({ timeout: 60_000 })
-  const back = Math.min(120, -Number(await bar.getAttribute('min')) - 2)
-  expect(back).toBeGreaterThan(15)
+  await expect(bar).toBeVisible()
+  const reach = async () => -Number(await bar.getAttribute('min'))
+  await expect.poll(reach, patience).toBeGreaterThan(20)
+  const back = Math.min(120, (await reach()) - 2)
   const newest = await page.evaluate(async (name) => {
     const channel = (await (await fetch(`/api/v1/channels/${name}`)).json()) as { live_stream_id: string }
     const playlist = await (await fetch(`/live/${channel.live_stream_id}/source/index.m3u8`)).text()
@@ -63,12 +110,11 @@ test('back in time, and to now again', async ({ page }) => {
   await bar.blur()
   await expect(page.getByRole('button', { name: 'Go live' })).toBeEnabled()
   // A segment lasts four seconds at most: none of the last dozen seconds can be so old.
-  await expect.poll(() => Math.min(...numbers), { timeout: 60_000 }).toBeLessThan(newest - back / 5)
-  await waitForMovingPicture(page, 60_000)
-  await page.getByTestId('player-video').hover()
-  await page.getByRole('button', { name: 'Go live' }).click()
-  await expect(page.getByRole('button', { name: /^Live/ })).toBeVisible({ timeout: 60_000 })
-  await waitForMovingPicture(page, 60_000)
+  await expect.poll(() => Math.min(...numbers)).toBeLessThan(newest - back / 5)
+  await waitForMovingPicture(page)
+  await press(page, 'Go live')
+  await expect(page.getByRole('button', { name: /^Live/ })).toBeVisible()
+  await waitForMovingPicture(page)
   await expect(page.getByRole('button', { name: 'Go live' })).toHaveCount(0)
 })
 
@@ -78,31 +124,33 @@ test('a page that could do nothing for a while is brought back to now', async ({
     const until = performance.now() + 9000
     while (performance.now() < until);
   })
-  await waitForMovingPicture(page, 60_000)
+  await waitForMovingPicture(page)
   const latency = async () => {
     const text = await page.getByRole('button', { name: /^(Live|Go live)/ }).innerText()
     return Number(/([\d.]+)s/.exec(text)?.[1] ?? 99)
   }
-  await expect.poll(latency, { timeout: 60_000 }).toBeLessThan(5)
+  await expect.poll(latency, patience).toBeLessThan(5)
 })
 
 test('a channel that becomes private is its owner’s alone', async ({ page, request }) => {
-  const token = process.env.WEIR_TOKEN
-  test.skip(token === undefined, 'nobody is signed in')
+  const [username, password] = [process.env.WEIR_USERNAME, process.env.WEIR_PASSWORD]
+  test.skip(username === undefined || password === undefined, 'no owner is named')
   await watch(page)
+  const signedIn = await request.post('/api/v1/auth/login', { data: { username, password } })
+  const { access_token: token } = (await signedIn.json()) as { access_token: string }
   const answer = await request.patch(`/api/v1/channels/${handle}`, {
     data: { visibility: 'private' },
-    headers: { authorization: `Bearer ${token ?? ''}` },
+    headers: { authorization: `Bearer ${token}` },
   })
   expect(answer.status()).toBe(200)
   // An open page is refused the next part, and the channel is not there any more.
   const gone = page.getByText(`There is no channel “${handle}”`)
-  await expect(gone.or(page.getByText('You may not watch this stream'))).toBeVisible({ timeout: 60_000 })
+  await expect(gone.or(page.getByText('You may not watch this stream'))).toBeVisible()
   await page.goto(`/${handle}`)
-  await expect(gone).toBeVisible({ timeout: 60_000 })
+  await expect(gone).toBeVisible()
   await page.goto(`/sign-in?next=${encodeURIComponent(`/${handle}`)}`)
-  await page.getByLabel('Username').fill(process.env.WEIR_USERNAME ?? '')
-  await page.getByLabel('Password', { exact: true }).fill(process.env.WEIR_PASSWORD ?? '')
+  await page.getByLabel('Username').fill(username ?? '')
+  await page.getByLabel('Password', { exact: true }).fill(password ?? '')
   await page.getByRole('main').getByRole('button', { name: 'Sign in' }).click()
-  await waitForMovingPicture(page, 60_000)
+  await waitForMovingPicture(page)
 })

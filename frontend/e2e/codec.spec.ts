@@ -6,9 +6,8 @@ test('the source plays as it came', async ({ page }) => {
   const handle = process.env.WEIR_CHANNEL ?? ''
   const codec = process.env.WEIR_VIDEO_CODEC
   test.skip(handle === '' || codec === undefined, 'no channel or codec is named')
-  test.setTimeout(180_000)
   await page.goto(`/${handle}`)
-  await waitForMovingPicture(page, 60_000)
+  await waitForMovingPicture(page)
   const video = page.getByTestId('player-video')
   const height = () => video.evaluate((element) => (element as HTMLVideoElement).videoHeight)
   const source = await page.evaluate(async (name) => {
@@ -18,5 +17,5 @@ test('the source plays as it came', async ({ page }) => {
   const [, codecs, rows] = /CODECS="([^",]+)[^"]*",RESOLUTION=\d+x(\d+)[^\n]*\nsource\//.exec(source) ?? []
   expect(codecs).toContain(codec)
   // Nothing else is of this height but the source.
-  await expect.poll(height, { timeout: 60_000 }).toBe(Number(rows))
+  await expect.poll(height).toBe(Number(rows))
 })

@@ -1,6 +1,11 @@
 import { createRequire } from 'node:module'
 import { expect, type Page, test } from '@playwright/test'
 
+/** Without low latency it would be three segments behind at the least. */
+const nearSeconds = 4
+/** What dash.js calls an address at which there is nothing: `DOWNLOAD_ERROR_ID_CONTENT_CODE`. */
+const notThere = 27
+
 /**
  * A player of DASH that is not ours, in a page that is not ours. Needs a live stream of a public
  * channel: that of `WEIR_CHANNEL`, else the first that is live.
@@ -68,21 +73,26 @@ test('dash.js plays a live stream near its edge', async ({ page, request }) => {
     new URL(stream?.playback.dash_url ?? '').pathname,
   )
 
-  await expect.poll(async () => (await glance(page)).frames, { timeout: 20_000 }).toBeGreaterThan(30)
+  await expect.poll(async () => (await glance(page)).frames).toBeGreaterThan(30)
   const start = await glance(page)
-  await expect
-    .poll(async () => (await glance(page)).currentTime, { timeout: 40_000 })
-    .toBeGreaterThan(start.currentTime + 7)
+  await expect.poll(async () => (await glance(page)).currentTime).toBeGreaterThan(start.currentTime + 7)
+  await expect.poll(async () => (await glance(page)).frames).toBeGreaterThan(start.frames + 100)
+  // It finds its place by itself: near to now, by segments that still grow.
+  await expect.poll(async () => (await glance(page)).latency, { timeout: 240_000 }).toBeLessThan(nearSeconds)
   const end = await glance(page)
   test.info().annotations.push({
     type: 'latency',
     description: `${end.latency.toFixed(2)} s, waited ${end.waits - start.waits} times`,
   })
-  expect(end.errors).toEqual([])
-  expect(end.frames).toBeGreaterThan(start.frames + 100)
   // A segment is asked for once: what its end is said to be does not move under the player.
-  const segments = [...asked].filter(([url]) => /\/v\/s\d+\.m4s$/.test(url))
-  expect(segments.length).toBeGreaterThan(3)
+  const video = () => [...asked].filter(([url]) => /\/v\/s\d+\.m4s$/.test(url))
+  await expect.poll(() => video().length).toBeGreaterThan(3)
+  const segments = video()
+  // An encoder that is held up has not sent by the clock what is asked for by the clock.
+  const isLate = (error: string) =>
+    (JSON.parse(error) as { error?: { code?: number } }).error?.code === notThere
+  expect(end.errors.filter((error) => !isLate(error))).toEqual([])
+  expect(end.errors.filter(isLate).length).toBeLessThan(segments.length / 2)
   const again = segments.filter(([, times]) => times > 1).length
   expect(again).toBeLessThan(segments.length / 2)
 })

@@ -29,7 +29,7 @@ function isDifferent(a: Glance, b: Glance): boolean {
 }
 
 /** Waits until the picture moves: time passes and pixels change. */
-export async function waitForMovingPicture(page: Page, timeoutMs: number): Promise<void> {
+export async function waitForMovingPicture(page: Page): Promise<void> {
   let last: Glance | null = null
   await expect
     .poll(
@@ -39,13 +39,13 @@ export async function waitForMovingPicture(page: Page, timeoutMs: number): Promi
         last = next
         return moves
       },
-      { timeout: timeoutMs, intervals: [250], message: 'the picture moves' },
+      { intervals: [250], message: 'the picture moves' },
     )
     .toBe(true)
 }
 
 /** Waits until the picture has stood still for a while. */
-export async function waitForStillPicture(page: Page, timeoutMs: number): Promise<void> {
+export async function waitForStillPicture(page: Page): Promise<void> {
   let last: Glance | null = null
   let stillSince = Date.now()
   await expect
@@ -56,7 +56,8 @@ export async function waitForStillPicture(page: Page, timeoutMs: number): Promis
         last = next
         return Date.now() - stillSince > 2000
       },
-      { timeout: timeoutMs, intervals: [250], message: 'the picture stands still' },
+      // Whoever is to stop it may be kept from it for a while.
+      { timeout: 300_000, intervals: [250], message: 'the picture stands still' },
     )
     .toBe(true)
 }

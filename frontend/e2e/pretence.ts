@@ -79,7 +79,8 @@ export async function serveMedia(page: Page): Promise<void> {
   await page.route(/\/(live|vod|media)\//, async (route) => {
     const { pathname } = new URL(route.request().url())
     if (pathname.startsWith('/media/')) return route.fulfill({ path: join(folder, '0.jpg') })
-    if (pathname.endsWith('/thumbnail.jpg')) {
+    // In each size and kind that a page may ask for.
+    if (/\/thumbnail[^/]*$/.test(pathname)) {
       const digits = /(\d+)\/thumbnail/.exec(pathname)?.[1] ?? '0'
       return route.fulfill({ path: join(folder, `${Number(digits) % scenes.length}.jpg`) })
     }
@@ -101,6 +102,7 @@ export async function serveMedia(page: Page): Promise<void> {
   })
 }
 
+/** A body; a refusal, with what its problem document says besides; or silence. */
 export type Answer = object | { status: number; code: string } | 'never'
 
 /** Answers calls of the API, `GET channels/marina` say, by what the table has; 404 for the rest. */
@@ -115,20 +117,23 @@ export async function serveApi(page: Page, answers: Record<string, Answer>): Pro
       answers[`${request.method()} ${path}${live === null ? '' : `?live=${live}`}`] ??
       answers[`${request.method()} ${path}`]
     if (answer === 'never') return
-    if (answer === undefined && path.endsWith('/recordings')) {
+    if (answer === undefined && /\/(recordings|invites|team)$/.test(path)) {
       return route.fulfill({ status: 200, json: { items: [], next_cursor: null } })
     }
     if (answer === undefined) return refuse(route, 404, 'not_found')
-    if ('code' in answer && 'status' in answer)
-      return refuse(route, Number(answer.status), String(answer.code))
+    if ('code' in answer && 'status' in answer) {
+      const { status, code, ...more } = answer
+      return refuse(route, Number(status), String(code), more)
+    }
     return route.fulfill({ status: 200, json: answer })
   })
 }
 
-function refuse(route: Route, status: number, code: string): Promise<void> {
+function refuse(route: Route, status: number, code: string, more: object = {}): Promise<void> {
+  const document = { type: 'about:blank', title: code, status, code, request_id: '01935a3c-7c5e', ...more }
   return route.fulfill({
     status,
     contentType: 'application/problem+json',
-    body: JSON.stringify({ type: 'about:blank', title: code, status, code, request_id: '01935a3c-7c5e' }),
+    body: JSON.stringify(document),
   })
 }

@@ -50,6 +50,48 @@ test('a page runs no script but its own', async ({ page }) => {
   expect(permissions).toBe('denied')
 })
 
+test('what is no script is not run as one', async ({ page }) => {
+  await page.goto('/')
+  await expect(page.locator('main')).toBeVisible()
+  const refused = page.waitForEvent('console', (message) =>
+    message.text().includes('strict MIME type checking is enabled'),
+  )
+  const came = await page.evaluate(
+    () =>
+      new Promise<string>((resolve) => {
+        const script = document.createElement('script')
+        // JSON, which a browser that may guess would try.
+        script.src = '/healthz'
+        script.onload = () => resolve('run')
+        script.onerror = () => resolve('refused')
+        document.body.append(script)
+      }),
+  )
+  expect(came).toBe('refused')
+  await refused
+})
+
+test('other sites learn where a visitor comes from, and not what they looked at', async ({ page }) => {
+  const secret = `/${process.env.WEIR_CHANNEL ?? ''}?looked=at`
+  const referrer = async (by: (address: string) => void, address: string) => {
+    await page.goto(secret)
+    await expect(page.locator('main')).toBeVisible()
+    await Promise.all([page.waitForURL(`${address}**`), page.evaluate(by, address)])
+    return page.evaluate(() => document.referrer)
+  }
+  const link = (address: string) => {
+    const anchor = document.createElement('a')
+    anchor.href = address
+    document.body.append(anchor)
+    anchor.click()
+  }
+  for (const host of ['localhost', '127.0.0.1'])
+    expect(await referrer(link, `http://${host}:${port}/`), host).toBe(`${new URL(weir).origin}/`)
+  // What the browser would do by itself is not asked: the page that came says so.
+  const policy = await page.request.get(`${weir}${secret}`)
+  expect(policy.headers()['referrer-policy']).toBe('strict-origin-when-cross-origin')
+})
+
 test('no other site frames a page', async ({ page }) => {
   await page.goto(`http://localhost:${port}/`)
   const refused = page.waitForEvent('console', (message) => message.text().includes('frame-ancestors'))

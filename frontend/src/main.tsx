@@ -7,6 +7,7 @@ import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { provideCredentials } from './api/client'
 import { connection } from './api/connection'
+import { separateAccounts } from './app/account-change'
 import { activateLanguage, preferredLanguage } from './app/languages'
 import { createWeirQueryClient } from './app/query'
 import { createWeirRouter } from './app/router'
@@ -21,15 +22,7 @@ const queryClient = createWeirQueryClient()
 const router = createWeirRouter(queryClient)
 
 connection.onReturn(() => void queryClient.invalidateQueries())
-let wasSignedIn = false
-session.subscribe(() => {
-  const isSignedIn = session.current().status === 'signed-in'
-  // What one account may see must not be left for the next.
-  if (wasSignedIn && !isSignedIn)
-    queryClient.removeQueries({ predicate: (query) => query.getObserversCount() === 0 })
-  if (wasSignedIn !== isSignedIn) void router.invalidate()
-  wasSignedIn = isSignedIn
-})
+separateAccounts(session, queryClient, router)
 
 const place = document.getElementById('root')
 if (place === null) throw new Error('the page has no #root')

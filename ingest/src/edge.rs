@@ -8,7 +8,7 @@
 //! | recordings | the same, in a room of their own; downloads are passed on |
 //! | everything else | the same, and asked for again when the origin says that it is stale |
 //!
-//! Rights are checked here, by the same layer as at the origin: the relay has the playback key, asks once for each stream
+//! Rights are checked here, by the same guard as at the origin: the relay has the playback key, asks once for each stream
 //! whose it is, and follows what is taken away. While it cannot follow, nothing that is not public is shown.
 //!
 //! While the origin is away, what is kept is served; what is not, is answered by 503. When it is back, the relay goes on by
@@ -34,7 +34,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::Request,
     http::{Method, StatusCode, header},
     response::Response,
     routing::any,
@@ -58,7 +58,7 @@ use crate::{
         address::ReloadQuery,
         problem::Problem,
         reply,
-        rights::{self, Lookup, Since, Unanswered},
+        rights::{self, Guarded, Lookup, Since, Unanswered, Unowned},
     },
     rights::{Change, ChannelRights, PlaybackKeys, RecordingTerms, Rights, Told},
 };
@@ -157,9 +157,8 @@ impl Edge {
 
     /// What is under `/live` at the origin; to be nested there.
     pub fn router(&self) -> Router {
-        let asked = Live { shared: Arc::clone(&self.0) };
-        let inner = Router::new().route("/", any(relay)).route("/{*path}", any(relay)).with_state(asked.clone());
-        rights::with_lookup(self.0.rights.clone(), Some(Arc::new(asked)), inner)
+        let live = Live { shared: Arc::clone(&self.0) };
+        rights::guarded(self.0.rights.clone(), Some(Arc::new(live.clone())), live)
     }
 
     /// Whether an origin answers.
@@ -198,33 +197,39 @@ struct Live {
     shared: Arc<Shared>,
 }
 
-async fn relay(State(asked): State<Live>, request: Request) -> Response {
-    let (request, _) = request.into_parts();
-    if request.method == Method::OPTIONS {
-        return reply::preflight();
-    }
-    if request.method != Method::GET && request.method != Method::HEAD {
-        return Problem::METHOD_NOT_ALLOWED.into_response();
-    }
-    let (shared, path) = (&asked.shared, request.uri.path());
-    let address = format!("/live{path}");
-    if playlist::is_followed(path) {
-        let reload = match ReloadQuery::read(request.uri.query().unwrap_or_default()) {
-            Ok(reload) => reload,
-            Err(problem) => return problem.into_response(),
-        };
-        return match shared.followers.playlist(&address, reload).await {
-            Ok(playlist) => playlist.respond(reload, &request.headers),
+impl Guarded for Live {
+    async fn answer(&self, request: Request) -> Response {
+        let (request, _) = request.into_parts();
+        if request.method == Method::OPTIONS {
+            return reply::preflight();
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Problem::METHOD_NOT_ALLOWED.into_response();
+        }
+        let (shared, path) = (&self.shared, request.uri.path());
+        // Nobody's a moment ago, and somebody's by the time that the origin answered: then no right was looked at here.
+        let is_to_refuse = |is_restricted| is_restricted && request.extensions.get::<Unowned>().is_some();
+        let address = format!("/live{path}");
+        if playlist::is_followed(path) {
+            let reload = match ReloadQuery::read(request.uri.query().unwrap_or_default()) {
+                Ok(reload) => reload,
+                Err(problem) => return problem.into_response(),
+            };
+            return match shared.followers.playlist(&address, reload).await {
+                Ok(playlist) if is_to_refuse(playlist.is_restricted()) => Problem::NOT_READY.into_response(),
+                Ok(playlist) => playlist.respond(reload, &request.headers),
+                Err(refusal) => refusal.into_response(),
+            };
+        }
+        if path == "/time" {
+            return origin::time();
+        }
+        match shared.store.find(&address).await {
+            Ok(found) if is_to_refuse(found.is_restricted()) => Problem::NOT_READY.into_response(),
+            Ok(Found::Whole(kept)) => kept.respond(&request.headers),
+            Ok(Found::Growing(growing)) => growing.respond(),
             Err(refusal) => refusal.into_response(),
-        };
-    }
-    if path == "/time" {
-        return origin::time();
-    }
-    match shared.store.find(&address).await {
-        Ok(Found::Whole(kept)) => kept.respond(&request.headers),
-        Ok(Found::Growing(growing)) => growing.respond(),
-        Err(refusal) => refusal.into_response(),
+        }
     }
 }
 
@@ -300,11 +305,18 @@ impl Shared {
             for change in &told.changes {
                 if let Change::Recording(changed) = change {
                     terms.remove(&changed.recording_id);
+                    // The answer of before would be believed for half a minute.
+                    self.recordings.forget(&format!("/vod/{}/rights", changed.recording_id));
                 }
             }
         }
         for recording_id in Rights::gone(&told.changes) {
             self.recordings.forget(&format!("/vod/{recording_id}/"));
+        }
+        for change in &told.changes {
+            if let Change::Withdrawn { stream_id, .. } = change {
+                self.store.forget(&format!("/live/{stream_id}/"));
+            }
         }
     }
 

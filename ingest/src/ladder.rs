@@ -7,23 +7,34 @@
 //! | file | job |
 //! |---|---|
 //! | `supervisor` | the ladder of one stream: from its first segment to its end, over crashes and changes of the source |
-//! | `session` | one ffmpeg: feeds it, packages what it writes, and sees whether it keeps up |
+//! | `session` | one ffmpeg: feeds it, and packages what it writes |
+//! | `watch` | whether it works and keeps up |
 //! | `command` | the words that ffmpeg is started with; a new encoder gets its words here |
+//! | `fallback` | the processor in place of an encoder that does not start |
+//! | `backoff` | when what did not work is tried again |
 //! | `flv` | reads what ffmpeg writes |
-//! | `budget`, `cost`, `cpu` | how many renditions may run, what each is expected to cost, and what they really take |
+//! | `newest` | which pictures ffmpeg may have under way |
+//! | `budget` | how many renditions may run |
+//! | `cost`, `corrections` | what each is expected to cost, and what that is off by |
+//! | `process` | what an ffmpeg does, and has taken of the processors |
 //! | `report` | tells the write side which renditions there are |
 //!
 //! The source never waits for any of it: a feed reads from the window that viewers read from, and what ffmpeg does not
 //! take in time is skipped.
 
+mod backoff;
 mod budget;
 mod command;
+mod corrections;
 mod cost;
-mod cpu;
+mod fallback;
 mod flv;
+mod newest;
+mod process;
 mod report;
 mod session;
 mod supervisor;
+mod watch;
 
 use std::{
     collections::HashMap,
@@ -97,7 +108,8 @@ pub struct LadderPace {
     pub max_lag: Duration,
     /// One that is late for this long is too slow: the most expensive one is dropped.
     pub late_for: Duration,
-    /// Without any output for this long, ffmpeg hangs; counted from its start, too.
+    /// Without a picture for this long, ffmpeg hangs: counted while it has more of them to write than it may hold back and
+    /// the source goes on, or while it does not even read, or is stopped.
     pub silent_for: Duration,
     /// How long it may go on writing when there is nothing more to read.
     pub drain: Duration,
@@ -107,6 +119,10 @@ pub struct LadderPace {
     pub max_failures: usize,
     /// How long that is. So long it is also waited for a program that is missing.
     pub retry_after: Duration,
+    /// Before what was too slow is tried again, and an encoder that did not start; each time that fails takes twice as long.
+    pub again_after: Duration,
+    /// The longest of these times. What has worked for so long and then fails is waited for like the first time.
+    pub again_at_most: Duration,
 }
 
 impl Default for LadderConfig {
@@ -139,16 +155,51 @@ impl Default for LadderPace {
             restart_after: Duration::from_millis(250),
             max_failures: 5,
             retry_after: Duration::from_secs(60),
+            // A moment of load costs two minutes of a quality; a machine that is too slow for good is bothered 14 times in
+            // ten hours. Each try pauses the other renditions for a second, and again when it fails.
+            again_after: Duration::from_secs(120),
+            again_at_most: Duration::from_secs(3_600),
+        }
+    }
+}
+
+impl Encoder {
+    /// As in the settings.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Libx264 => "libx264",
+            Self::H264Nvenc => "h264_nvenc",
+            Self::H264Vaapi { .. } => "h264_vaapi",
+            Self::H264Qsv => "h264_qsv",
+            Self::Custom(_) => "custom",
+        }
+    }
+
+    /// What is said when it does not start and the processor takes over; nothing of the processor.
+    fn failure(&self) -> Option<LadderReason> {
+        match self {
+            Self::Libx264 => None,
+            Self::H264Nvenc => Some(LadderReason::NvencFailed),
+            Self::H264Vaapi { .. } => Some(LadderReason::VaapiFailed),
+            Self::H264Qsv => Some(LadderReason::QsvFailed),
+            Self::Custom(_) => Some(LadderReason::CustomFailed),
         }
     }
 }
 
 impl LadderConfig {
-    /// What is made of this picture, the cheapest first. Of a codec that few players know it may have the same height.
+    /// What is made of this picture, the cheapest first. Of a codec that few players know it may have the same height, and
+    /// where all are higher, the smallest is made as high as the source: without it most viewers would see nothing.
     fn rungs_below(&self, source: &SourcePicture) -> Vec<Rung> {
         let is_below = |rung: &&Rung| rung.height < source.height || (source.is_rare && rung.height == source.height);
         let mut rungs: Vec<_> = self.rungs.iter().filter(is_below).cloned().collect();
         rungs.sort_by_key(|rung| (rung.height, rung.bitrate_kbps));
+        // Encoders of H.264 want even numbers.
+        let height = source.height & !1;
+        if source.is_rare && rungs.is_empty() && height > 0 {
+            let smallest = self.rungs.iter().min_by_key(|rung| (rung.height, rung.bitrate_kbps));
+            rungs.extend(smallest.map(|rung| Rung { name: format!("{height}p"), height, ..rung.clone() }));
+        }
         rungs
     }
 
@@ -163,7 +214,7 @@ impl LadderConfig {
 pub struct LadderStatus {
     /// The renditions that viewers can choose beside the source, the highest first.
     pub renditions: Vec<LadderRendition>,
-    /// Why there are no more of them; `None` when there are as many as there are to be.
+    /// Why there are no more of them, or why they are made in another way than they are to be; `None` when all is well.
     pub reason: Option<LadderReason>,
 }
 
@@ -180,11 +231,12 @@ pub struct LadderRendition {
     pub frame_rate: f64,
     /// Of the picture, on average.
     pub bitrate_kbps: u32,
-    /// How far it is behind the source.
+    /// How far it is behind what it should have by now, in milliseconds of media. Pictures that may be under way do not
+    /// count, however rare they are.
     pub lag_ms: u32,
 }
 
-/// Why a stream has no more renditions than it has.
+/// Why a stream has no more renditions than it has, or has them from another encoder than it should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LadderReason {
     /// The settings want none.
@@ -203,6 +255,26 @@ pub enum LadderReason {
     FfmpegFailed,
     /// There is no ffmpeg.
     FfmpegMissing,
+    /// NVENC does not start, and the processor makes what it has time for.
+    NvencFailed,
+    /// VA-API does not, and the same.
+    VaapiFailed,
+    /// Quick Sync does not, and the same.
+    QsvFailed,
+    /// The encoder that an operator's own arguments choose does not, and the same.
+    CustomFailed,
+}
+
+/// The same words for each encoder, with its name in them.
+macro_rules! does_not_start {
+    ($encoder:literal) => {
+        concat!(
+            "The server's video encoder (",
+            $encoder,
+            ") does not start. Until it does, the server's processor makes as many smaller sizes as it has time for. The \
+             server's log says more."
+        )
+    };
 }
 
 impl LadderReason {
@@ -218,6 +290,10 @@ impl LadderReason {
             Self::NoBudget => "no_budget",
             Self::FfmpegFailed => "ffmpeg_failed",
             Self::FfmpegMissing => "ffmpeg_missing",
+            Self::NvencFailed => "h264_nvenc_failed",
+            Self::VaapiFailed => "h264_vaapi_failed",
+            Self::QsvFailed => "h264_qsv_failed",
+            Self::CustomFailed => "custom_encoder_failed",
         }
     }
 
@@ -230,8 +306,8 @@ impl LadderReason {
             Self::SourceSmall => "Your picture is as small as the smallest size that this server makes.",
             Self::Starting => "Smaller sizes are about to come.",
             Self::TooSlow => {
-                "The server could not keep up with your stream, so that it makes fewer sizes of it. A lower resolution \
-                 or frame rate needs less."
+                "The server could not keep up with your stream, so that it makes fewer sizes of it. It tries again from \
+                 time to time; a lower resolution or frame rate needs less."
             }
             Self::NoBudget => {
                 "The server's processors are busy with other streams, so that it makes fewer sizes of yours. They come \
@@ -244,6 +320,10 @@ impl LadderReason {
                 "Smaller sizes cannot be made because ffmpeg is not installed on the server. Viewers see your stream as \
                  you send it."
             }
+            Self::NvencFailed => does_not_start!("h264_nvenc"),
+            Self::VaapiFailed => does_not_start!("h264_vaapi"),
+            Self::QsvFailed => does_not_start!("h264_qsv"),
+            Self::CustomFailed => does_not_start!("ladder.encoder_args"),
         }
     }
 
@@ -251,6 +331,8 @@ impl LadderReason {
     fn reported(self) -> Option<RenditionsReason> {
         match self {
             Self::Disabled | Self::SourceSmall | Self::NoPicture | Self::Starting => None,
+            // There the renditions count, not what makes them.
+            Self::NvencFailed | Self::VaapiFailed | Self::QsvFailed | Self::CustomFailed => None,
             Self::TooSlow => Some(RenditionsReason::TooSlow),
             Self::NoBudget => Some(RenditionsReason::NoBudget),
             Self::FfmpegFailed => Some(RenditionsReason::FfmpegFailed),
@@ -275,7 +357,7 @@ struct Shared {
 
 impl Ladders {
     pub(crate) fn new(config: LadderConfig, publishing: Arc<dyn Publishing>, stopping: CancellationToken) -> Self {
-        describe_metrics();
+        describe_metrics(&config.encoder);
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let budget = Budget::new(config.budget_of(cores));
         Self(Arc::new(Shared {
@@ -339,21 +421,50 @@ impl Ladders {
     }
 }
 
-fn describe_metrics() {
+fn describe_metrics(encoder: &Encoder) {
     describe_gauge!("weir_ladder_renditions", "Renditions that are being made.");
-    describe_gauge!("weir_ladder_lag_seconds", "How far the latest of them is behind its source.");
+    describe_gauge!("weir_ladder_lag_seconds", "How far the latest of them is behind what it should have by now.");
     describe_gauge!("weir_ladder_budget_cores", "Processor cores that renditions may take.");
     describe_gauge!("weir_ladder_reserved_cores", "Processor cores that the running ones are expected to take.");
     describe_counter!("weir_ladder_ffmpeg_cpu_seconds_total", "Processor time that ffmpeg took for renditions.");
     describe_counter!("weir_ladder_restarts_total", "How often ffmpeg was started again after it had failed.");
     describe_counter!("weir_ladder_dropped_total", "Renditions that were not made or no longer, by reason.");
+    describe_counter!("weir_ladder_retried_total", "Renditions that were tried again after they had been too slow.");
+    describe_counter!("weir_ladder_fallbacks_total", "How often the processor took over for an encoder, by encoder.");
     gauge!("weir_ladder_renditions").set(0.0);
     gauge!("weir_ladder_lag_seconds").set(0.0);
     counter!("weir_ladder_ffmpeg_cpu_seconds_total").increment(0);
     counter!("weir_ladder_restarts_total").increment(0);
+    counter!("weir_ladder_retried_total").increment(0);
+    counter!("weir_ladder_fallbacks_total", "encoder" => encoder.name()).increment(0);
     for reason in
         [LadderReason::TooSlow, LadderReason::NoBudget, LadderReason::FfmpegFailed, LadderReason::FfmpegMissing]
     {
         counter!("weir_ladder_dropped_total", "reason" => reason.code()).increment(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(height: u32, is_rare: bool) -> Vec<String> {
+        let source = SourcePicture { width: height * 16 / 9, height, frame_rate: 30.0, is_rare };
+        LadderConfig::default().rungs_below(&source).into_iter().map(|rung| rung.name).collect()
+    }
+
+    #[test]
+    fn renditions_are_smaller_than_what_players_know_already() {
+        assert_eq!(names(1_080, false), ["480p", "720p"]);
+        assert_eq!(names(480, false), [""; 0]);
+        assert_eq!(names(360, false), [""; 0]);
+    }
+
+    #[test]
+    fn a_picture_that_few_players_know_is_made_anew_however_small_it_is() {
+        assert_eq!(names(1_080, true), ["480p", "720p", "1080p"]);
+        assert_eq!(names(480, true), ["480p"]);
+        assert_eq!(names(361, true), ["360p"]);
+        assert_eq!(names(0, true), [""; 0], "sound alone has no picture");
     }
 }

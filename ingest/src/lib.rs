@@ -6,13 +6,17 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
-use domain::{ids::ChannelId, streams::EndReason};
+use domain::{
+    ids::{ChannelId, StreamId},
+    streams::EndReason,
+};
 use storage::Storage;
 use thiserror::Error;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+mod bell;
 pub mod edge;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -20,6 +24,7 @@ pub mod exercise;
 mod ladder;
 mod live;
 mod media;
+mod niceness;
 pub mod origin;
 pub mod packager;
 mod ports;
@@ -30,7 +35,7 @@ mod rtmp;
 pub mod thumbnails;
 
 pub use ladder::{Encoder, LadderConfig, LadderPace, LadderReason, LadderRendition, LadderStatus, Rung};
-pub use live::{Advice, IngestStatus, LastRefusal, Patience, PublishState};
+pub use live::{Advice, IngestStatus, LastRefusal, LetGo, Patience, PublishState};
 pub use ports::{
     OpenRecording, OpenStream, PublishError, Publisher, Publishing, RecordError, RecordingAccess, RecordingRights,
     RecordingUse, Recordings, StartedStream,
@@ -233,11 +238,52 @@ impl Ingest {
         self.live.status(channel_id)
     }
 
-    /// Sends a channel's publisher away and ends its stream for `reason`; nothing happens when there is neither.
+    /// Sends a channel's publisher away and ends its stream for `reason`; nothing happens when there is neither. Where that is
+    /// because its owner is kept out, what is still shown of its streams that are over goes, too.
     ///
     /// Keys that were asked for before are asked for again, so that after a rotation the old one is not admitted.
     pub fn cut(&self, channel_id: ChannelId, reason: EndReason) {
         self.live.cut(channel_id, reason);
+    }
+
+    /// The channel's key was replaced by the last of its first `version` events: sends away whoever was admitted by an earlier one,
+    /// and ends the stream. To hear of it late, or again, does no harm to who has the new key.
+    pub fn key_rotated(&self, channel_id: ChannelId, version: i64) {
+        self.live.key_rotated(channel_id, version);
+    }
+
+    /// Ends a stream as taken down, whether its encoder is connected or waited for, or stops showing what is left of it when it
+    /// is over. Nothing happens when this node does not have it.
+    pub fn take_down(&self, stream_id: StreamId) {
+        self.live.take_down(stream_id);
+    }
+
+    /// Ends a stream that waits for its encoder, since that has come to another node; one whose encoder is connected and silent as soon
+    /// as another connection would take over here. Answers within [`IngestConfig::takeover_after`] and a second. Cancel safe.
+    pub async fn let_go(&self, channel_id: ChannelId, stream_id: StreamId) -> LetGo {
+        self.live.let_go(channel_id, stream_id).await
+    }
+
+    /// Ends a stream that the log says has ended, whether its encoder is connected or waited for. Nothing happens when this node does not
+    /// have it, or has ended it itself.
+    pub fn ended_elsewhere(&self, stream_id: StreamId, reason: EndReason) {
+        self.live.ended_elsewhere(stream_id, reason);
+    }
+
+    /// What a stream of this node has ended as while the write side has not accepted that; `None` for all others.
+    #[must_use]
+    pub fn unstored_end(&self, stream_id: StreamId) -> Option<EndReason> {
+        self.live.unstored_end(stream_id)
+    }
+
+    /// Stops showing what is left of a stream that is over. Nothing happens to one that is live.
+    pub fn withdraw(&self, stream_id: StreamId) {
+        self.live.withdraw(stream_id);
+    }
+
+    /// Waits until the streams that a crash of this node left open can be ended like others. Cancel safe.
+    pub async fn recovered(&self) {
+        self.live.recovered().await;
     }
 
     /// Stops listening, ends all streams as [`EndReason::Shutdown`] and waits until that is stored, for as long as

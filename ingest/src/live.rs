@@ -6,6 +6,7 @@
 //! | its first key frame | `stream_started` is reported, once; then viewers see the broadcast |
 //! | it stops, the node stops, the key is rotated | the stream ends at once |
 //! | its connection is lost | the stream waits out the grace time for the same channel's next encoder |
+//! | that comes to another node | which asks for it ([`Live::let_go`]): the stream ends, and goes on there as a new one |
 //! | the stream has ended | `stream_ended` is reported until the write side accepts it; the broadcast stays a while |
 //!
 //! One lock guards the table of channels. It is taken when something of the above happens, never for media.
@@ -41,17 +42,24 @@ use crate::{
     thumbnails,
 };
 
+mod cutting;
+mod letting_go;
 mod life;
+mod numbers;
 mod refused;
 mod seat;
 mod status;
 mod tracks;
+mod unstored;
 
+pub use letting_go::LetGo;
 pub(crate) use refused::Refused;
 pub(crate) use seat::{Kick, Leaving, Seat};
 pub use status::{Advice, IngestStatus, LastRefusal, PublishState};
 
+use letting_go::{Candidate, Hold, LOOK_AGAIN};
 use seat::Slot;
+use unstored::Unstored;
 
 /// How long the write side may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +102,7 @@ pub(crate) struct Shared {
     ladders: Ladders,
     settings: Settings,
     channels: Mutex<HashMap<ChannelId, Channel>>,
+    unstored: Unstored,
     /// Whether the streams that a crash left open are in the table.
     recovered: watch::Sender<bool>,
     /// Everything that must be finished before the process may go.
@@ -115,6 +124,8 @@ struct Channel {
     turn: Arc<tokio::sync::Mutex<()>>,
     last_cut: Option<Instant>,
     last_refusal: Option<LastRefusal>,
+    /// When viewers last began to see an encoder of it.
+    let_in_at: Option<OffsetDateTime>,
 }
 
 /// A stream that has not ended.
@@ -160,6 +171,7 @@ impl Live {
             ladders,
             settings,
             channels: Mutex::default(),
+            unstored: Unstored::default(),
             recovered: watch::Sender::new(false),
             tasks: TaskTracker::new(),
             stopping,
@@ -218,13 +230,8 @@ impl Live {
         asked_at: Instant,
         peer: SocketAddr,
     ) -> Result<Option<Seat>, Refused> {
-        const LOOK_AGAIN: Duration = Duration::from_millis(20);
-        /// What an encoder sent before it stopped still comes for a while on a bad line. To refuse it then, when it has
-        /// just connected again, would make OBS give up for good.
-        const LAST_WORDS_MS: u64 = 1_000;
         let id = publisher.channel_id;
-        let waits_since = self.0.now_ms();
-        let patience_ms = u64::try_from(self.0.settings.takeover_after.as_millis()).unwrap_or(u64::MAX);
+        let mut candidate = Candidate::new(self.0.now_ms());
         loop {
             {
                 let mut channels = self.0.channels();
@@ -237,33 +244,26 @@ impl Live {
                 if channel.last_cut.is_some_and(|cut| cut >= asked_at) {
                     return Ok(None);
                 }
-                if let Some(holder) = channel.publisher.clone() {
-                    let heard_ms = holder.last_heard_ms();
-                    if heard_ms > waits_since + LAST_WORDS_MS {
+                match channel.hold(&mut candidate, self.0.now_ms(), &self.0.settings) {
+                    Hold::Free => {
+                        return Ok(Some(Seat::take(&self.0, (id, publisher.rights.version), channel, peer)));
+                    }
+                    Hold::Speaks => {
                         let refused = Refused::from(PublishError::AlreadyLive).of(&channel.handle);
                         channel.remember(&refused);
                         return Err(refused);
                     }
-                    if self.0.now_ms() - heard_ms >= patience_ms {
-                        // Half open, after a network drop. Its packager is replaced by ours.
-                        holder.kick(Kick::TakenOver);
-                        channel.vacate(&holder, &self.0.settings);
-                    }
-                }
-                if channel.publisher.is_none() {
-                    return Ok(Some(Seat::take(&self.0, id, channel, peer)));
+                    Hold::Silent => {}
                 }
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
-    /// Closes the channel's publisher and ends its stream.
-    pub(crate) fn cut(&self, id: ChannelId, reason: EndReason) {
-        let mut channels = self.0.channels();
-        let channel = channels.entry(id).or_default();
-        channel.last_cut = Some(Instant::now());
-        channel.send_away(reason);
+    /// Waits until the streams that a crash left open are in the table. Cancel safe.
+    pub(crate) async fn recovered(&self) {
+        // The sender lives as long as we do.
+        let _ = self.0.recovered.subscribe().wait_for(|recovered| *recovered).await;
     }
 
     /// How a channel's ingest stands. A channel that was never published to is waiting.
@@ -275,15 +275,6 @@ impl Live {
         match status.stream_id {
             Some(stream_id) => status.with_ladder(self.0.ladders.status(stream_id)),
             None => status,
-        }
-    }
-
-    /// Sends all publishers away, for their streams to end, and ends the streams that wait for one.
-    ///
-    /// No publisher is admitted once `stopping` is cancelled, which must be so before.
-    pub(crate) fn cut_all(&self) {
-        for channel in self.0.channels().values_mut() {
-            channel.send_away(EndReason::Shutdown);
         }
     }
 
@@ -366,14 +357,6 @@ impl Channel {
         let ending = Ending { reason, has_begun: stream.has_begun, received_bytes: stream.received_bytes };
         // The task waits for this for as long as the stream is in the table.
         let _ = stream.end.send(ending);
-    }
-
-    /// Sends the publisher away, who ends the stream once its last pictures are packaged; ends it where there is none.
-    fn send_away(&mut self, reason: EndReason) {
-        match &self.publisher {
-            Some(publisher) => publisher.kick(Kick::Ended(reason)),
-            None => self.end(reason),
-        }
     }
 
     /// Keeps a refusal for the dashboard; whether it says something new.

@@ -18,13 +18,15 @@
 //! layers as can be, and every refusal, of a method or an address too, should be a problem document.
 
 pub(crate) mod address;
+pub(crate) mod cutting;
 mod dash;
+mod kinds;
 pub(crate) mod problem;
 pub mod recordings;
 pub(crate) mod reply;
 mod rewind;
 pub(crate) mod rights;
-mod wait;
+pub(crate) mod wait;
 
 use std::{
     collections::HashMap,
@@ -33,18 +35,19 @@ use std::{
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, Method, Uri},
     response::Response,
-    routing::any,
 };
 use domain::ids::{ChannelId, StreamId};
 use storage::Storage;
 
 pub(crate) use self::dash::time;
+pub use self::kinds::{Audience, Kind};
 use self::{
     address::{Address, MediaFile, ReloadQuery},
     problem::Problem,
+    rights::Guarded,
 };
 use crate::{
     packager::{AUDIO, Broadcast, Rendition, SOURCE, View},
@@ -80,6 +83,11 @@ impl Broadcasts {
         Self { rewind, ..self }
     }
 
+    /// The number of the last segment that a crash has left of a stream on the disk; `None` where it has left none.
+    pub(crate) fn left_of(&self, stream_id: StreamId) -> Option<u64> {
+        self.rewind.left_of(stream_id)
+    }
+
     /// Serves a broadcast as its stream, and as what its channel shows now.
     pub fn publish(&self, channel_id: ChannelId, broadcast: Arc<Broadcast>) {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -96,6 +104,18 @@ impl Broadcasts {
         tables.streams.remove(&stream_id);
         self.rewind.forget(stream_id);
         tables.channels.retain(|_, shown| *shown != stream_id);
+    }
+
+    /// Stops serving all streams of a channel but one, as [`Broadcasts::remove`] does.
+    pub(crate) fn remove_of_channel(&self, channel_id: ChannelId, but: Option<StreamId>) {
+        let of_channel: Vec<StreamId> = {
+            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+            let is_of = |id: &&StreamId| self.rights.channel_of(id.uuid()) == Some(channel_id) && Some(**id) != but;
+            tables.streams.keys().filter(is_of).copied().collect()
+        };
+        for stream_id in of_channel {
+            self.remove(stream_id);
+        }
     }
 
     /// Who may watch them.
@@ -125,8 +145,7 @@ impl Broadcasts {
 /// Answers are compressed where that helps and carry their own CORS headers: no layer needs to add either.
 pub fn router(broadcasts: Broadcasts, storage: Storage) -> Router {
     let rights = broadcasts.rights.clone();
-    let origin = Arc::new(Origin { broadcasts, storage });
-    rights::guard(rights, Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origin))
+    rights::guarded(rights, None, Origin { broadcasts, storage })
 }
 
 #[derive(Debug)]
@@ -135,17 +154,19 @@ struct Origin {
     storage: Storage,
 }
 
-async fn answer(State(origin): State<Arc<Origin>>, request: Request) -> Response {
-    let (request, _) = request.into_parts();
-    if request.method == Method::OPTIONS {
-        return reply::preflight();
-    }
-    if request.method != Method::GET && request.method != Method::HEAD {
-        return Problem::METHOD_NOT_ALLOWED.into_response();
-    }
-    match origin.find(&request.uri, &request.headers).await {
-        Ok(response) => response,
-        Err(problem) => problem.into_response(),
+impl Guarded for Origin {
+    async fn answer(&self, request: Request) -> Response {
+        let (request, _) = request.into_parts();
+        if request.method == Method::OPTIONS {
+            return reply::preflight();
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Problem::METHOD_NOT_ALLOWED.into_response();
+        }
+        match self.find(&request.uri, &request.headers).await {
+            Ok(response) => response,
+            Err(problem) => problem.into_response(),
+        }
     }
 }
 

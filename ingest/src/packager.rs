@@ -52,6 +52,7 @@ use crate::media::{
 };
 
 pub use broadcast::{Broadcast, FirstNumbers, KeyFrame};
+pub(crate) use cutter::MAX_PICTURE_MS;
 pub use feed::{Feed, FeedItem};
 pub use follower::{Follower, Lag};
 pub(crate) use holds::Need;
@@ -162,8 +163,9 @@ const SOUND_ALONE_AFTER_MS: i64 = 2_000;
 const MAX_WITHOUT_VIDEO_MS: i64 = 10_000;
 /// Pictures without a key frame are refused after this; OBS's longest distance is 8.3 s.
 const MAX_WITHOUT_KEY_FRAME_MS: i64 = 20_000;
-/// A picture that stopped while the sound goes on is refused after this.
-const MAX_WITHOUT_PICTURE_MS: i64 = 30_000;
+/// Where everything stopped for so long at most, and goes on with a picture that leans on others, the hole was too long. What
+/// is further away is another clock.
+const MAX_HOLE_MS: i64 = 60_000;
 /// The same three for an encoder whose clock stands still.
 const MAX_WAITING_MESSAGES: u32 = 10_000;
 /// So many messages in a row that cannot be read are no accident.
@@ -187,6 +189,8 @@ pub struct Packager {
     described: u32,
     health: HealthMeter,
     waiting: Waiting,
+    /// Nothing came for longer than a picture may stay, and the next one has not come yet.
+    is_after_hole: bool,
     last_audio_ms: Option<i64>,
     unreadable_messages: u32,
     made_at: Instant,
@@ -214,6 +218,8 @@ struct Waiting {
     since_ms: Option<i64>,
     messages: u32,
     has_picture: bool,
+    /// Pictures have come, and none that a decoder could begin with.
+    lacks_key_frame: bool,
 }
 
 impl Packager {
@@ -233,6 +239,7 @@ impl Packager {
             described: 0,
             health: HealthMeter::default(),
             waiting: Waiting::default(),
+            is_after_hole: false,
             last_audio_ms: None,
             unreadable_messages: 0,
             made_at: Instant::now(),
@@ -323,7 +330,8 @@ impl Packager {
     fn time(&mut self, tag: &Tag) -> Result<i64, MediaRefusal> {
         let time_ms = match self.clock.unwrap(tag.timestamp_ms) {
             Ok(time_ms) => time_ms,
-            Err(Jump) => {
+            Err(Jump { step_ms }) => {
+                self.is_after_hole = self.cutter.shows_pictures() && (0..=MAX_HOLE_MS).contains(&step_ms);
                 self.cutter.break_off()?;
                 self.health.restart();
                 self.waiting = Waiting::default();
@@ -392,10 +400,12 @@ impl Packager {
         };
         let composition_ms = i64::from(composition_ms);
         self.cutter.push_picture(Picture { time_ms, composition_ms, is_key, data }, configs)?;
+        let is_after_hole = std::mem::take(&mut self.is_after_hole);
         if !self.cutter.is_running() {
-            return self.wait(time_ms, true);
+            // It cannot be decoded after the break, and nobody should find out by what is missing.
+            return if is_after_hole { Err(MediaRefusal::VideoStopped) } else { self.wait(time_ms, true) };
         }
-        self.waiting = Waiting { since_ms: Some(time_ms), messages: 0, has_picture: true };
+        self.waiting = Waiting { since_ms: Some(time_ms), has_picture: true, ..Waiting::default() };
         if is_key {
             self.describe_tracks();
         }
@@ -451,11 +461,12 @@ impl Packager {
         let waiting = &mut self.waiting;
         waiting.messages += 1;
         waiting.has_picture |= is_picture;
+        waiting.lacks_key_frame |= is_picture;
         let waited_ms = time_ms - *waiting.since_ms.get_or_insert(time_ms);
-        let (limit_ms, refusal) = if self.started_at.is_some() {
-            (MAX_WITHOUT_PICTURE_MS, MediaRefusal::VideoStopped)
-        } else if waiting.has_picture {
+        let (limit_ms, refusal) = if waiting.lacks_key_frame {
             (MAX_WITHOUT_KEY_FRAME_MS, MediaRefusal::NoKeyFrame)
+        } else if self.started_at.is_some() {
+            (MAX_PICTURE_MS, MediaRefusal::VideoStopped)
         } else {
             (MAX_WITHOUT_VIDEO_MS, MediaRefusal::NoVideo)
         };

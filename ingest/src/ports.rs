@@ -143,6 +143,13 @@ pub trait Recordings: Send + Sync + 'static {
         channel_id: ChannelId,
     ) -> BoxFuture<'_, Result<Option<OpenRecording>, RecordError>>;
 
+    /// How many bytes one recording of a channel may have, as its settings are now; `None` for any size. Asked about once a
+    /// minute while a stream is recorded.
+    fn size_limit(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<Option<u64>, RecordError>> {
+        let _ = channel_id;
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// The recordings that this node has begun and not finished, in no particular order; asked once, at start.
     fn open(&self) -> BoxFuture<'_, Result<Vec<OpenRecording>, RecordError>>;
 
@@ -161,6 +168,13 @@ pub trait Recordings: Send + Sync + 'static {
 
     /// Whether a recording was deleted.
     fn is_deleted(&self, recording_id: RecordingId) -> BoxFuture<'_, Result<bool, RecordError>> {
+        let _ = recording_id;
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// Whether a recording is complete, has failed or was deleted, so that this node has nothing more to do for it. False for one
+    /// that is not known, or cannot be read; asked at start about what is left of such that are not open.
+    fn is_over(&self, recording_id: RecordingId) -> BoxFuture<'_, Result<bool, RecordError>> {
         let _ = recording_id;
         Box::pin(std::future::ready(Ok(false)))
     }

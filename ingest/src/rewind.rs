@@ -18,14 +18,15 @@
 mod cache;
 mod file;
 mod keeper;
+mod left;
 mod shelf;
 
 use std::{
     collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ use domain::ids::StreamId;
 use storage::DiskWatch;
 
 use self::{
-    cache::{Cache, CacheKey},
+    cache::{Cache, CacheKey, KEPT_UNUSED},
     keeper::StreamShelf,
 };
 use crate::{media::split, packager::Broadcast};
@@ -41,7 +42,7 @@ use crate::{media::split, packager::Broadcast};
 pub(crate) use cache::Track;
 pub(crate) use shelf::Shelf;
 
-/// How much of what was read last is shared by those who read the same.
+/// How much of what was read last is shared by those who read the same, at most.
 const CACHE_BYTES: usize = 64 << 20;
 
 /// How far viewers may go back, and where that is kept.
@@ -63,6 +64,8 @@ struct Shared {
     streams: Mutex<HashMap<StreamId, Arc<StreamShelf>>>,
     cache: Cache,
     disk: OnceLock<DiskWatch>,
+    /// What a crash had left of streams: the number of the last segment of each.
+    left: HashMap<StreamId, u64>,
 }
 
 impl Rewind {
@@ -76,25 +79,33 @@ impl Rewind {
         metrics::counter!("weir_rewind_failures_total").increment(0);
         metrics::gauge!("weir_rewind_is_paused").set(0.0);
         let is_kept = !window.is_zero();
-        tokio::task::spawn_blocking({
+        let left = tokio::task::spawn_blocking({
             let folder = folder.clone();
             move || {
+                let left = left::last_numbers(&folder);
                 remove_folder(&folder)?;
-                if is_kept { std::fs::create_dir_all(&folder) } else { Ok(()) }
+                if is_kept {
+                    std::fs::create_dir_all(&folder)?;
+                }
+                Ok(left)
             }
         })
         .await
-        .map_err(io::Error::other)??;
+        .map_err(io::Error::other)
+        .flatten()?;
         if !is_kept {
             return Ok(Self::default());
         }
-        Ok(Self(Some(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             folder,
             window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
             streams: Mutex::default(),
             cache: Cache::new(CACHE_BYTES),
             disk: OnceLock::new(),
-        }))))
+            left,
+        });
+        tokio::spawn(forget_unused(Arc::downgrade(&shared)));
+        Ok(Self(Some(shared)))
     }
 
     /// Writes nothing while `disk` has no room for it; what was said first counts.
@@ -108,6 +119,11 @@ impl Rewind {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// The number of the last segment that was kept of a stream when this process began; `None` where nothing was.
+    pub(crate) fn left_of(&self, stream_id: StreamId) -> Option<u64> {
+        self.0.as_ref()?.left.get(&stream_id).copied()
     }
 
     /// Keeps a broadcast until [`Rewind::forget`]. Must be called within the runtime.
@@ -171,6 +187,17 @@ impl Shared {
     fn streams(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<StreamShelf>>> {
         // Entries are put in and taken out whole.
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives memory back for as long as anything may be kept.
+async fn forget_unused(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(KEPT_UNUSED / 2).await;
+        let Some(shared) = shared.upgrade() else { return };
+        if let Some(before) = Instant::now().checked_sub(KEPT_UNUSED) {
+            shared.cache.forget_unused(before);
+        }
     }
 }
 

@@ -7,15 +7,17 @@
 
 mod recordings;
 mod token;
+mod told;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    future::pending,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use domain::{
     channels::Visibility,
-    ids::{ChannelId, InviteId, SessionId},
+    ids::{ChannelId, InviteId, SessionId, StreamId},
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -24,6 +26,9 @@ use uuid::Uuid;
 pub use recordings::{KnownRecording, RecordingDecision, RecordingTerms};
 pub(crate) use token::now_s;
 pub use token::{Bearer, LONGEST_S, Pass, PlaybackKeys};
+pub use told::Told;
+
+use crate::bell::Bell;
 
 /// How many changes are kept for relays that follow; one that comes later is told everything.
 const KEPT_CHANGES: usize = 4_096;
@@ -73,6 +78,32 @@ pub enum Change {
     },
     /// A recording may be had under other terms than before, or is gone.
     Recording(RecordingTerms),
+    /// A stream was taken down, or its owner is kept out: nobody may watch what is left of it.
+    Withdrawn {
+        /// The stream.
+        stream_id: StreamId,
+        /// Until when that must be known, in seconds since 1970: by then nobody has anything of it.
+        until_s: u64,
+    },
+    /// The owner of a channel is kept out, and nothing that was recorded of it is shown; or not any more.
+    KeptOut {
+        /// The channel.
+        channel_id: ChannelId,
+        /// How many events the owner's account had had by then.
+        version: i64,
+        /// Until when, in seconds since 1970; 0 once they are let in again.
+        until_s: u64,
+    },
+    /// Somebody has less of a role in a channel than before. Nobody keeps a list of what was given to them for it, so all tokens of
+    /// before that took one are worth nothing, and whoever still may asks for others.
+    RoleTaken {
+        /// The channel.
+        channel_id: ChannelId,
+        /// How many events it had had by then.
+        version: i64,
+        /// Until when that must be known, in seconds since 1970.
+        until_s: u64,
+    },
 }
 
 impl Change {
@@ -81,7 +112,12 @@ impl Change {
         match self {
             Self::Session { session_id, until_s } => Some((session_id.uuid(), until_s)),
             Self::Invite { invite_id, until_s } => Some((invite_id.uuid(), until_s)),
-            Self::Channel(_) | Self::Renewed(_) | Self::Recording(_) => None,
+            Self::Withdrawn { stream_id, until_s } => Some((stream_id.uuid(), until_s)),
+            Self::Channel(_)
+            | Self::Renewed(_)
+            | Self::Recording(_)
+            | Self::KeptOut { .. }
+            | Self::RoleTaken { .. } => None,
         }
     }
 }
@@ -102,10 +138,10 @@ pub struct Rights(Arc<Shared>);
 struct Shared {
     keys: PlaybackKeys,
     table: RwLock<Table>,
-    /// Changes when a channel's rights do: every request that is held looks again.
-    channels: watch::Sender<u64>,
-    /// Changes when a session ends: requests with a token look again.
-    sessions: watch::Sender<u64>,
+    /// Rings when a channel's rights change: every request that is held looks again.
+    channels: Bell<()>,
+    /// Rings when a session ends: requests with a token look again.
+    sessions: Bell<()>,
     is_complete: watch::Sender<bool>,
     /// The number of the last change that is kept.
     last_change: watch::Sender<u64>,
@@ -118,26 +154,26 @@ struct Table {
     channels: HashMap<ChannelId, ChannelRights>,
     /// What belongs to channels: streams, recordings.
     owned: HashMap<Uuid, ChannelId>,
-    /// Sessions and invites that are over, and until when that matters.
+    /// Sessions and invites that are over and streams that are withdrawn, and until when that matters.
     ended: HashMap<Uuid, u64>,
     invites: HashSet<Uuid>,
+    withdrawn: HashSet<Uuid>,
     recordings: recordings::Terms,
+    /// Of channels in which somebody had more of a role before.
+    roles: HashMap<ChannelId, RoleTaken>,
+    /// Of channels whose owner was kept out: by which version of the account, and until when.
+    kept_out: HashMap<ChannelId, (i64, u64)>,
     /// The number of the first of `changes`.
     first: u64,
     changes: VecDeque<Change>,
 }
 
-/// What a relay is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// In which memory `next` counts.
-    pub epoch: Uuid,
-    /// What to ask for next.
-    pub next: u64,
-    /// Whether `changes` are all that there is to know, not what was new.
-    pub is_whole: bool,
-    /// In the order in which they happened.
-    pub changes: Vec<Change>,
+/// When somebody last had more of a role in a channel than after.
+#[derive(Clone, Copy)]
+struct RoleTaken {
+    /// How many events the channel had had by then.
+    version: i64,
+    until_s: u64,
 }
 
 impl Rights {
@@ -147,8 +183,8 @@ impl Rights {
         Self(Arc::new(Shared {
             keys,
             table: RwLock::default(),
-            channels: watch::Sender::new(0),
-            sessions: watch::Sender::new(0),
+            channels: Bell::new(()),
+            sessions: Bell::new(()),
             is_complete: watch::Sender::new(false),
             last_change: watch::Sender::new(0),
             epoch: Uuid::new_v4(),
@@ -188,13 +224,26 @@ impl Rights {
                         return;
                     }
                 }
-                Change::Session { .. } | Change::Invite { .. } => {
+                Change::KeptOut { channel_id, version, until_s } => {
+                    if !table.keep_out(channel_id, version, until_s) {
+                        return;
+                    }
+                }
+                Change::RoleTaken { channel_id, version, until_s } => {
+                    if !table.take_role(channel_id, RoleTaken { version, until_s }) {
+                        return;
+                    }
+                }
+                Change::Session { .. } | Change::Invite { .. } | Change::Withdrawn { .. } => {
                     let Some((id, until_s)) = change.ended() else { return };
                     if table.ended.insert(id, until_s).is_some() {
                         return;
                     }
                     if matches!(change, Change::Invite { .. }) {
                         table.invites.insert(id);
+                    }
+                    if matches!(change, Change::Withdrawn { .. }) {
+                        table.withdrawn.insert(id);
                     }
                     table.forget_expired();
                 }
@@ -208,9 +257,12 @@ impl Rights {
             self.0.last_change.send_replace(last);
         }
         match change {
-            Change::Channel(_) | Change::Renewed(_) => self.0.channels.send_modify(|count| *count += 1),
-            Change::Session { .. } | Change::Invite { .. } => self.0.sessions.send_modify(|count| *count += 1),
-            Change::Recording(_) => {}
+            Change::Channel(_) | Change::Renewed(_) => self.0.channels.ring(()),
+            Change::Session { .. } | Change::Invite { .. } => self.0.sessions.ring(()),
+            // Whoever has a recording waits for any change.
+            Change::Recording(_) | Change::KeptOut { .. } | Change::RoleTaken { .. } => {}
+            // What is waited for of a stream comes to its end with it.
+            Change::Withdrawn { .. } => {}
         }
     }
 
@@ -240,6 +292,12 @@ impl Rights {
         self.read().owned.get(&id).copied()
     }
 
+    /// Whether nobody may watch what is left of this stream.
+    #[must_use]
+    pub fn is_withdrawn(&self, stream_id: Uuid) -> bool {
+        self.read().withdrawn.contains(&stream_id)
+    }
+
     /// Who may watch a channel.
     #[must_use]
     pub fn of_channel(&self, channel_id: ChannelId) -> ChannelRights {
@@ -252,20 +310,29 @@ impl Rights {
     /// # Errors
     /// Why not.
     pub fn decide(&self, channel_id: ChannelId, token: Option<&str>) -> Result<Option<Pass>, Refusal> {
-        let rights = self.of_channel(channel_id);
+        self.decide_by(&self.of_channel(channel_id), token)
+    }
+
+    /// As [`Rights::decide`], by what [`Rights::of_channel`] said.
+    pub(crate) fn decide_by(&self, rights: &ChannelRights, token: Option<&str>) -> Result<Option<Pass>, Refusal> {
         if !rights.is_closed && !rights.visibility.needs_token() {
             return Ok(None);
         }
         let token = token.ok_or(Refusal::TokenMissing)?;
         let pass = self.0.keys.check(token).ok_or(Refusal::TokenWrong)?;
-        if self.is_good(&pass, &rights) { Ok(Some(pass)) } else { Err(Refusal::TokenWrong) }
+        if self.is_good(&pass, rights) { Ok(Some(pass)) } else { Err(Refusal::TokenWrong) }
     }
 
     /// Whether a token is one of a relay of ours.
     #[must_use]
     pub fn is_edge(&self, token: &str) -> bool {
+        self.edge(token).is_some()
+    }
+
+    /// What a relay of ours shows.
+    pub(crate) fn edge(&self, token: &str) -> Option<Pass> {
         let pass = self.0.keys.check(token);
-        pass.is_some_and(|pass| pass.bearer == Bearer::Edge && pass.expires_at_s > now_s())
+        pass.filter(|pass| pass.bearer == Bearer::Edge && pass.expires_at_s > now_s())
     }
 
     fn is_good(&self, pass: &Pass, rights: &ChannelRights) -> bool {
@@ -302,7 +369,8 @@ impl Rights {
 
     /// Returns once what was shown with `pass` (or without any) may be shown no more. Cancel safe.
     pub async fn lost(&self, channel_id: ChannelId, pass: Option<Pass>) {
-        let (mut channels, mut sessions) = (self.0.channels.subscribe(), self.0.sessions.subscribe());
+        let mut channels = self.0.channels.subscribe_here();
+        let mut sessions = pass.is_some().then(|| self.0.sessions.subscribe_here());
         loop {
             let rights = self.of_channel(channel_id);
             let still_may = match &pass {
@@ -313,64 +381,18 @@ impl Rights {
             if !still_may {
                 return;
             }
-            // The senders live as long as we do, so there is always a next value.
+            let session_over = async {
+                match &mut sessions {
+                    Some(sessions) => drop(sessions.changed().await),
+                    None => pending().await,
+                }
+            };
+            // The bells live as long as we do, so there is always a next time.
             tokio::select! {
                 _ = channels.changed() => {}
-                _ = sessions.changed(), if pass.is_some() => {}
+                () = session_over => {}
             }
         }
-    }
-
-    /// What has happened since `after` of `epoch`; waits for the next change when nothing has. Cancel safe.
-    pub async fn told(&self, epoch: Option<Uuid>, after: u64) -> Told {
-        let mut last = self.0.last_change.subscribe();
-        loop {
-            if let Some(told) = self.new_since(epoch, after) {
-                return told;
-            }
-            let _ = last.wait_for(|last| *last > after).await;
-        }
-    }
-
-    /// `None` when nothing is new.
-    fn new_since(&self, epoch: Option<Uuid>, after: u64) -> Option<Told> {
-        let table = self.read();
-        let next = table.first + table.changes.len() as u64;
-        let told = |is_whole, changes| Told { epoch: self.0.epoch, next, is_whole, changes };
-        if epoch != Some(self.0.epoch) || after < table.first || after > next {
-            let now = now_s();
-            let channels = table.channels.values().copied().map(Change::Channel);
-            let ended = table.ended.iter().filter(|(_, until_s)| **until_s > now);
-            let ended = ended.map(|(id, until_s)| match table.invites.contains(id) {
-                true => Change::Invite { invite_id: (*id).into(), until_s: *until_s },
-                false => Change::Session { session_id: (*id).into(), until_s: *until_s },
-            });
-            let recordings = table.recordings.all().map(Change::Recording);
-            return Some(told(true, channels.chain(ended).chain(recordings).collect()));
-        }
-        let passed = usize::try_from(after - table.first).unwrap_or(usize::MAX);
-        if after == next { None } else { Some(told(false, table.changes.iter().skip(passed).copied().collect())) }
-    }
-
-    /// Takes in what an origin has told.
-    pub fn learn_told(&self, told: &Told) {
-        if told.is_whole {
-            // All of it at once: a channel that the origin does not name is public there, and what it says counts whatever
-            // was known before.
-            let channels = told.changes.iter().filter_map(|change| match change {
-                Change::Channel(rights) | Change::Renewed(rights) => Some((rights.channel_id, *rights)),
-                Change::Session { .. } | Change::Invite { .. } | Change::Recording(_) => None,
-            });
-            let mut table = self.write();
-            table.channels = channels.collect();
-            table.recordings.clear();
-            drop(table);
-            self.0.channels.send_modify(|count| *count += 1);
-        }
-        for change in &told.changes {
-            self.learn(*change);
-        }
-        self.complete();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Table> {
@@ -392,6 +414,28 @@ impl Table {
         })
     }
 
+    /// Whether that was news.
+    fn keep_out(&mut self, channel_id: ChannelId, version: i64, until_s: u64) -> bool {
+        let is_news = self.kept_out.get(&channel_id).is_none_or(|(known, _)| *known < version);
+        if is_news {
+            self.kept_out.insert(channel_id, (version, until_s));
+        }
+        is_news
+    }
+
+    /// Whether that was news.
+    fn take_role(&mut self, channel_id: ChannelId, taken: RoleTaken) -> bool {
+        let is_news = self.roles.get(&channel_id).is_none_or(|known| known.version < taken.version);
+        if is_news {
+            self.roles.insert(channel_id, taken);
+            if self.roles.len().is_power_of_two() {
+                let now = now_s();
+                self.roles.retain(|_, taken| taken.until_s > now);
+            }
+        }
+        is_news
+    }
+
     /// Now and then: when twice as many are known as there were left the last time would be better, and is not needed.
     fn forget_expired(&mut self) {
         if self.ended.len().is_power_of_two() {
@@ -399,6 +443,7 @@ impl Table {
             self.ended.retain(|_, until_s| *until_s > now);
             let ended = &self.ended;
             self.invites.retain(|id| ended.contains_key(id));
+            self.withdrawn.retain(|id| ended.contains_key(id));
         }
     }
 }

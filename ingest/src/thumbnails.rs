@@ -29,7 +29,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::packager::{Broadcast, KeyFrame};
+use crate::{
+    niceness::give_way,
+    packager::{Broadcast, KeyFrame},
+};
 
 /// How long one picture may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -252,6 +255,7 @@ impl Tool {
         // One output can be a pipe, four cannot. For nobody else to look into: streams may be private.
         let folder = tempfile::Builder::new().prefix("weir-pictures-").tempdir().map_err(ThumbnailError::Run)?;
         let mut child = self.command(folder.path(), makes_webp).spawn().map_err(ThumbnailError::Run)?;
+        give_way(&child);
         let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
         let feed = async {
             if let Some(mut stdin) = stdin {

@@ -10,6 +10,8 @@ mod fragments;
 mod manifest;
 #[path = "support/playlist.rs"]
 mod playlist;
+#[path = "support/synthetic.rs"]
+mod synthetic;
 #[path = "support/viewer.rs"]
 mod viewer;
 
@@ -27,9 +29,13 @@ use bytes::Bytes;
 use fragments::{AUDIO, VIDEO};
 use ingest::packager::{Follower, Packager, RenditionSpec, Tag};
 use manifest::Manifest;
+use synthetic::{Encoder, STEREO_44};
 use tokio::time::timeout;
 use tower::ServiceExt;
 use viewer::{Viewer, assert_decodes, config};
+
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
 
 fn encode(size: &str, rate: u32, more: &str) -> Vec<Tag> {
     flv::encode(&format!(
@@ -183,7 +189,7 @@ async fn renditions_stand_beside_the_source() {
     assert!(frame(&mut body).await.is_some());
     viewer.broadcast.remove_rendition("90p");
     let error = loop {
-        match timeout(Duration::from_secs(20), next(&mut body)).await.unwrap() {
+        match timeout(LONG, next(&mut body)).await.unwrap() {
             Some(Ok(_)) => {}
             Some(Err(error)) => break Some(error),
             None => break None,
@@ -286,7 +292,7 @@ async fn play(url: String, seconds: u32) -> (usize, usize, String) {
         .args(["-map", "0:v:0", "-map", "0:a:0", "-f", "framemd5", "-"])
         .kill_on_drop(true)
         .output();
-    let output = timeout(Duration::from_secs(60), output).await.unwrap().unwrap();
+    let output = timeout(LONG, output).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let out = String::from_utf8(output.stdout).unwrap();
     let frames = |track: &str| out.lines().filter(|line| line.starts_with(track)).count();
@@ -303,7 +309,18 @@ async fn ffmpeg_plays_it_before_and_after_a_reconnect() {
         let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
         push(&mut packager, tags);
         // It goes on as an encoder does, for as long as it is watched.
-        let watched = play(url.clone(), 6);
+        let watched = async {
+            let began = tokio::time::Instant::now();
+            loop {
+                let (pictures, sounds, dimensions) = play(url.clone(), 6).await;
+                assert_eq!(dimensions, size);
+                if pictures >= 5 * rate && sounds >= 5 * 43 {
+                    break;
+                }
+                // On a busy machine it skips what it comes too late for, and may do better after.
+                assert!(began.elapsed() < LONG, "{pictures} pictures, {sounds} frames of sound");
+            }
+        };
         let sending = async {
             let begun = tokio::time::Instant::now();
             for round in 1.. {
@@ -317,13 +334,85 @@ async fn ffmpeg_plays_it_before_and_after_a_reconnect() {
                 }
             }
         };
-        let (pictures, sounds, dimensions) = tokio::select! {
-            watched = watched => watched,
+        tokio::select! {
+            () = watched => {}
             () = sending => unreachable!(),
-        };
+        }
         packager.finish();
-        assert_eq!(dimensions, size);
-        assert!(pictures >= 5 * rate, "{pictures} pictures");
-        assert!(sounds >= 5 * 43, "{sounds} frames of sound");
     }
+}
+
+/// Picture and sound apart are the same pictures and the same sound, at the same times, and the manifest says which, for an
+/// hour.
+async fn an_hour_apart(encoder: &Encoder) {
+    let mut viewer = Viewer::new(config()).await;
+    viewer.is_brief = true;
+    let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
+    let mut earlier: Option<Manifest> = None;
+    let mut apart = [Vec::new(), Vec::new()];
+    // As the manifest says: number, start and duration of each segment, once it does not grow any more.
+    let mut said: [Vec<(u64, u64, u64)>; 2] = Default::default();
+    let (mut next_ms, mut next_segment) = (0, 0);
+    let tags = encoder.tags(3_600_000, 0);
+    let end_ms = tags.last().unwrap().timestamp_ms;
+    for tag in tags {
+        let time_ms = tag.timestamp_ms;
+        packager.push(tag).unwrap();
+        if time_ms == end_ms {
+            packager.finish();
+            viewer.broadcast.end();
+        } else if time_ms < next_ms || !viewer.broadcast.is_playable() {
+            continue;
+        }
+        next_ms = time_ms + 2_000;
+        viewer.look().await;
+        let manifest = look(&viewer, earlier.as_ref()).await;
+        let [video, audio] = &manifest.periods[0].representations[..] else { panic!("{}", manifest.text) };
+        let last = viewer.playlists.last().unwrap().complete().next_back().unwrap().number;
+        for number in next_segment..=last {
+            for (folder, runs) in ["v", "a"].into_iter().zip(&mut apart) {
+                runs.extend(fragments::runs(&file(&viewer, &format!("source/{folder}/s{number}.m4s")).await));
+            }
+        }
+        for (representation, said) in [video, audio].into_iter().zip(&mut said) {
+            let known = said.last().map(|(number, ..)| *number);
+            // The last one but the growing one is measured by where the next begins.
+            let settled = representation.segments.iter().filter(|segment| segment.number < last);
+            said.extend(
+                settled
+                    .filter(|segment| Some(segment.number) > known)
+                    .map(|segment| (segment.number, segment.start, segment.duration)),
+            );
+        }
+        next_segment = last + 1;
+        earlier = Some(manifest);
+    }
+    assert!(viewer.findings.is_empty(), "{} findings, first: {}", viewer.findings.len(), viewer.findings[0]);
+    let (_, media) = viewer.epochs().remove(0);
+    let whole = fragments::runs(&media);
+    for ((track, apart), said) in [VIDEO, AUDIO].into_iter().zip(&apart).zip(&said) {
+        let findings = fragments::findings(apart);
+        assert!(findings.is_empty(), "{findings:?}");
+        assert!(apart.iter().all(|run| run.track == track));
+        assert!(fragments::track(apart, track) == fragments::track(&whole, track), "track {track}");
+        for pair in said.windows(2) {
+            let [(number, start, duration), (next, begins, _)] = pair else { continue };
+            assert_eq!((number + 1, start + duration), (*next, *begins), "track {track}");
+        }
+    }
+    // What lasts to the end lasts an hour, less what is not settled.
+    assert!(said[0].len() > 890, "{} segments", said[0].len());
+    assert!(said[1].last().unwrap().1.abs_diff(said[0].last().unwrap().1 * 441 / 900) < 44_100 / 10);
+}
+
+#[tokio::test]
+async fn an_hour_of_picture_and_sound_apart() {
+    let encoder =
+        Encoder { rate: (30_000, 1_001), group: 120, reordered: 2, sound: Some(STEREO_44), ..Encoder::default() };
+    an_hour_apart(&encoder).await;
+}
+
+#[tokio::test]
+async fn an_hour_of_a_still_desktop_and_its_sound_apart() {
+    an_hour_apart(&Encoder { group: 300, is_still: true, sound: Some(STEREO_44), ..Encoder::default() }).await;
 }

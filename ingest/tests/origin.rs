@@ -32,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use viewer::{Viewer, config};
 
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
+
 static SOURCE: LazyLock<Vec<Tag>> = LazyLock::new(|| {
     flv::encode(
         "-f lavfi -i testsrc2=size=320x180:rate=30:duration=10 -f lavfi -i sine=frequency=440:sample_rate=48000:duration=10 \
@@ -282,12 +285,13 @@ async fn a_hinted_part_is_waited_for() {
 }
 
 #[tokio::test]
-async fn who_waits_in_vain_is_told_after_three_target_durations() {
+async fn who_waits_in_vain_is_told_once_no_picture_can_have_stayed_for_so_long() {
     let (viewer, _packager) = live().await;
     let (reload, part) = (viewer.path("source/index.m3u8?_HLS_msn=2&_HLS_part=3"), viewer.path("source/p10.m4s"));
     let started = Instant::now();
     let (reload, part) = tokio::join!(viewer.get(&reload), viewer.get(&part));
-    assert!((6.0..10.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
+    // Three target durations are 6 s, and a picture may stay for 8.
+    assert!(started.elapsed() > Duration::from_secs(8), "{:?}", started.elapsed());
     for answer in [reload, part] {
         assert_problem(&answer, 503, "not_ready");
         assert_eq!(text(&answer.1, header::RETRY_AFTER), "1");
@@ -365,11 +369,11 @@ async fn a_thumbnail_is_made_of_the_first_key_frame_and_outlives_the_stream() {
     let key = thumbnails::Picture::SmallWebp.key(viewer.broadcast.stream_id()).unwrap();
     let started = std::time::Instant::now();
     while viewer.storage.stat(&key).await.unwrap().is_none() {
-        assert!(started.elapsed() < Duration::from_secs(30), "there is no thumbnail");
+        assert!(started.elapsed() < LONG, "there is no thumbnail");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     viewer.broadcast.end();
-    timeout(Duration::from_secs(5), work).await.expect("it stops with the broadcast").unwrap();
+    timeout(LONG, work).await.expect("it stops with the broadcast").unwrap();
     viewer.broadcasts.remove(viewer.broadcast.stream_id());
     let path = viewer.path("thumbnail.jpg");
     let (status, headers, body) = viewer.get(&path).await;

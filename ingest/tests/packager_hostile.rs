@@ -153,6 +153,45 @@ fn a_bit_rate_beyond_measure_is_refused() {
     assert_eq!(refusal_of(&tags), MediaRefusal::BitrateTooHigh { max_mbps: 100 });
 }
 
+/// So many seconds of pictures at 30 a second, a key frame every second.
+fn of_bit_rate(mbps: u32, seconds: u32) -> Vec<Tag> {
+    let mut tags: Vec<Tag> = SOURCE.iter().filter(|tag| is_config(tag)).cloned().collect();
+    let size = mbps * 1_000_000 / 8 / 30;
+    let bodies = [(0x17, 0x65), (0x27, 0x41)].map(|(tag, slice)| {
+        let mut body = vec![tag, 1, 0, 0, 0];
+        body.extend_from_slice(&size.to_be_bytes());
+        body.resize(5 + 4 + size as usize, slice);
+        Bytes::from(body)
+    });
+    let body = |frame: u32| bodies[usize::from(!frame.is_multiple_of(30))].clone();
+    tags.extend((0..30 * seconds).map(|frame| Tag {
+        kind: TagKind::Video,
+        timestamp_ms: frame * 1_000 / 30,
+        body: body(frame),
+    }));
+    tags
+}
+
+#[test]
+fn what_is_refused_is_the_bit_rate_and_not_the_length_of_segments() {
+    // Also where segments are shorter than they may be, and end before they have the bytes of a long one.
+    assert_eq!(refusal_of(&of_bit_rate(200, 20)), MediaRefusal::BitrateTooHigh { max_mbps: 100 });
+}
+
+#[tokio::test]
+async fn a_hundred_megabits_a_second_are_taken_in_and_keep_to_their_bytes() {
+    let window_bytes = 64_000_000;
+    let mut viewer = Viewer::new(PackagerConfig { window_bytes, ..config() }).await;
+    let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
+    viewer.watch(&mut packager, &of_bit_rate(100, 20)).await;
+    let mut kept = 0;
+    for (uri, ..) in viewer.segments.clone() {
+        let (status, _, bytes) = viewer.get(&viewer.path(&format!("source/{uri}"))).await;
+        kept += if status.is_success() { bytes.len() } else { 0 };
+    }
+    assert!(kept > window_bytes / 2 && kept <= window_bytes, "{kept}");
+}
+
 #[test]
 fn a_file_pushed_at_full_speed_is_refused() {
     let broadcast = Broadcast::new(Uuid::now_v7().into(), PackagerConfig::default(), FirstNumbers::default());
@@ -208,13 +247,77 @@ async fn a_jump_of_the_clock_is_a_discontinuity() {
     }
 }
 
+/// The pictures from this time on come so much later, and the sound, if there is any, goes on meanwhile.
+fn with_a_picture_that_stays(from_ms: u32, by_ms: u32, has_sound: bool) -> Vec<Tag> {
+    let is_later = |tag: &Tag| is_media(tag, TagKind::Video) && tag.timestamp_ms >= from_ms;
+    let (later, mut tags): (Vec<Tag>, Vec<Tag>) = SOURCE.iter().cloned().partition(is_later);
+    tags.extend(shifted(&later, by_ms));
+    let is_sound = |tag: &Tag| is_media(tag, TagKind::Audio);
+    let sound: Vec<Tag> = SOURCE.iter().filter(|tag| is_sound(tag)).cloned().collect();
+    // As long again.
+    tags.extend(shifted(&sound, 8_000));
+    tags.retain(|tag| tag.kind == TagKind::Video || has_sound);
+    tags.sort_by_key(|tag| (!is_config(tag), tag.timestamp_ms));
+    tags.retain(|tag| tag.timestamp_ms < 8_000 + by_ms);
+    tags
+}
+
 #[tokio::test]
-async fn a_hole_in_the_picture_is_a_discontinuity() {
-    // Three seconds without pictures, then the rest of the group: nothing to decode until its key frame.
-    let is_hole = |tag: &Tag| is_media(tag, TagKind::Video) && (900..3_900).contains(&tag.timestamp_ms);
-    let tags: Vec<Tag> = SOURCE.iter().filter(|tag| !is_hole(tag)).cloned().collect();
-    let viewer = watched(&tags).await;
-    assert_eq!(viewer.assert_flawless().len(), 2);
+async fn a_picture_that_stays_is_packaged_whole_and_the_sound_with_it() {
+    // In the middle of a group, in its first one, and just before a key frame.
+    for (from_ms, by_ms) in [(2_600, 2_500), (900, 3_000), (3_990, 4_999), (5_000, 7_900), (30, 7_000)] {
+        for has_sound in [true, false] {
+            let tags = with_a_picture_that_stays(from_ms, by_ms, has_sound);
+            let viewer = watched(&tags).await;
+            let epochs = viewer.assert_flawless();
+            assert_eq!(epochs.len(), 1, "{from_ms} {by_ms}: there is no discontinuity");
+            let pictures = fragments::track(&epochs[0].1, VIDEO);
+            let sent = flv::pictures(&tags);
+            assert_eq!((pictures.len(), sent.len()), (240, 240), "{from_ms} {by_ms}: no picture is lost");
+            for ((time, sample), (sent_ms, composition_ms, data)) in pictures.iter().zip(&sent) {
+                assert_eq!((time - pictures[0].0) as i64, (sent_ms - sent[0].0) * 90);
+                assert!(sample.composition == composition_ms * 90 && sample.data == *data);
+            }
+            let sound = fragments::track(&epochs[0].1, AUDIO);
+            let silent = sound.iter().filter(|(_, sample)| sample.data.len() < 10).count();
+            assert_eq!(silent, 0, "{from_ms} {by_ms}: no silence is put in");
+            let lasts_ms = sound.last().map_or(0, |(time, _)| (time - sound[0].0) / 48);
+            let whole_ms = if has_sound { u64::from(8_000 + by_ms) } else { 0 };
+            assert!(lasts_ms.abs_diff(whole_ms) < 200, "{from_ms} {by_ms}: {lasts_ms} ms of sound");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_first_picture_that_stays_makes_segments_as_long_as_they_may_be() {
+    let viewer = watched(&with_a_picture_that_stays(1_000, 7_500, true)).await;
+    viewer.assert_flawless();
+    let last = viewer.playlists.last().unwrap();
+    assert_eq!(last.target_duration_s, 4);
+    assert!(viewer.segments.len() <= 6, "{} segments", viewer.segments.len());
+}
+
+#[test]
+fn a_picture_that_stays_for_too_long_is_refused_and_nothing_is_lost_in_silence() {
+    for (by_ms, has_sound) in [(8_200, true), (8_200, false), (12_000, false), (40_000, false)] {
+        let refusal = refusal_of(&with_a_picture_that_stays(2_600, by_ms, has_sound));
+        assert_eq!(refusal, MediaRefusal::VideoStopped, "{by_ms} {has_sound}");
+        assert!(refusal.to_string().contains("for 8 s: set the encoder to a constant frame rate"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_hole_that_ends_with_a_key_frame_is_a_discontinuity_and_loses_nothing() {
+    // Without reordering, so that a key frame is the first after the hole in decode order, too.
+    let tags = flv::encode(&format!("-f lavfi -i testsrc2=size=320x180:rate=30:duration=8 {X264} -bf 0 -an"));
+    for by_ms in [9_000, 30_000] {
+        let (mut before, after): (Vec<Tag>, Vec<Tag>) =
+            tags.iter().cloned().partition(|tag| tag.timestamp_ms < 4_000 || is_config(tag));
+        before.extend(shifted(&after, by_ms));
+        let epochs = watched(&before).await.assert_flawless();
+        let pictures: Vec<usize> = epochs.iter().map(|(_, runs)| fragments::track(runs, VIDEO).len()).collect();
+        assert_eq!(pictures, [120, 120], "{by_ms}");
+    }
 }
 
 #[tokio::test]

@@ -199,6 +199,25 @@ async fn a_variable_rate_out_of_order_has_the_same_pictures_in_each_segment() {
 }
 
 #[tokio::test]
+async fn under_a_picture_that_stays_there_are_the_same_segments() {
+    for reordered in [0, 2] {
+        let encoder = Encoder { group: 300, reordered, is_still: true, ..Encoder::default() };
+        let mut bench = Bench::new(config()).await;
+        let made = transcoded(&encoder, 90_000, TIMELINE_START_MS, OTHER);
+        // The picture that stays is in no part before the next one comes.
+        bench.play(&encoder.tags(90_000, 0), &made, TIMELINE_START_MS, 9_000).await;
+        assert_beside(&bench.viewer);
+        if reordered == 0 {
+            // Segments that begin under a picture begin between pictures that are sent in another order.
+            assert_same_times(&bench.viewer);
+        }
+        assert_eq!(bench.follower.as_ref().unwrap().lag().lost, 0, "{reordered}");
+        let (own, source) = (bench.viewer.of("720p"), &bench.viewer.source);
+        assert!(own.segments.len() + 8 >= source.segments.len(), "{} of {}", own.segments.len(), source.segments.len());
+    }
+}
+
+#[tokio::test]
 async fn an_hour_beside_a_variable_source() {
     beside_a_variable_source(0, 3_600_000).await;
 }
@@ -395,6 +414,30 @@ async fn one_that_is_too_late_says_so_and_begins_anew() {
         follower.push(tag.clone()).unwrap();
     }
     assert!(follower.is_following());
+}
+
+#[tokio::test]
+async fn a_feed_that_begins_where_no_key_frame_is_listed_waits_for_the_next() {
+    let config = PackagerConfig { window_segments: 4, ..config() };
+    let broadcast = Broadcast::new(Uuid::now_v7().into(), config, FirstNumbers::default());
+    let mut packager = Packager::new(Arc::clone(&broadcast));
+    // Segments of two seconds, and then no key frame for fifteen.
+    for tag in Encoder::default().tags(4_000, 0) {
+        packager.push(tag).unwrap();
+    }
+    let tags = Encoder { group: 450, ..Encoder::default() }.tags(20_000, 4_000);
+    let (before, after) = tags.split_at(tags.partition_point(|tag| tag.timestamp_ms < 17_000));
+    for tag in before {
+        packager.push(tag.clone()).unwrap();
+    }
+    let mut feed = broadcast.feed();
+    assert_eq!(timeout(Duration::ZERO, feed.next()).await.ok(), None, "the latest key frame is kept, and not listed");
+    for tag in after {
+        packager.push(tag.clone()).unwrap();
+    }
+    assert!(matches!(feed.next().await, Some(FeedItem::Init(_))));
+    let Some(FeedItem::Fragment { bytes, .. }) = feed.next().await else { panic!("no fragment") };
+    assert!(fragments::track(&fragments::runs(&bytes), VIDEO)[0].1.is_sync);
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ static SOURCE: LazyLock<Vec<Tag>> = LazyLock::new(|| {
     )
 });
 
+/// Longer than anything takes on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
+
 /// Who measures the memory of the process runs alone.
 static RUNNING: tokio::sync::RwLock<()> = tokio::sync::RwLock::const_new(());
 
@@ -143,7 +146,7 @@ impl Kept {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(60), there).await.unwrap();
+        timeout(LONG, there).await.unwrap();
     }
 
     async fn wait_until_written(&self) {
@@ -157,7 +160,7 @@ impl Kept {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(60), removed).await.unwrap();
+        timeout(LONG, removed).await.unwrap();
     }
 
     /// Waits until what is too old for the window is let go of, which comes after the newest is written.
@@ -171,7 +174,7 @@ impl Kept {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(60), slid).await.unwrap()
+        timeout(LONG, slid).await.unwrap()
     }
 
     async fn file(&self, path: &str) -> Bytes {
@@ -279,7 +282,7 @@ async fn a_disk_that_is_short_of_room_is_left_alone_until_it_has_some() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(60), shrunk).await.unwrap();
+    timeout(LONG, shrunk).await.unwrap();
     let live = kept.playlist("source/index.m3u8").await;
     assert!(live.complete().count() > 0);
     free.store(50 * GIB, Ordering::Relaxed);
@@ -315,12 +318,13 @@ async fn what_a_full_disk_lets_go_of_stays_in_memory_for_who_is_fetching_it() {
         assert!(round < 7, "the disk keeps {:?}", kept.on_disk());
         let count = kept.on_disk().len();
         kept.push(&SOURCE);
+        // The oldest quarter, all of it: what the next round counts is what is kept.
         let shrunk = async {
-            while count > 0 && kept.on_disk().len() == count {
+            while kept.on_disk().len() > count - count.div_ceil(4) {
                 sleep(Duration::from_millis(1)).await;
             }
         };
-        timeout(Duration::from_secs(60), shrunk).await.expect("the oldest makes room");
+        timeout(LONG, shrunk).await.expect("the oldest makes room");
         let live = kept.playlist("source/index.m3u8").await;
         if live.segments[0].number > segment + 1 && !kept.on_disk().contains(&segment) {
             break;
@@ -351,7 +355,7 @@ async fn each_part_is_named_as_it_comes() {
             sleep(Duration::from_millis(1)).await;
         }
     };
-    timeout(Duration::from_secs(60), is_slid).await.unwrap();
+    timeout(LONG, is_slid).await.unwrap();
 }
 
 #[tokio::test]
@@ -411,7 +415,7 @@ async fn reconnects_stay_in_it_with_their_initialisation_segments() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(Duration::from_secs(60), gone).await.unwrap();
+    timeout(LONG, gone).await.unwrap();
     let (status, ..) = kept.viewer.get(&kept.viewer.path("source/rewind.m3u8")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }

@@ -43,9 +43,12 @@ async fn the_accept_loop_survives() {
     }
     // The last of them waits in the backlog.
     let last = connections.pop().unwrap();
-    while log::with("accepting RTMP connections fails").is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let fails = async {
+        while log::with("accepting RTMP connections fails").is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, fails).await.expect("no connection is accepted");
     let waiting = tokio::spawn(is_answered(last, LONG));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!waiting.is_finished());

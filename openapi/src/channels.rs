@@ -10,7 +10,7 @@ use uuid::Uuid;
 pub use self::team::{
     ChannelRole, ChannelStanding, GiveRoleRequest, TeamAccount, TeamList, TeamMember, TeamMemberAsOf,
 };
-use crate::{Limit, Page, accounts::Avatar, streams::Playback};
+use crate::{Limit, Page, accounts::Avatar, recordings::RecordingLimits, streams::Playback};
 
 /// Who may watch a channel: everybody, and it is in every list (`public`); whoever knows its address, and it is in no list
 /// (`unlisted`); its owner, its team and administrators, and nobody else learns that it is there (`private`).
@@ -53,6 +53,9 @@ pub struct Channel {
     /// The running stream; `null` while offline.
     #[schema(required = true, example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d02")]
     pub live_stream_id: Option<Uuid>,
+    /// How long a stream waits for its encoder when that is lost, in seconds; then it ends. The same for all channels.
+    #[schema(example = 60, minimum = 1, maximum = 3600)]
+    pub reconnect_grace_seconds: u32,
     /// Where it plays: for a public channel an address that stays the same and can be shared before going live. For the
     /// others it is the asker's own, and good for eleven hours or more; `get_channel_playback` makes a new one.
     pub playback: Playback,
@@ -118,6 +121,8 @@ pub struct ChannelAsOf {
     pub owner_id: Uuid,
     /// Who had which role in it.
     pub team: Vec<TeamMemberAsOf>,
+    /// Whether its streams were recorded, and how much of that was to be kept.
+    pub recording: RecordingAsOf,
     /// When it was created.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(example = "2026-11-21T10:00:00.123456Z")]
@@ -131,6 +136,16 @@ pub struct ChannelAsOf {
     pub version: i64,
     /// The point at which all this was so.
     pub as_of: LogPoint,
+}
+
+/// What held for the recordings of a channel.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RecordingAsOf {
+    /// Whether streams were recorded that started then.
+    #[schema(example = true)]
+    pub is_on: bool,
+    /// What the owner had said; what the server allowed at most is not in the log.
+    pub own_limits: RecordingLimits,
 }
 
 /// A point of the log.

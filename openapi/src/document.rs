@@ -34,9 +34,9 @@ header, which may do what its scopes say.
 **Lists** come in pages: give `next_cursor` of one page as `after` of the next.
 
 **Writes answer when they can be read**: what a request has changed, the next one sees. Should reading it back take longer \
-than two seconds, the answer is 202 with the address where the result will be.
+than two seconds (the operator may set another limit), the answer is 202 with the address where the result will be.
 
-**Repeating a request**: a `POST` with an `Idempotency-Key` can be sent again for a day; with the same body it gets the \
+**Repeating a request**: a `POST` that takes an `Idempotency-Key` can be sent again with it for a day; with the same body it gets the \
 first answer (and `Idempotency-Replayed: true`) and happens once, with another it is refused. Signing in has no such keys.
 
 **Events**: everything that happens is in one ordered log, which can be read, followed and exported. \

@@ -55,17 +55,23 @@ pub struct IngestStatus {
     /// How long nothing has come from the connected encoder, in milliseconds; `null` before its first picture.
     #[schema(required = true, example = 15)]
     pub silent_ms: Option<u32>,
+    /// How much longer the running stream waits for its lost encoder before it ends, in milliseconds; `null` while it need
+    /// not, and from when an encoder is connected again.
+    #[schema(required = true, example = 42_000)]
+    pub waits_ms: Option<u32>,
     /// The figures of each second of the last minute, the oldest first; empty before the first picture.
     #[schema(max_items = 60)]
     pub history: Vec<IngestSample>,
     /// The smaller renditions that are made for viewers beside what the encoder sends, the highest first.
     pub renditions: Vec<IngestRendition>,
-    /// Why there are no more renditions; `null` when there are as many as there are to be.
+    /// Why there are no more renditions, or why another encoder makes them than the server was set to use; `null` when all
+    /// is well.
     #[schema(required = true)]
     pub renditions_remark: Option<IngestAdvice>,
     /// What the streamer could do better; empty when all is well.
     pub advice: Vec<IngestAdvice>,
-    /// Why the last encoder was turned away; `null` when none was, or when one was let in since.
+    /// Why the last encoder was turned away; `null` when none was, or once another was let in and the refusal is two minutes old.
+    /// One that came beside a live encoder is told for two minutes.
     #[schema(required = true)]
     pub last_refusal: Option<IngestRefusal>,
 }
@@ -105,7 +111,8 @@ pub struct IngestRendition {
     /// Of the picture, on average, in kilobits a second.
     #[schema(example = 2800)]
     pub bitrate_kbps: u32,
-    /// How far it is behind what the encoder sends, in milliseconds.
+    /// How far it is behind what it should have by now, in milliseconds of the stream. The few pictures that are always under
+    /// way do not count, however rare they are.
     #[schema(example = 600)]
     pub lag_ms: u32,
 }

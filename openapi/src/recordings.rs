@@ -123,7 +123,8 @@ pub enum RecordingVisibility {
 }
 
 /// Why a recording is shorter than its stream: there was no room left (`storage_full`), the storage took nothing for too long
-/// (`storage_unavailable`), or the server crashed and the stream was over when it came back (`crashed`).
+/// (`storage_unavailable`), the server crashed and the stream was over when it came back (`crashed`), or it had become as large
+/// as all of the channel's recordings together may be (`quota`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordingCutShort {
@@ -133,10 +134,13 @@ pub enum RecordingCutShort {
     StorageUnavailable,
     /// The server crashed.
     Crashed,
+    /// It had become as large as all of the channel's recordings together may be.
+    Quota,
 }
 
-/// Why there is nothing of a recording: the stream was over too soon (`empty`), there was no room left (`storage_full`), or
-/// the storage took nothing (`storage_unavailable`).
+/// Why there is nothing of a recording: the stream was over too soon (`empty`), there was no room left (`storage_full`),
+/// the storage took nothing (`storage_unavailable`), or what was kept of it is on a server that is gone (`node_lost`): then it becomes
+/// `ready` after all if that server comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordingFailure {
@@ -146,6 +150,8 @@ pub enum RecordingFailure {
     StorageFull,
     /// The storage took nothing.
     StorageUnavailable,
+    /// It is on a server that is gone.
+    NodeLost,
 }
 
 /// One quality that a recording can be watched in.
@@ -219,7 +225,8 @@ pub struct RecordingLimits {
     /// A recording is deleted so many days after its stream.
     #[schema(required = true, example = 90, minimum = 1, maximum = 36500)]
     pub keep_days: Option<u32>,
-    /// The oldest are deleted when all together are larger, in bytes. The newest stays.
+    /// The oldest are deleted when all together are larger, in bytes. The newest stays, and ends early if it becomes so large
+    /// while its stream is on.
     #[schema(required = true, example = 100_000_000_000_i64, minimum = 1)]
     pub max_size_bytes: Option<i64>,
     /// The oldest are deleted when there are more.
@@ -249,7 +256,8 @@ pub struct ChangeRecordingSettingsRequest {
     #[serde(default)]
     #[schema(example = 30, minimum = 1, maximum = 36500)]
     pub keep_days: Option<u32>,
-    /// The oldest are deleted when all together are larger, in bytes.
+    /// The oldest are deleted when all together are larger, in bytes, and a recording that is being made ends when it is so
+    /// large.
     #[serde(default)]
     #[schema(example = 50_000_000_000_i64, minimum = 1)]
     pub max_size_bytes: Option<i64>,

@@ -90,10 +90,11 @@ pub struct ReportedThing {
     /// Its id.
     #[schema(example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d05")]
     pub id: Uuid,
-    /// The handle of the channel that it is or belongs to; `null` of an account.
+    /// The handle of the channel that it is or belongs to; `null` of an account, where that is gone, and among one's own reports
+    /// where one may not see it any more.
     #[schema(required = true, example = "river_talks")]
     pub handle: Option<String>,
-    /// What it is called; `null` of an account, and where that is gone.
+    /// What it is called; `null` of an account, where that is gone, and among one's own reports where one may not see it any more.
     #[schema(required = true, example = "Night shift on the river")]
     pub title: Option<String>,
     /// Whose it is.

@@ -153,8 +153,8 @@ pub struct Rendition {
 
 /// Why a stream has the renditions that it has: they are made from now on (`started`); making more fell behind
 /// (`too_slow`); the node has no processor time for more (`no_budget`), or has some again (`budget_freed`); ffmpeg fails
-/// (`ffmpeg_failed`), is not installed (`ffmpeg_missing`), or works again (`recovered`); the encoder sends another picture
-/// (`source_changed`).
+/// (`ffmpeg_failed`) or is not installed (`ffmpeg_missing`); what failed or was too slow is made again (`recovered`); the
+/// encoder sends another picture (`source_changed`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RenditionsReason {
@@ -170,14 +170,15 @@ pub enum RenditionsReason {
     FfmpegFailed,
     /// ffmpeg is not installed on the node.
     FfmpegMissing,
-    /// They are made again, after ffmpeg had failed.
+    /// They are made again, after ffmpeg had failed or been too slow.
     Recovered,
     /// The encoder sends another picture than before.
     SourceChanged,
 }
 
 /// Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
-/// server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); the channel was
+/// server was shut down (`shutdown`) or crashed (`crashed`); the encoder came back to another node, which began a new stream
+/// (`moved`); the stream key was rotated (`key_rotated`); the channel was
 /// closed (`channel_closed`); the account of its owner was suspended (`account_suspended`); an administrator took it down
 /// (`taken_down`); what the encoder sent could no longer be packaged (`error`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -191,6 +192,8 @@ pub enum EndReason {
     Shutdown,
     /// The server crashed, and the encoder did not come back in time.
     Crashed,
+    /// The encoder came back to another node, which began a new stream.
+    Moved,
     /// The stream key was rotated.
     KeyRotated,
     /// The channel was closed.

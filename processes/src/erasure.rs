@@ -1,33 +1,27 @@
 //! Erasure: whatever an erased person leaves behind goes.
 //!
 //! The write side forgets the person as soon as it has stored `account.erased`. What that leaves is done here, and so is what
-//! a crash has left undone: the account's channels are closed, its roles in others are taken, the exports that it asked for are deleted, and of a channel
-//! that was closed the encoder is sent away and the pictures go.
+//! a crash has left undone: the account's channels are closed, its roles in others are taken, and the exports that it asked for are
+//! deleted. The encoder of a channel that was closed is sent away by its node, which follows the log itself; the pictures go by
+//! [`crate::pictures`].
 //!
 //! A channel, a role or an export of an account may come into the log just after its erasure, by a request that was under way. So
 //! what is new is looked at, too: of the two events the later one finds the other.
 
-use std::sync::Arc;
-
 use commands::{
     CommandError, Commands, Metadata, accounts,
     channels::{self, team},
-    exports, streams,
+    exports,
 };
 use domain::{
     DomainEvent,
     accounts::AccountEvent,
     channels::{ChannelClosedReason, ChannelEvent},
     exports::{ExportDeletedReason, ExportEvent, ExportRefusal},
-    ids::{AccountId, ChannelId, ExportId, StreamId},
-    streams::EndReason,
+    ids::{AccountId, ChannelId, ExportId},
 };
-use futures::future::BoxFuture;
 
-use crate::{
-    following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by},
-    sending_away::send_away,
-};
+use crate::following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by};
 
 const PROCESS: Process = Process {
     name: "erasure",
@@ -35,24 +29,13 @@ const PROCESS: Process = Process {
     begin: Begin::Start,
 };
 
-/// What erasure needs of the media planes of all nodes.
-pub trait Media: Send + Sync {
-    /// Sends the channel's encoder away, wherever it is connected, and ends its stream for `reason`. Nothing happens when none
-    /// is.
-    fn cut(&self, channel_id: ChannelId, reason: EndReason) -> BoxFuture<'_, Result<(), BoxError>>;
-
-    /// Deletes the pictures of streams, wherever they are.
-    fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>>;
-}
-
 /// Follows erasures and closed channels, for ever. Several nodes may. Cancel safe: what was under way is done again.
-pub async fn run(commands: &Commands, following: &Following, media: &Arc<dyn Media>) {
-    following.follow(PROCESS, &Erasure { commands, media: &**media }).await;
+pub async fn run(commands: &Commands, following: &Following) {
+    following.follow(PROCESS, &Erasure { commands }).await;
 }
 
 struct Erasure<'a> {
     commands: &'a Commands,
-    media: &'a dyn Media,
 }
 
 impl Handler for Erasure<'_> {
@@ -74,7 +57,10 @@ impl Handler for Erasure<'_> {
                 }
                 Ok(())
             }
-            DomainEvent::Channel(ChannelEvent::Closed { channel_id, .. }) => self.channel_closed(*channel_id).await,
+            DomainEvent::Channel(ChannelEvent::Closed { channel_id, .. }) => {
+                channels::finish_closing(self.commands, *channel_id).await?;
+                Ok(())
+            }
             DomainEvent::Export(ExportEvent::Requested { export_id, by: Some(by), .. }) => {
                 if accounts::is_erased(self.commands, *by).await? {
                     self.delete(*export_id, metadata()).await?;
@@ -114,11 +100,5 @@ impl Erasure<'_> {
             Ok(_) | Err(CommandError::Refused(ExportRefusal::Deleted)) => Ok(()),
             Err(error) => Err(error.into()),
         }
-    }
-
-    async fn channel_closed(&self, channel_id: ChannelId) -> Result<(), BoxError> {
-        channels::finish_closing(self.commands, channel_id).await?;
-        send_away(self.commands, self.media, channel_id, EndReason::ChannelClosed).await?;
-        self.media.delete_pictures(streams::of_channel(self.commands, channel_id).await?).await
     }
 }

@@ -6,9 +6,11 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     error::Error,
     fmt::Write as _,
     panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -94,17 +96,57 @@ enum FollowError {
     Panicked { position: i64, event_type: String, message: String },
 }
 
+impl FollowError {
+    /// The event that it does not get past.
+    fn position(&self) -> Option<i64> {
+        match self {
+            Self::Log(_) => None,
+            Self::Decode { position, .. } | Self::Handler { position, .. } | Self::Panicked { position, .. } => {
+                Some(*position)
+            }
+        }
+    }
+}
+
+/// The processes of a node that do not get on. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Troubles(Arc<Mutex<BTreeMap<&'static str, i64>>>);
+
+impl Troubles {
+    /// The names of those that are held up, with the position of the event at which they are; empty when all get on.
+    #[must_use]
+    pub fn told(&self) -> Vec<(&'static str, i64)> {
+        let held_up = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held_up.iter().map(|(name, position)| (*name, *position)).collect()
+    }
+
+    fn set(&self, name: &'static str, position: Option<i64>) {
+        let mut held_up = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match position {
+            Some(position) => held_up.insert(name, position),
+            None => held_up.remove(name),
+        };
+    }
+}
+
 /// The log as the processes of one node follow it. They share one connection that listens.
 pub struct Following {
     commands: Commands,
     woken: watch::Sender<()>,
+    troubles: Troubles,
 }
 
 impl Following {
     /// Of the log of `commands`.
     #[must_use]
     pub fn new(commands: &Commands) -> Self {
-        Self { commands: commands.clone(), woken: watch::Sender::new(()) }
+        Self { commands: commands.clone(), woken: watch::Sender::new(()), troubles: Troubles::default() }
+    }
+
+    /// The same, telling `troubles` of processes that do not get on.
+    #[must_use]
+    pub fn telling(self, troubles: Troubles) -> Self {
+        Self { troubles, ..self }
     }
 
     /// Wakes all who follow when the log has grown, for ever. Without it they poll. Cancel safe.
@@ -128,7 +170,7 @@ impl Following {
             stored_position: 0,
         };
         let mut woken = self.woken.subscribe();
-        let mut trouble = Trouble::new(process.name);
+        let mut trouble = Trouble::new(process.name, self.troubles.clone());
         loop {
             // Before it looks, so that what is appended meanwhile wakes it again.
             woken.mark_unchanged();
@@ -273,6 +315,7 @@ impl<H: Handler> Follower<'_, H> {
 /// Tells of what goes wrong once, and how long to wait before the next attempt.
 struct Trouble {
     name: &'static str,
+    board: Troubles,
     told: Option<String>,
     position: Option<i64>,
     retry: Duration,
@@ -280,8 +323,8 @@ struct Trouble {
 }
 
 impl Trouble {
-    fn new(name: &'static str) -> Self {
-        Self { name, told: None, position: None, retry: FIRST_RETRY, since: Instant::now() }
+    fn new(name: &'static str, board: Troubles) -> Self {
+        Self { name, board, told: None, position: None, retry: FIRST_RETRY, since: Instant::now() }
     }
 
     fn with(&mut self, error: &FollowError, position: Option<i64>) -> Duration {
@@ -294,6 +337,7 @@ impl Trouble {
             self.told = Some(text);
         }
         metrics::gauge!("weir_process_is_healthy", "process" => self.name).set(0.0);
+        self.board.set(self.name, error.position());
         if self.position != position {
             // It got on in between.
             self.position = position;
@@ -306,6 +350,7 @@ impl Trouble {
 
     fn is_over(&mut self) {
         metrics::gauge!("weir_process_is_healthy", "process" => self.name).set(1.0);
+        self.board.set(self.name, None);
         if self.told.take().is_some() {
             let seconds = self.since.elapsed().as_secs();
             tracing::info!(process = self.name, seconds, "the process gets on again");

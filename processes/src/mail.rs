@@ -6,15 +6,19 @@
 //! process's own; making read models anew sends nothing, and neither does a log that is followed again, since what is late is not
 //! sent and what was sent is known for two weeks.
 //!
+//! Of an erased person no file of a mail stays, and nothing that a server has said.
+//!
 //! What is in a mail, and to whom it goes, is made of the event when it is sent: codes and addresses are sealed there, and nowhere else.
 //!
 //! To add a mail: the event in `PROCESS`, `count` and `draft`, and a kind in `letter`.
 
+mod folder;
 mod letter;
 mod post;
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     error::Error,
     sync::{
         Arc,
@@ -26,15 +30,16 @@ use std::{
 use commands::{
     Commands, LoadError,
     accounts::{
-        email,
+        self, email,
         mailed_codes::{self, Purpose},
+        suspension::{self, Standing},
     },
     events::{self, Filter, StoredEvent},
     mails::{self, MailId, MailOutcome, WaitingMail},
 };
 use domain::{
     DomainEvent,
-    accounts::{Account, AccountEvent, EmailEvent, Language, PasswordResetEvent},
+    accounts::{Account, AccountEvent, AccountSuspended, EmailEvent, Language, PasswordResetEvent},
     ids::AccountId,
     sealed::{KeyringError, Opened, Sealed},
 };
@@ -57,6 +62,12 @@ const PROCESS: Process = Process {
         "email.changed",
         "password_reset.requested",
         "account.password_changed",
+        "account.second_factor_disabled",
+        "account.recovery_code_used",
+        "account.erasure_requested",
+        "account.suspended",
+        // What was mailed to an erased person goes.
+        "account.erased",
     ],
     begin: Begin::Start,
 };
@@ -110,7 +121,7 @@ pub async fn run(commands: &Commands, following: &Following, options: &MailOptio
     tell_metrics();
     options.post.tell();
     let woken = Notify::new();
-    let list = List { commands, woken: &woken, give_up_after: options.give_up_after };
+    let list = List { commands, woken: &woken, post: &options.post, give_up_after: options.give_up_after };
     let office = Office { commands, options, is_in_trouble: AtomicBool::new(false) };
     let workers = (0..AT_ONCE).map(|_| office.work(&woken));
     tokio::join!(
@@ -136,11 +147,16 @@ pub async fn test(post: &Post, to: &str, public_url: &str) -> Result<(), SendErr
 struct List<'a> {
     commands: &'a Commands,
     woken: &'a Notify,
+    post: &'a Post,
     give_up_after: Duration,
 }
 
 impl Handler for List<'_> {
     async fn handle(&self, followed: &Followed) -> Result<(), BoxError> {
+        if let DomainEvent::Account(AccountEvent::Erased { account_id, .. }) = &followed.event {
+            let mails = mails::forget(self.commands.pool(), *account_id).await?;
+            return Ok(self.post.remove(mails.into_iter().map(file_name).collect()).await?);
+        }
         if is_over(&followed.stored, self.give_up_after) {
             // A log that is followed again from the start: each of its mails would be in the way of new ones, for nothing.
             return Ok(());
@@ -165,7 +181,13 @@ fn count(event: &DomainEvent) -> i16 {
         DomainEvent::Email(EmailEvent::ConfirmationRequested { .. } | EmailEvent::ChangeRequested { .. })
         | DomainEvent::Email(EmailEvent::Changed { former: Some(_), .. })
         | DomainEvent::PasswordReset(PasswordResetEvent::Requested { .. })
-        | DomainEvent::Account(AccountEvent::PasswordChanged { .. }) => 1,
+        | DomainEvent::Account(
+            AccountEvent::PasswordChanged { .. }
+            | AccountEvent::SecondFactorDisabled { .. }
+            | AccountEvent::RecoveryCodeUsed { .. }
+            | AccountEvent::ErasureRequested { .. }
+            | AccountEvent::Suspended(_),
+        ) => 1,
         _ => 0,
     }
 }
@@ -267,7 +289,7 @@ impl Office<'_> {
                 mails::retry(pool, id, self.options.wait(attempts), &failure).await
             }
             Err(Unsent::Unmade(error)) => {
-                let failure = post::said(&*error);
+                let failure = post::said(&*error, None);
                 metrics::counter!("weir_mail_failures_total").increment(1);
                 if !self.is_in_trouble.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
@@ -320,15 +342,22 @@ impl Office<'_> {
         let site = self.options.post.site();
         let words = Words { username: &username, site, code: code.as_deref().unwrap_or_default(), link: &link };
         let letter = letter::write(kind, draft.language, words);
-        let (id, file_name) = (message_id(&stored, id.part), format!("{:012}-{}", id.position, id.part));
-        let parcel = post::Parcel { to: &to, letter, language: draft.language.code(), id: &id, file_name: &file_name };
+        let (message_id, file_name) = (message_id(&stored, id.part), file_name(id));
+        let language = draft.language.code();
+        let parcel = post::Parcel { to: &to, letter, language, id: &message_id, file_name: &file_name };
         self.options.post.send(parcel).await.map_err(|error| match error {
             SendError::Later(failure) => Unsent::Later(failure),
             SendError::Refused(failure) => Unsent::Settled(MailOutcome::Refused, failure),
             error @ (SendError::Address | SendError::Letters | SendError::Unwritten(_)) => {
                 Unsent::Settled(MailOutcome::Undeliverable, error.to_string())
             }
-        })
+        })?;
+        // Whoever was erased while it was written: that may have been looked for before the file was there.
+        if self.options.post.is_folder() && accounts::is_erased(self.commands, draft.account_id).await? {
+            let removed = self.options.post.remove(HashSet::from([file_name])).await;
+            removed.map_err(|error| Unsent::Unmade(error.into()))?;
+        }
+        Ok(())
     }
 
     /// What a mail of an event is made from; `None` when there is nobody to be written to.
@@ -381,17 +410,35 @@ impl Office<'_> {
                 Some(draft(account_id, Kind::EmailChanged, former, None, language.unwrap_or_default(), None))
             }
             DomainEvent::Account(AccountEvent::PasswordChanged { account_id, .. }) => {
-                email::of(self.commands, *account_id).await?.map(|(to, language)| Draft {
-                    account_id: *account_id,
-                    kind: Kind::PasswordChanged,
-                    to: Cow::Owned(to),
-                    code: None,
-                    language,
-                    expires_at: None,
-                })
+                self.notice(*account_id, Kind::PasswordChanged).await?
+            }
+            DomainEvent::Account(AccountEvent::SecondFactorDisabled { account_id, .. }) => {
+                self.notice(*account_id, Kind::SecondFactorDisabled).await?
+            }
+            DomainEvent::Account(AccountEvent::RecoveryCodeUsed { account_id, .. }) => {
+                self.notice(*account_id, Kind::RecoveryCodeUsed).await?
+            }
+            DomainEvent::Account(AccountEvent::ErasureRequested { account_id, .. }) => {
+                self.notice(*account_id, Kind::ErasureRequested).await?
+            }
+            // By now it may be over.
+            DomainEvent::Account(AccountEvent::Suspended(AccountSuspended { account_id, .. })) => {
+                match suspension::standing(self.commands, *account_id).await? {
+                    Standing::Suspended => self.notice(*account_id, Kind::Suspended).await?,
+                    Standing::Good | Standing::Erased => None,
+                }
             }
             _ => None,
         })
+    }
+
+    /// What tells an owner of something that has happened to the account, by the address that is confirmed; `None` where none is.
+    async fn notice(&self, account_id: AccountId, kind: Kind) -> Result<Option<Draft<'static>>, LoadError> {
+        let known = email::of(self.commands, account_id).await?;
+        Ok(known.map(|(to, language)| {
+            let (to, code, expires_at) = (Cow::Owned(to), None, None);
+            Draft { account_id, kind, to, code, language, expires_at }
+        }))
     }
 
     /// Address, username and code, in plain text.
@@ -417,7 +464,10 @@ impl Office<'_> {
         match kind {
             Kind::Confirmation => format!("{url}/confirm-email#{code}"),
             Kind::PasswordReset => format!("{url}/reset-password#{code}"),
-            Kind::AddressTaken | Kind::PasswordChanged => format!("{url}/reset-password"),
+            Kind::AddressTaken | Kind::PasswordChanged | Kind::SecondFactorDisabled | Kind::RecoveryCodeUsed => {
+                format!("{url}/reset-password")
+            }
+            Kind::ErasureRequested | Kind::Suspended => format!("{url}/sign-in"),
             Kind::ChangeFrom | Kind::ChangeTo | Kind::EmailChanged => format!("{url}/settings"),
             Kind::Test => url.clone(),
         }
@@ -436,8 +486,25 @@ fn purpose(kind: Kind) -> Option<Purpose> {
         Kind::ChangeTo => Some(Purpose::ChangeTo),
         Kind::ChangeFrom => Some(Purpose::ChangeFrom),
         Kind::PasswordReset => Some(Purpose::PasswordReset),
-        Kind::AddressTaken | Kind::EmailChanged | Kind::PasswordChanged | Kind::Test => None,
+        Kind::AddressTaken
+        | Kind::EmailChanged
+        | Kind::PasswordChanged
+        | Kind::SecondFactorDisabled
+        | Kind::RecoveryCodeUsed
+        | Kind::ErasureRequested
+        | Kind::Suspended
+        | Kind::Test => None,
     }
+}
+
+/// What the file of a mail is called in a folder.
+fn file_name(id: MailId) -> String {
+    format!("{:012}-{}", id.position, id.part)
+}
+
+/// The event whose mail has this name.
+fn position(file_name: &str) -> Option<i64> {
+    file_name.split_once('-')?.0.parse().ok()
 }
 
 /// Of the same mail always the same, of others another; it says nothing of what it is about.
@@ -473,10 +540,26 @@ async fn tidy(commands: &Commands, post: &Post) {
                 tracing::warn!(error = &error as &dyn Error, "mails and codes of before could not be removed");
             }
         }
+        if let Err(error) = remove_of_erased(commands, post).await {
+            tracing::warn!(error = &*error as &dyn Error, "files of mails to erased people could not be removed");
+        }
         if let Err(error) = post.sweep().await {
             tracing::warn!(error = &error as &dyn Error, "files of mails of before could not be removed");
         }
     }
+}
+
+/// Removes files of mails to people who were erased. The node that follows the erasure removes its own at once; those of other
+/// nodes are in folders of theirs.
+async fn remove_of_erased(commands: &Commands, post: &Post) -> Result<(), BoxError> {
+    let kept = post.kept().await?;
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let positions: Vec<i64> = kept.iter().filter_map(|name| position(name)).collect();
+    let erased = mails::of_erased(commands.pool(), &positions).await?;
+    let of_erased = kept.into_iter().filter(|name| position(name).is_some_and(|position| erased.contains(&position)));
+    Ok(post.remove(of_erased.collect()).await?)
 }
 
 /// So that the metrics are there from the start.

@@ -2,12 +2,16 @@
 //!
 //! The rules follow the log and the clock: a channel that was closed takes its recordings with it; of each other channel what is
 //! older than its limits allow goes, and then the oldest until the rest is few and small enough. Its newest recording goes by
-//! age alone, so that a long stream is not lost the moment it is over.
+//! age alone, so that a long stream is not lost the moment it is over: whoever makes it ends it at the limit. What is being made
+//! counts for as much as there is of it, and copies for downloads count as well and go before any recording does; the clock
+//! looks for both.
 //!
 //! To delete is an event first. What is stored goes after it, by a process of its own that tries until it is done, so that a
 //! storage that is away holds up no rule and no crash leaves anything behind.
 
-use std::{error::Error, time::Duration};
+mod room;
+
+use std::{collections::HashSet, error::Error, time::Duration};
 
 use commands::{
     Actor, CommandError, Commands, Metadata,
@@ -18,12 +22,15 @@ use domain::{
     Aggregate, DomainEvent,
     channels::{Channel, ChannelClosedReason, ChannelEvent},
     ids::{ChannelId, RecordingId},
-    recordings::{RecordingDeletedReason, RecordingEvent, RecordingLimits, RecordingRefusal, RecordingState},
+    recordings::{
+        RecordingDeletedReason, RecordingEvent, RecordingFailure, RecordingLimits, RecordingRefusal, RecordingState,
+    },
 };
 use storage::{Key, Storage};
 use time::OffsetDateTime;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::room::Room;
 use crate::{
     following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by},
     leadership::Leadership,
@@ -50,7 +57,7 @@ pub struct RecordingsOptions {
 
 /// Keeps to the rules, for ever. Several nodes may. Cancel safe: what was under way is done again.
 pub async fn run(commands: &Commands, following: &Following, options: &RecordingsOptions) {
-    let rules = Rules { commands, limits: options.limits };
+    let rules = Rules { commands, limits: options.limits, room: Room::new(&options.storage) };
     let objects = Objects { storage: &options.storage };
     tokio::join!(following.follow(RULES, &rules), following.follow(OBJECTS, &objects), rules.watch_the_clock(),);
 }
@@ -58,6 +65,7 @@ pub async fn run(commands: &Commands, following: &Following, options: &Recording
 struct Rules<'a> {
     commands: &'a Commands,
     limits: RecordingLimits,
+    room: Room<'a>,
 }
 
 impl Handler for Rules<'_> {
@@ -113,14 +121,47 @@ impl Rules<'_> {
         }
     }
 
+    /// By what the log says alone, so that a storage that is away holds up nothing.
     async fn keep_to_limits(&self, channel_id: ChannelId, metadata: impl Fn() -> Metadata) -> Result<(), BoxError> {
-        let Some((_, policy)) = recordings::policy(self.commands, channel_id).await? else { return Ok(()) };
-        let limits = policy.within(self.limits);
+        let Some((limits, kept)) = self.kept(channel_id).await? else { return Ok(()) };
+        self.delete_beyond(kept, limits, metadata).await.map(drop)
+    }
+
+    /// By what the storage says, too; the recordings that are left.
+    async fn keep_to_room(&self, channel_id: ChannelId) -> Result<Vec<recordings::KeptRecording>, BoxError> {
+        let Some((limits, mut kept)) = self.kept(channel_id).await? else { return Ok(Vec::new()) };
+        if limits.max_size_bytes.is_some() {
+            self.room.weigh(&mut kept).await;
+        }
+        let left = self.delete_beyond(kept, limits, || Metadata::new(Actor::System)).await?;
+        if let Some(max_bytes) = limits.max_size_bytes {
+            self.room.drop_copies(&left, max_bytes).await;
+        }
+        Ok(left)
+    }
+
+    /// A channel's limits and its recordings, oldest first; `None` when there is no such channel any more.
+    async fn kept(
+        &self,
+        channel_id: ChannelId,
+    ) -> Result<Option<(RecordingLimits, Vec<recordings::KeptRecording>)>, BoxError> {
+        let Some((_, policy)) = recordings::policy(self.commands, channel_id).await? else { return Ok(None) };
         let kept = recordings::of_channel(self.commands, channel_id).await?;
+        Ok(Some((policy.within(self.limits), kept)))
+    }
+
+    /// What is left of them.
+    async fn delete_beyond(
+        &self,
+        mut kept: Vec<recordings::KeptRecording>,
+        limits: RecordingLimits,
+        metadata: impl Fn() -> Metadata,
+    ) -> Result<Vec<recordings::KeptRecording>, BoxError> {
         for (recording_id, reason) in beyond(&kept, limits, OffsetDateTime::now_utc()) {
             self.delete(recording_id, reason, metadata()).await?;
+            kept.retain(|one| one.recording_id != recording_id);
         }
-        Ok(())
+        Ok(kept)
     }
 
     async fn delete(
@@ -159,14 +200,17 @@ impl Rules<'_> {
     }
 
     async fn look(&self) -> Result<(), BoxError> {
+        self.room.look_again();
+        let mut known = HashSet::new();
         for channel_id in recordings::channels(self.commands).await? {
-            self.keep_to_limits(channel_id, || Metadata::new(Actor::System)).await?;
+            known.extend(self.keep_to_room(channel_id).await?.into_iter().map(|one| one.recording_id));
         }
+        self.room.forget_others(&known);
         Ok(())
     }
 }
 
-/// What of a channel's recordings, oldest first, is beyond its limits.
+/// What of a channel's recordings, oldest first, is beyond its limits. What is being made takes room and does not go.
 fn beyond(
     kept: &[recordings::KeptRecording],
     limits: RecordingLimits,
@@ -184,7 +228,8 @@ fn beyond(
         gone.extend(over.map(|one| (one.recording_id, RecordingDeletedReason::Retention)));
         watchable.retain(|one| !is_over(one));
     }
-    let mut size_bytes: i64 = watchable.iter().map(|one| one.size_bytes).sum();
+    let growing = kept.iter().filter(|one| one.state == RecordingState::Recording);
+    let mut size_bytes: i64 = watchable.iter().copied().chain(growing).map(|one| one.size_bytes).sum();
     let mut count = watchable.len();
     for one in &watchable {
         let is_too_many = limits.max_count.is_some_and(|most| count > most as usize);
@@ -206,6 +251,10 @@ struct Objects<'a> {
 impl Handler for Objects<'_> {
     async fn handle(&self, followed: &Followed) -> Result<(), BoxError> {
         let DomainEvent::Recording(event) = &followed.event else { return Ok(()) };
+        // What its node has of it is published when that is back.
+        if matches!(event, RecordingEvent::Failed { reason: RecordingFailure::NodeLost, .. }) {
+            return Ok(());
+        }
         let folder = Key::new(format!("recordings/{}", event.recording_id()))?;
         let objects = self.storage.delete_prefix(&folder).await?;
         tracing::debug!(recording.id = %event.recording_id(), objects, "what was stored of a recording is gone");
@@ -256,5 +305,25 @@ mod tests {
         let both = RecordingLimits { keep_days: Some(30), max_size_bytes: Some(300), ..none };
         assert_eq!(gone(both), [(1, Retention), (2, Quota)]);
         assert_eq!(gone(RecordingLimits { keep_days: Some(0), ..none }).len(), 4);
+    }
+
+    #[test]
+    fn what_is_being_made_counts_and_stays() {
+        use RecordingState::{Published, Recording};
+        let gone = |growing_bytes, max_size_bytes| {
+            let kept = [
+                kept(1, 3, 100, Published),
+                kept(2, 2, 100, Published),
+                kept(3, 1, 100, Published),
+                kept(4, 0, growing_bytes, Recording),
+            ];
+            let limits = RecordingLimits { max_size_bytes: Some(max_size_bytes), ..RecordingLimits::default() };
+            beyond(&kept, limits, NOW).into_iter().map(|(id, _)| id.uuid().as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(100, 400), []);
+        assert_eq!(gone(101, 400), [1]);
+        assert_eq!(gone(250, 400), [1, 2]);
+        // The newest of those that can be watched goes by age alone.
+        assert_eq!(gone(400, 400), [1, 2]);
     }
 }

@@ -1,50 +1,43 @@
-//! Reports: what was decided to be taken down is taken down. A stream is ended, and its recording deleted; a recording is
-//! deleted.
+//! Reports: the recordings of what was decided to be taken down are deleted, and an account is suspended where whoever decided so was
+//! cut off before. Streams are ended by the nodes that have them, which follow the log themselves; their pictures go by
+//! [`crate::pictures`].
 
-use std::sync::Arc;
-
-use commands::{CommandError, Commands, Metadata, recordings};
+use commands::{CommandError, Commands, Metadata, recordings, reports};
 use domain::{
     DomainEvent,
-    ids::{RecordingId, StreamId},
+    ids::{RecordingId, ReportId},
     recordings::{RecordingDeletedReason, RecordingRefusal},
     reports::{ReportAction, ReportEvent, ReportTarget},
-    streams::{EndReason, Stream},
 };
 
-use crate::{
-    Media,
-    following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by},
-    sending_away::send_away,
-};
+use crate::following::{Begin, BoxError, Followed, Following, Handler, Process, caused_by};
 
 const PROCESS: Process = Process { name: "reports", types: &["report.decided"], begin: Begin::Start };
 
 /// Follows decisions, for ever. Several nodes may. Cancel safe: what was under way is done again.
-pub async fn run(commands: &Commands, following: &Following, media: &Arc<dyn Media>) {
-    following.follow(PROCESS, &Decisions { commands, media: &**media }).await;
+pub async fn run(commands: &Commands, following: &Following) {
+    following.follow(PROCESS, &Decisions { commands }).await;
 }
 
 struct Decisions<'a> {
     commands: &'a Commands,
-    media: &'a dyn Media,
 }
 
 impl Handler for Decisions<'_> {
     async fn handle(&self, followed: &Followed) -> Result<(), BoxError> {
-        let DomainEvent::Report(ReportEvent::Decided { action: ReportAction::TakeDown, target, .. }) = &followed.event
-        else {
+        let DomainEvent::Report(ReportEvent::Decided { report_id, action, target, .. }) = &followed.event else {
             return Ok(());
         };
+        match action {
+            ReportAction::TakeDown => {}
+            ReportAction::SuspendAccount => return self.suspend(*report_id).await,
+            ReportAction::None => return Ok(()),
+        }
         match *target {
-            ReportTarget::Stream { id } => {
-                self.end(id).await?;
-                self.media.delete_pictures(vec![id]).await?;
-                match recordings::of_stream(self.commands, id).await? {
-                    Some(recording_id) => self.delete(recording_id, caused_by(followed)).await,
-                    None => Ok(()),
-                }
-            }
+            ReportTarget::Stream { id } => match recordings::of_stream(self.commands, id).await? {
+                Some(recording_id) => self.delete(recording_id, caused_by(followed)).await,
+                None => Ok(()),
+            },
             ReportTarget::Recording { id } => self.delete(id, caused_by(followed)).await,
             // The command refuses to take these down.
             ReportTarget::Channel { .. } | ReportTarget::Account { .. } => Ok(()),
@@ -53,13 +46,19 @@ impl Handler for Decisions<'_> {
 }
 
 impl Decisions<'_> {
-    async fn end(&self, stream_id: StreamId) -> Result<(), BoxError> {
-        let stream = self.commands.load::<Stream>(&stream_id.to_string()).await?;
-        let live = stream.filter(|(stream, _)| stream.is_live()).and_then(|(stream, _)| stream.channel_id());
-        if let Some(channel_id) = live {
-            send_away(self.commands, self.media, channel_id, EndReason::TakenDown).await?;
+    async fn suspend(&self, report_id: ReportId) -> Result<(), BoxError> {
+        match reports::carry_out_suspension(self.commands, report_id).await {
+            Ok(_) => Ok(()),
+            // Erased since, the last administrator by now, or over before it could begin.
+            Err(CommandError::Refused(refusal)) => {
+                tracing::warn!(
+                    report.id = %report_id, %refusal,
+                    "an account was to be suspended by a decision, and cannot be any more"
+                );
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     async fn delete(&self, recording_id: RecordingId, metadata: Metadata) -> Result<(), BoxError> {

@@ -9,7 +9,9 @@ use std::{borrow::Cow, collections::HashMap};
 
 use domain::{
     DomainEvent, RecordedEvent,
-    accounts::{AccountEvent, AccountReinstated, AccountSuspended, EmailEvent},
+    accounts::{
+        AccountEvent, AccountReinstated, AccountSuspended, AdministratorGranted, AdministratorRevoked, EmailEvent,
+    },
     ids::AccountId,
     sealed::{BoxFuture, Keyring, Opened},
 };
@@ -186,9 +188,9 @@ impl Projection for AccountsV1 {
 struct Change {
     /// Whether the batch has it registered; the row is there otherwise.
     is_new: bool,
-    is_administrator: bool,
     is_erased: bool,
     /// What the batch made of it, if anything.
+    is_administrator: Option<bool>,
     has_second_factor: Option<bool>,
     username: Option<String>,
     email: Option<String>,
@@ -227,7 +229,7 @@ async fn apply(
                 sealed.extend([Cow::Borrowed(username), Cow::Borrowed(email)]);
                 let change = changes.entry(account_id.uuid()).or_default();
                 change.is_new = true;
-                change.is_administrator = *is_administrator;
+                change.is_administrator = Some(*is_administrator);
                 change.created_at = Some(*registered_at);
                 change.updated_at = Some(*registered_at);
                 change
@@ -235,7 +237,7 @@ async fn apply(
             AccountEvent::Erased { account_id, erased_at, .. } => {
                 let change = changes.entry(account_id.uuid()).or_default();
                 change.is_erased = true;
-                change.is_administrator = false;
+                change.is_administrator = Some(false);
                 change.has_second_factor = Some(false);
                 change.updated_at = Some(*erased_at);
                 change
@@ -247,12 +249,16 @@ async fn apply(
             | AccountEvent::RecoveryCodesReplaced { account_id, replaced_at: at }
             | AccountEvent::Suspended(AccountSuspended { account_id, suspended_at: at, .. })
             | AccountEvent::Reinstated(AccountReinstated { account_id, reinstated_at: at, .. })
+            | AccountEvent::AdministratorGranted(AdministratorGranted { account_id, granted_at: at, .. })
+            | AccountEvent::AdministratorRevoked(AdministratorRevoked { account_id, revoked_at: at, .. })
             | AccountEvent::ErasureRequested { account_id, requested_at: at, .. }
             | AccountEvent::ErasureCancelled { account_id, cancelled_at: at, .. } => {
                 let change = changes.entry(account_id.uuid()).or_default();
                 match event {
                     AccountEvent::SecondFactorEnabled { .. } => change.has_second_factor = Some(true),
                     AccountEvent::SecondFactorDisabled { .. } => change.has_second_factor = Some(false),
+                    AccountEvent::AdministratorGranted(_) => change.is_administrator = Some(true),
+                    AccountEvent::AdministratorRevoked(_) => change.is_administrator = Some(false),
                     _ => {}
                 }
                 change.updated_at = Some(*at);
@@ -300,7 +306,7 @@ async fn insert(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
         ids.push(id);
         usernames.push(row.username);
         emails.push(row.email);
-        administrators.push(row.is_administrator);
+        administrators.push(row.is_administrator.unwrap_or(false));
         second_factors.push(row.has_second_factor.unwrap_or(false));
         created.push(row.created_at);
         updated.push(row.updated_at);
@@ -343,8 +349,9 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     require(&ids, "account.password_changed", connection).await?;
     let (mut second_factors, mut updated, mut versions, mut positions) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let (mut emails, mut confirmed) = (Vec::new(), Vec::new());
+    let (mut emails, mut confirmed, mut administrators) = (Vec::new(), Vec::new(), Vec::new());
     for (_, row) in rows {
+        administrators.push(row.is_administrator);
         emails.push(row.email);
         confirmed.push(row.is_email_confirmed);
         second_factors.push(row.has_second_factor);
@@ -355,14 +362,16 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     sqlx::query(
         "update accounts_v1 account
          set has_second_factor = coalesce(new.has_second_factor, account.has_second_factor),
+             is_administrator = coalesce(new.is_administrator, account.is_administrator),
              -- Somebody may have confirmed an address while they were being erased: it must not come back.
              email = case when account.username is not null then coalesce(new.email, account.email) end,
              is_email_confirmed = account.username is not null
                  and coalesce(new.is_email_confirmed, account.is_email_confirmed),
              -- What happens to the address is an event of its own, and no version of the account.
              updated_at = new.updated_at, version = greatest(new.version, account.version), position = new.position
-         from unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::text[], $7::boolean[])
-             as new (id, has_second_factor, updated_at, version, position, email, is_email_confirmed)
+         from unnest($1::uuid[], $2::boolean[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::text[], $7::boolean[],
+             $8::boolean[])
+             as new (id, has_second_factor, updated_at, version, position, email, is_email_confirmed, is_administrator)
          where account.id = new.id and account.position < new.position",
     )
     .bind(ids)
@@ -372,6 +381,7 @@ async fn change(rows: Vec<(Uuid, Change)>, connection: &mut PgConnection) -> Res
     .bind(positions)
     .bind(emails)
     .bind(confirmed)
+    .bind(administrators)
     .execute(connection)
     .await?;
     Ok(())

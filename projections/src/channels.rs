@@ -135,17 +135,19 @@ impl Channels<'_> {
         Ok(row.map(ChannelRow::from))
     }
 
-    /// All channels that not everybody may watch, and a position of the log: what happened after it may not be in here yet.
-    /// In no particular order.
+    /// All channels that not everybody may watch, and a position of the log: what happened after it may not be in here yet,
+    /// nor in what is read of recordings. In no particular order.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
     pub async fn restricted(&self) -> Result<(i64, Vec<RestrictedChannel>), QueryError> {
         // First, so that the rows are at this position or later.
-        let position: Option<i64> =
-            sqlx::query_scalar("select position from read.checkpoints where projection = 'channels_v1'")
-                .fetch_optional(self.pool)
-                .await?;
+        let position: Option<i64> = sqlx::query_scalar(
+            "select case when count(*) = 2 then min(position) end from read.checkpoints \
+             where projection in ('channels_v1', 'recordings_v1')",
+        )
+        .fetch_one(self.pool)
+        .await?;
         let rows: Vec<(Uuid, String, i64, bool)> = sqlx::query_as(
             "select id, visibility, version, closed_at is not null from read.channels_v1 where visibility <> 'public'",
         )

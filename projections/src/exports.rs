@@ -77,8 +77,8 @@ impl Exports<'_> {
     }
 
     /// Exports that are made as files in the background, newest first, `limit` at a time (1 to
-    /// [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after where a page ended: those that `by` asked for, or
-    /// everybody's.
+    /// [`MAX_LIMIT`](crate::MAX_LIMIT)), from the beginning or after where a page ended: those of a channel that `by`
+    /// asked for, or everybody's of all.
     ///
     /// # Errors
     /// [`QueryError`] when Postgres cannot be asked.
@@ -92,6 +92,7 @@ impl Exports<'_> {
         query.condition("way = ").push_bind(way_text(ExportWay::Job));
         if let Some(by) = by {
             query.condition("requested_by = ").push_bind(by.uuid());
+            query.condition("filter->>'channel_id' is not null");
         }
         let page = query.fetch(self.pool, ("created_at", "id"), after, |row: &ExportRow| {
             Cursor::after(row.created_at, row.id.uuid())

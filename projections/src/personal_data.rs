@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use crate::QueryError;
 
 /// Names of files, and what is in each: rows of JSON of the account `$1`, in order. Where an event was folded in, and on which
-/// node something is, says nothing of a person.
+/// node something is, says nothing of a person. Who else had a part in something is not named: no row holds the id of another account.
 pub const TABLES: &[(&str, &str)] = &[
     ("account", "select to_jsonb(it) - 'position' from read.accounts_v1 it where id = $1"),
     ("profile", "select to_jsonb(it) - 'position' from read.profiles_v1 it where account_id = $1"),
@@ -56,15 +56,20 @@ pub const TABLES: &[(&str, &str)] = &[
     ),
     (
         "reports",
-        "select to_jsonb(it) - 'position' - 'decided_by' - 'owner_id' from read.reports_v1 it where account_id = $1 order by filed_at, id",
+        "select to_jsonb(it) - 'position' - 'decided_by' - 'owner_id' - case when target_kind = 'account' then 'target_id' else '' end \
+         from read.reports_v1 it where account_id = $1 order by filed_at, id",
     ),
     (
         "exports",
-        "select to_jsonb(it) - 'position' from read.exports_v1 it where requested_by = $1 order by created_at, id",
+        "select (to_jsonb(it) - 'position') || case when right(filter->>'subject', 36) <> requested_by::text and \
+             split_part(filter->>'subject', '/', 1) in ('account', 'email', 'password_reset', 'personal_export', 'profile', 'sign_in') \
+             then jsonb_build_object('filter', filter - 'subject') else '{}' end \
+         from read.exports_v1 it where requested_by = $1 order by created_at, id",
     ),
     (
         "security-events",
-        "select to_jsonb(it) - 'position' from read.security_events_v1 it where account_id = $1 order by at, id",
+        "select (to_jsonb(it) - 'position' - 'by_id') || jsonb_build_object('by', case when by_id <> account_id then 'somebody else' end) \
+         from read.security_events_v1 it where account_id = $1 order by at, id",
     ),
 ];
 

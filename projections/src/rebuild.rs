@@ -57,7 +57,7 @@ const CHECK: &str = "read_check";
 /// How many events are read and applied at once. The more, the more often several concern the same row, which is then
 /// written once (docs/adr/0014); memory sets the limit.
 const BATCH: usize = 20_000;
-/// How long Postgres may be away when a rebuild begins.
+/// How long Postgres may be away when a rebuild begins, after it was first found to be.
 const OPENING: Duration = Duration::from_secs(10);
 /// How many batches are read ahead, for each projection.
 const AHEAD: usize = 1;
@@ -216,11 +216,12 @@ impl Rebuild {
         place: &Place,
         position: Option<i64>,
     ) -> Result<Build, RebuildError> {
-        let began = Instant::now();
+        // Not since it began: whoever was stopped itself for so long tries once more.
+        let mut away_since = None;
         loop {
             match self.open(projection, place, position).await {
                 Err(RebuildError::Tables { source, .. }) if may_pass(&source) && !self.cancel.is_cancelled() => {
-                    if began.elapsed() > OPENING {
+                    if away_since.get_or_insert_with(Instant::now).elapsed() > OPENING {
                         let (projection, error) = (projection.name(), source.to_string());
                         return Err(RebuildError::Away { projection, position: 0, error });
                     }

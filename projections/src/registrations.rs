@@ -66,6 +66,26 @@ impl RegistrationInvites<'_> {
         .await?;
         Ok(rows.into_iter().map(Into::into).collect())
     }
+
+    /// The invites that are good at `now` and those that are used up and would be good otherwise, at most `limit` of each, all of them
+    /// newest first. One that is used up may become good again: what led to no account is given back.
+    ///
+    /// # Errors
+    /// [`QueryError`] when Postgres cannot be asked.
+    pub async fn standing(&self, now: OffsetDateTime, limit: i64) -> Result<Vec<RegistrationInviteRow>, QueryError> {
+        let rows: Vec<Stored> = sqlx::query_as(
+            "select id, max_uses, uses, expires_at, created_at, revoked_at, position from ( \
+                 select *, row_number() over (partition by uses < max_uses order by created_at desc, id desc) as place \
+                 from read.registration_invites_v1 \
+                 where revoked_at is null and (expires_at is null or expires_at > $1)) invite \
+             where place <= $2 order by created_at desc, id desc",
+        )
+        .bind(now)
+        .bind(limit)
+        .fetch_all(self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
 }
 
 impl From<Stored> for RegistrationInviteRow {

@@ -3,7 +3,8 @@
 mod kinds;
 
 use domain::{
-    RecordedEvent,
+    DomainEvent, RecordedEvent,
+    channels::ChannelEvent,
     ids::{AccountId, ChannelId},
     sealed::{BoxFuture, Keyring, Sealed},
 };
@@ -151,11 +152,12 @@ impl Projection for SecurityEventsV1 {
     }
 
     fn tables(&self) -> &'static [&'static str] {
-        &["security_events_v1"]
+        &["security_events_v1", "security_channels_v1"]
     }
 
     fn events(&self) -> &'static [&'static [&'static str]] {
-        &[KINDS]
+        // Created channels say whose they are.
+        &[KINDS, &["channel.created"]]
     }
 
     fn apply<'a>(
@@ -176,12 +178,50 @@ fn id_of(recorded: &RecordedEvent) -> Uuid {
     Builder::from_unix_timestamp_millis(millis, &rest).into_uuid()
 }
 
+/// Keeps whose the channels are that were created in `batch`, and says whose those are whose stream key was replaced in it.
+async fn owners(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result<kinds::Owners, ApplyError> {
+    let (mut created, mut created_by, mut positions, mut rotated) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for recorded in batch {
+        match &recorded.event {
+            DomainEvent::Channel(ChannelEvent::Created { channel_id, owner_id, .. }) => {
+                created.push(channel_id.uuid());
+                created_by.push(owner_id.uuid());
+                positions.push(recorded.position);
+            }
+            DomainEvent::Channel(ChannelEvent::StreamKeyRotated { channel_id, .. }) => rotated.push(channel_id.uuid()),
+            _ => {}
+        }
+    }
+    if !created.is_empty() {
+        sqlx::query(
+            "insert into security_channels_v1 (channel_id, owner_id, position)
+             select * from unnest($1::uuid[], $2::uuid[], $3::bigint[])
+             on conflict (channel_id) do nothing",
+        )
+        .bind(created)
+        .bind(created_by)
+        .bind(positions)
+        .execute(&mut *connection)
+        .await?;
+    }
+    if rotated.is_empty() {
+        return Ok(kinds::Owners::new());
+    }
+    let found: Vec<(Uuid, Uuid)> =
+        sqlx::query_as("select channel_id, owner_id from security_channels_v1 where channel_id = any($1)")
+            .bind(rotated)
+            .fetch_all(connection)
+            .await?;
+    Ok(found.into_iter().map(|(channel_id, owner_id)| (channel_id.into(), owner_id.into())).collect())
+}
+
 async fn apply(batch: &[&RecordedEvent], connection: &mut PgConnection) -> Result<(), ApplyError> {
     let (mut ids, mut accounts, mut kinds_of, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut by, mut reasons, mut counts, mut channels) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut agents, mut addresses, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    let owners = owners(batch, connection).await?;
     for recorded in batch {
-        let Some(entry) = kinds::entry(&recorded.event) else { continue };
+        let Some(entry) = kinds::entry(&recorded.event, &owners) else { continue };
         ids.push(id_of(recorded));
         accounts.push(entry.account_id.uuid());
         kinds_of.push(recorded.event.event_type());

@@ -1,5 +1,7 @@
 //! `weir events`: the log as files for analysts, and as it grows.
 
+mod selection;
+
 use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal, Write},
@@ -11,13 +13,12 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use commands::{
     Actor, Commands, Metadata,
-    events::{self, Actors, Envelope, Filter},
+    events::{self, Envelope, Filter},
     exports::{self, RequestExport, WrittenExport, jobs::JobProgress},
 };
 use domain::{
-    channels::Handle,
     exports::{ExportFormat, ExportWay},
-    ids::{ChannelId, ExportId},
+    ids::ExportId,
 };
 use futures::StreamExt;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
@@ -26,6 +27,7 @@ use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros
 use tokio::{sync::watch, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::selection::Selection;
 use super::StopSignals;
 use crate::{config::Config, node};
 
@@ -79,33 +81,11 @@ enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-struct Selection {
-    /// Only these types, with commas between: channel.created, or channel.* for all that begin so
-    #[arg(long, value_delimiter = ',', value_name = "TYPES")]
-    types: Vec<String>,
-    /// Only what happened to this one: `channel/ID`, `account/ID`, …
-    #[arg(long, value_name = "KIND/ID")]
-    subject: Option<events::Subject>,
-    /// Only what happened to this channel and its streams: its handle or its id
-    #[arg(long, value_name = "CHANNEL")]
-    channel: Option<String>,
-    /// Whether accounts stand under pseudonyms or under their ids
-    #[arg(long, default_value = "pseudonymous")]
-    actors: ActorNames,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Parquet,
     Ndjson,
     Csv,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ActorNames {
-    Pseudonymous,
-    Plain,
 }
 
 impl Events {
@@ -122,7 +102,7 @@ impl Events {
                     Ok(filter) => {
                         let filter = Filter { from, to, ..filter };
                         let envelope = selection.envelope(&commands, config);
-                        let names_accounts = selection.actors == ActorNames::Plain;
+                        let names_accounts = selection.names_accounts();
                         export(&commands, config, format, filter, (envelope, names_accounts), &output).await
                     }
                     Err(error) => Err(error),
@@ -138,44 +118,6 @@ impl Events {
             }
         }
     }
-}
-
-impl Selection {
-    async fn filter(&self, commands: &Commands, after: i64) -> anyhow::Result<Filter> {
-        let mut filter =
-            Filter { after, types: self.types.clone(), subject: self.subject.clone(), ..Filter::default() };
-        if let Some(name) = &self.channel {
-            filter.channel = Some(channel(commands, name).await?);
-        }
-        filter.check()?;
-        let known: Vec<&str> = domain::catalogue().iter().map(|event| event.event_type).collect();
-        for wanted in &filter.types {
-            let one = Filter { types: vec![wanted.clone()], ..Filter::default() };
-            if !known.iter().any(|known| one.wants_type(known)) {
-                let mut known = known.clone();
-                known.dedup();
-                bail!("there is no event type {wanted}; there are {}", known.join(", "));
-            }
-        }
-        Ok(filter)
-    }
-
-    fn envelope(&self, commands: &Commands, config: &Config) -> Envelope {
-        let actors = match self.actors {
-            ActorNames::Pseudonymous => Actors::Pseudonymous(commands.pseudonyms()),
-            ActorNames::Plain => Actors::Plain,
-        };
-        Envelope::new(&config.public_url(config.http), actors)
-    }
-}
-
-async fn channel(commands: &Commands, name: &str) -> anyhow::Result<ChannelId> {
-    if let Ok(id) = name.parse() {
-        return Ok(id);
-    }
-    let handle = Handle::parse(name).with_context(|| format!("{name} is no handle of a channel"))?;
-    let found = commands::channels::find(commands, handle.as_str()).await.context("the log does not answer")?;
-    found.with_context(|| format!("there is no channel {name}"))
 }
 
 /// A day, which begins at midnight UTC, or a time.

@@ -182,9 +182,9 @@ impl Children {
     }
 }
 
-/// For the pool, and with room for what the process holds beside it, for `psql` and for backups.
+/// For the pool, and with room for the forty or so that a process with all roles holds beside it, for `psql` and for backups.
 fn max_connections(config: &Config) -> u32 {
-    (config.database_connections + 40).max(100)
+    (config.database_connections + 64).max(100)
 }
 
 /// Five lines on stdout that say where everything is, and one more for RTMPS, for whom nobody administers yet, and for
@@ -209,7 +209,7 @@ fn print_addresses(
     if let Some(setup) = &node.setup_token {
         writeln!(
             out,
-            "  Set up   {public_url}/register?setup_token={} makes you the administrator (kept in {})",
+            "  Set up   {public_url}/register#setup_token={} makes you the administrator (kept in {})",
             setup.token,
             setup.file.display()
         )?;

@@ -8,6 +8,9 @@ use clap::{Args, ValueEnum};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize, Serializer};
 
+/// How many channels an account may have, unless it is set: more than people make by hand, and few enough that nobody takes many names.
+const MAX_CHANNELS: u32 = 50;
+
 /// What may be set; in `weir.toml` it is the table `[access]`.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +25,9 @@ pub struct AccessSettings {
     /// Whether it is limited how often one may ask [default: on]
     #[arg(long, env = "WEIR_RATE_LIMITS", global = true)]
     rate_limits: Option<RateLimiting>,
+    /// How many channels an account may have, 0 for as many as it likes [default: 50]
+    #[arg(long, env = "WEIR_MAX_CHANNELS", global = true, value_name = "N")]
+    max_channels: Option<u32>,
     /// From where the rights of an administrator may be used: networks, as in 10.0.0.0/8 [default: everywhere]
     #[arg(long, env = "WEIR_ADMIN_ALLOW", global = true, value_name = "NETWORKS", value_delimiter = ',')]
     admin_allow: Option<Vec<String>>,
@@ -56,6 +62,8 @@ pub struct AccessConfig {
     pub cors_origins: Vec<String>,
     /// Whether it is limited how often one may ask.
     pub rate_limits: RateLimiting,
+    /// How many channels an account may have; 0: as many as it likes.
+    pub max_channels: u32,
     /// Empty: from everywhere.
     #[serde(serialize_with = "as_texts")]
     pub admin_allow: Vec<IpNet>,
@@ -89,6 +97,7 @@ impl AccessSettings {
             trusted_proxies: networks("trusted_proxies", self.trusted_proxies.or(file.trusted_proxies))?,
             cors_origins: origins(self.cors_origins.or(file.cors_origins).unwrap_or_default())?,
             rate_limits: self.rate_limits.or(file.rate_limits).unwrap_or(RateLimiting::On),
+            max_channels: self.max_channels.or(file.max_channels).unwrap_or(MAX_CHANNELS),
             admin_allow: networks("admin_allow", self.admin_allow.or(file.admin_allow))?,
             admin_deny: networks("admin_deny", self.admin_deny.or(file.admin_deny))?,
             publish_allow: networks("publish_allow", self.publish_allow.or(file.publish_allow))?,
@@ -156,7 +165,8 @@ mod tests {
         let config = config.unwrap();
         let shown: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32"]);
-        assert_eq!(config.rate_limits, RateLimiting::On);
+        assert_eq!((config.rate_limits, config.max_channels), (RateLimiting::On, 50));
+        assert_eq!(access("max_channels = 0").unwrap().max_channels, 0);
         assert!(!config.administration().admits(Some("10.6.1.1".parse().unwrap())));
         assert!(config.publishing().admits(Some("10.6.1.1".parse().unwrap())));
     }

@@ -26,6 +26,7 @@ pub fn access(config: &AccessConfig, secrets: &Secrets) -> AccessOptions {
         cors_origins: config.cors_origins.clone(),
         rate_limits,
         administration: config.administration(),
+        max_channels: (config.max_channels > 0).then_some(config.max_channels),
     }
 }
 

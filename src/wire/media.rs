@@ -14,14 +14,13 @@ use domain::{
 };
 use futures::{FutureExt, StreamExt};
 use ingest::Ingest;
-use processes::{Media, following::BoxError};
+use processes::{Pictures, following::BoxError};
 use storage::Storage;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 const STATUS_SUBJECT: &str = "weir.ingest.status";
 const CUT_SUBJECT: &str = "weir.ingest.cut";
-const ENDED_SUBJECT: &str = "weir.ingest.ended";
 const PICTURES_SUBJECT: &str = "weir.ingest.delete_pictures";
 /// How many streams are named in one message.
 const STREAMS_AT_ONCE: usize = 1_000;
@@ -50,23 +49,14 @@ pub struct RemoteMedia {
     pub nats: async_nats::Client,
 }
 
-/// The media planes as the processes need them.
-pub struct ErasedMedia {
-    pub local: Option<Arc<Ingest>>,
+/// The pictures of streams, of this node and of the others.
+pub struct NodePictures {
     pub storage: Storage,
     /// How other nodes are reached, where there may be some.
     pub nats: Option<async_nats::Client>,
 }
 
-impl ErasedMedia {
-    async fn cut_everywhere(&self, channel_id: ChannelId, reason: EndReason) -> Result<(), BoxError> {
-        if let Some(ingest) = &self.local {
-            ingest.cut(channel_id, reason);
-        }
-        let Some(nats) = &self.nats else { return Ok(()) };
-        say(nats, ENDED_SUBJECT, serde_json::to_string(&(channel_id, reason))?).await.map_err(BoxError::from)
-    }
-
+impl NodePictures {
     async fn delete_everywhere(&self, streams: Vec<StreamId>) -> Result<(), BoxError> {
         for stream_id in &streams {
             ingest::thumbnails::delete(&self.storage, *stream_id).await?;
@@ -79,12 +69,8 @@ impl ErasedMedia {
     }
 }
 
-impl Media for ErasedMedia {
-    fn cut(&self, channel_id: ChannelId, reason: EndReason) -> BoxFuture<'_, Result<(), BoxError>> {
-        self.cut_everywhere(channel_id, reason).boxed()
-    }
-
-    fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
+impl Pictures for NodePictures {
+    fn delete(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
         self.delete_everywhere(streams).boxed()
     }
 }
@@ -142,19 +128,18 @@ impl Publishers for RemoteMedia {
     }
 }
 
-/// Answers other nodes about the encoders of this one, cuts those that they name, and deletes the pictures of streams whose
-/// channel is closed, until `cancel`.
+/// Answers other nodes about the encoders of this one, cuts those whose key was rotated, and deletes the pictures of streams that
+/// nobody may see any more, until `cancel`.
 pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_nats::Client, cancel: CancellationToken) {
     loop {
         let subscribed = async {
             Ok::<_, async_nats::SubscribeError>((
                 nats.subscribe(STATUS_SUBJECT).await?,
                 nats.subscribe(CUT_SUBJECT).await?,
-                nats.subscribe(ENDED_SUBJECT).await?,
                 nats.subscribe(PICTURES_SUBJECT).await?,
             ))
         };
-        let (mut asked, mut cuts, mut ended, mut pictures) = match subscribed.await {
+        let (mut asked, mut cuts, mut pictures) = match subscribed.await {
             Ok(subscriptions) => subscriptions,
             Err(error) => {
                 debug!(%error, "other nodes cannot be listened to yet");
@@ -175,6 +160,14 @@ pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_na
                         continue;
                     }
                     match serde_json::to_vec(&status) {
+                        // The first answer counts: who has an encoder is not to be too late beside who has refused one.
+                        Ok(answer) if status.state == IngestState::Waiting => drop(tokio::spawn({
+                            let nats = nats.clone();
+                            async move {
+                                tokio::time::sleep(REMOTE_PATIENCE / 2).await;
+                                nats.publish(reply, answer.into()).await
+                            }
+                        })),
                         Ok(answer) => drop(nats.publish(reply, answer.into()).await),
                         Err(error) => debug!(%error, "an encoder's status cannot be written"),
                     }
@@ -183,12 +176,6 @@ pub async fn answer_remote(ingest: Arc<Ingest>, storage: Storage, nats: async_na
                     let Some(message) = message else { break };
                     if let Some(channel_id) = channel_id(&message.payload) {
                         ingest.cut(channel_id, EndReason::KeyRotated);
-                    }
-                }
-                message = ended.next() => {
-                    let Some(message) = message else { break };
-                    if let Ok((channel_id, reason)) = serde_json::from_slice(&message.payload) {
-                        ingest.cut(channel_id, reason);
                     }
                 }
                 message = pictures.next() => {
@@ -205,7 +192,7 @@ async fn delete_pictures(storage: &Storage, payload: &[u8]) {
     let Ok(streams) = serde_json::from_slice::<Vec<StreamId>>(payload) else { return };
     for stream_id in streams {
         if let Err(error) = ingest::thumbnails::delete(storage, stream_id).await {
-            tracing::warn!(%error, stream.id = %stream_id, "the picture of a closed channel's stream could not be deleted");
+            tracing::warn!(%error, stream.id = %stream_id, "the pictures of a stream that nobody may see could not be deleted");
         }
     }
 }
@@ -240,6 +227,7 @@ fn status(ingest: &Ingest, channel_id: ChannelId) -> IngestStatus {
         missing_frames: pictures.map(|health| health.missing_frames),
         sound_ahead_ms: health.and_then(|health| health.sound_ahead_ms),
         silent_ms: health.map(|_| u32::try_from(status.silent_ms).unwrap_or(u32::MAX)),
+        waits_ms: status.waits_ms.map(|waits_ms| u32::try_from(waits_ms).unwrap_or(u32::MAX)),
         history: status.history.iter().map(sample).collect(),
         renditions: status.ladder.renditions.into_iter().map(rendition).collect(),
         renditions_remark: status

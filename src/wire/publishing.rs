@@ -11,12 +11,16 @@ use ingest::rights::ChannelRights;
 use ingest::{OpenStream, PublishError, Publisher, Publishing, StartedStream};
 use tracing::{debug, error};
 
+use super::Elsewhere;
+
 /// The write side, told by the media plane of one node.
 pub struct WriteSide {
     pub commands: Commands,
     pub node_id: NodeId,
     /// From where encoders may publish.
     pub addresses: api::AddressList,
+    /// Where an encoder may have been before.
+    pub elsewhere: Elsewhere,
 }
 
 impl WriteSide {
@@ -53,10 +57,17 @@ impl WriteSide {
             audio: stream.audio,
             encoder: stream.encoder,
         };
-        commands::streams::start(&self.commands, start)
-            .await
-            .map_err(|error| refusal("a start", error, stream_refusal))?;
-        Ok(())
+        let channel_id = start.channel_id;
+        let stored = commands::streams::start(&self.commands, start.clone()).await;
+        if !matches!(stored, Err(CommandError::Refused(StreamRefusal::ChannelLive))) {
+            return stored.map(drop).map_err(|error| refusal("a start", error, stream_refusal));
+        }
+        self.elsewhere.make_way(channel_id).await?;
+        match commands::streams::start(&self.commands, start).await {
+            // Somebody else was faster, on yet another node: whether an encoder is connected there is asked the next time.
+            Err(CommandError::Refused(StreamRefusal::ChannelLive)) => Err(PublishError::Unavailable),
+            stored => stored.map(drop).map_err(|error| refusal("a start", error, stream_refusal)),
+        }
     }
 
     async fn end(&self, stream_id: StreamId, reason: EndReason) -> Result<(), PublishError> {

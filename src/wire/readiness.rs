@@ -4,10 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use api::{BoxFuture, Check, Readiness};
 use futures::FutureExt;
+use processes::Troubles;
 use projections::Projections;
 use sqlx::PgPool;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use super::Unread;
 
 /// How long a look may take.
 const PATIENCE: Duration = Duration::from_millis(800);
@@ -24,6 +27,10 @@ pub struct NodeReadiness {
     pub pool: PgPool,
     pub nats: async_nats::Client,
     pub projections: Option<Arc<Projections>>,
+    /// What could not be read of who may watch what; `None` where nothing is shown to viewers.
+    pub unread: Option<Unread>,
+    /// What processes do not get on with.
+    pub troubles: Option<Troubles>,
     pub servers: Servers,
     pub stopping: CancellationToken,
 }
@@ -40,6 +47,8 @@ impl NodeReadiness {
             };
             checks.push(Check { name: "projections", ok: stopped.is_empty(), detail });
         }
+        checks.extend(self.unread.as_ref().map(rights));
+        checks.extend(self.troubles.as_ref().map(processes));
         if self.stopping.is_cancelled() {
             checks.push(Check { name: "process", ok: false, detail: "It is shutting down.".to_owned() });
         }
@@ -73,6 +82,32 @@ impl Readiness for NodeReadiness {
     fn check(&self) -> BoxFuture<'_, Vec<Check>> {
         self.look().boxed()
     }
+}
+
+/// Whether all was read that says who may watch what.
+fn rights(unread: &Unread) -> Check {
+    let (ok, detail) = match unread.told() {
+        None => (true, "It is known who may watch what.".to_owned()),
+        Some((count, position, event_type)) => {
+            let others = if count == 1 { String::new() } else { format!(" and {} more", count - 1) };
+            (false, format!("Event {position} ({event_type}){others} cannot be read; what it is about is closed."))
+        }
+    };
+    Check { name: "rights", ok, detail }
+}
+
+/// Told, but never a reason not to be ready: what processes have yet to do keeps nobody from being served, and another node would
+/// get on no better.
+fn processes(troubles: &Troubles) -> Check {
+    let troubles = troubles.told();
+    let detail = match troubles.as_slice() {
+        [] => "None that runs here is held up.".to_owned(),
+        held_up => {
+            let each = held_up.iter().map(|(name, position)| format!("{name} (at event {position})"));
+            format!("Held up: {}.", each.collect::<Vec<_>>().join(", "))
+        }
+    };
+    Check { name: "processes", ok: true, detail }
 }
 
 fn is_restarting(status: Option<&watch::Receiver<embedded::Status>>) -> bool {

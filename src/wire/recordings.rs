@@ -10,7 +10,7 @@ use std::{
 use commands::{CommandError, Commands, recordings};
 use domain::{
     ids::{ChannelId, NodeId, RecordingId, StreamId},
-    recordings::{FinishedRecording, RecordingFailure, RecordingRefusal, RecordingState},
+    recordings::{FinishedRecording, RecordingFailure, RecordingLimits, RecordingRefusal, RecordingState},
 };
 use futures::{FutureExt, future::BoxFuture};
 use ingest::{
@@ -32,6 +32,8 @@ const REMEMBERED: usize = 1_000;
 pub struct RecordingsSide {
     pub commands: Commands,
     pub node_id: NodeId,
+    /// What the server allows a channel; its owner may want less.
+    pub limits: RecordingLimits,
 }
 
 impl Recordings for RecordingsSide {
@@ -42,6 +44,16 @@ impl Recordings for RecordingsSide {
     ) -> BoxFuture<'_, Result<Option<OpenRecording>, RecordError>> {
         let begun = recordings::start(&self.commands, stream_id, channel_id, self.node_id);
         async move { Ok(begun.await.map_err(not_taken)?.map(open)) }.boxed()
+    }
+
+    fn size_limit(&self, channel_id: ChannelId) -> BoxFuture<'_, Result<Option<u64>, RecordError>> {
+        async move {
+            let policy = recordings::policy(&self.commands, channel_id).await;
+            let policy = policy.map_err(|error| not_taken(CommandError::from(error)))?;
+            let limits = policy.map_or(self.limits, |(_, policy)| policy.within(self.limits));
+            Ok(limits.max_size_bytes.map(|bytes| u64::try_from(bytes).unwrap_or(0)))
+        }
+        .boxed()
     }
 
     fn open(&self) -> BoxFuture<'_, Result<Vec<OpenRecording>, RecordError>> {
@@ -77,6 +89,15 @@ impl Recordings for RecordingsSide {
             let kept = recordings::kept_by(&self.commands, recording_id).await;
             let kept = kept.map_err(|error| not_taken(CommandError::from(error)))?;
             Ok(kept.is_some_and(|(_, state)| state == RecordingState::Deleted))
+        }
+        .boxed()
+    }
+
+    fn is_over(&self, recording_id: RecordingId) -> BoxFuture<'_, Result<bool, RecordError>> {
+        async move {
+            let kept = recordings::kept_by(&self.commands, recording_id).await;
+            let kept = kept.map_err(|error| not_taken(CommandError::from(error)))?;
+            Ok(kept.is_some_and(|(_, state)| state != RecordingState::Recording))
         }
         .boxed()
     }

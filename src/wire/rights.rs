@@ -4,6 +4,8 @@
 //! and nothing that was taken away is missed. An append wakes every node by a notification of Postgres; where one is lost,
 //! the log is looked at a second later at the latest.
 
+mod unread;
+
 use std::time::Duration;
 
 use api::{PlaybackPass, PlaybackTokens, RecordingPass};
@@ -14,8 +16,8 @@ use commands::{
 use domain::{
     DomainEvent,
     accounts::{PersonalTokenEvent, SessionEvent},
-    channels::{ChannelEvent, Visibility},
-    ids::ChannelId,
+    channels::{ChannelEvent, ChannelRole, Visibility},
+    ids::{ChannelId, StreamId},
     invites::InviteEvent,
     recordings::{RecordingEvent, RecordingVisibility},
     streams::StreamEvent,
@@ -26,14 +28,18 @@ use ingest::{
 };
 use projections::ReadModels;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+pub use self::unread::Unread;
+use super::{kept_out, withdrawn};
 use crate::secrets::Secrets;
 
 /// What takes rights away, or says what belongs to whom.
 const TYPES: &[&str] = &[
     "channel.visibility_changed",
+    "channel.role_given",
     "channel.role_taken",
     "channel.closed",
     "session.ended",
@@ -43,10 +49,26 @@ const TYPES: &[&str] = &[
     "recording.started",
     "recording.edited",
     "recording.deleted",
+    "account.suspended",
+    "account.reinstated",
+    "report.decided",
+];
+/// Those of them that are read from the log at the start, as far back as there may be tokens: no read model has them.
+const ONE_BY_ONE: &[&str] = &[
+    "session.ended",
+    "personal_token.revoked",
+    "invite.revoked",
+    "channel.role_given",
+    "channel.role_taken",
+    "account.suspended",
+    "report.decided",
 ];
 const READ_LEN: i64 = 1_000;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// For so long at most the log is read on at a time, once all of before is known: a server that vanished without a word would be
+/// waited for for ever.
+const LOOK_WITHIN: Duration = Duration::from_secs(20);
 /// How long after its tokens an ended session is remembered: clocks differ.
 const CLOCKS_DIFFER_S: u64 = 5 * 60;
 
@@ -76,22 +98,39 @@ impl PlaybackTokens for Tokens {
     fn mint_recording(&self, pass: &RecordingPass) -> String {
         let RecordingPass { recording_id, visibility, is_download_allowed, channel_visibility, .. } = *pass;
         let wanted = if pass.is_download { RecordingUse::Download } else { RecordingUse::Play };
-        let version = RecordingTerms::digest(visibility, is_download_allowed, channel_visibility, wanted);
-        let bearer = Bearer::Recording { recording_id, session_id: pass.session_id, wanted };
+        let terms = RecordingTerms::digest(visibility, is_download_allowed, channel_visibility, wanted);
+        let takes_role = RecordingTerms::takes_role(visibility, is_download_allowed, channel_visibility, wanted);
+        // An address that nobody needs a role for stays the same when the channel gets another title.
+        let version = if takes_role { pass.channel_version } else { 0 };
+        let bearer = Bearer::Recording { recording_id, session_id: pass.session_id, wanted, terms };
         let expires_at_s = u64::try_from(pass.expires_at.unix_timestamp()).unwrap_or_default();
         self.0.mint(&Pass { bearer, version, expires_at_s }).expect("the keys of an install are never none")
     }
 }
 
-/// Tells `rights` all there is to know, and goes on to, until `cancel`.
-pub async fn follow_rights(commands: Commands, read: ReadModels, rights: Rights, cancel: CancellationToken) {
+/// Tells `rights` all there is to know, and goes on to, until `cancel`. What of it cannot be read `unread` is told.
+pub async fn follow_rights(
+    commands: Commands,
+    read: ReadModels,
+    rights: Rights,
+    unread: Unread,
+    cancel: CancellationToken,
+) {
     let following = async {
-        let follower = Follower { commands, read, rights };
+        let follower = Follower { commands, read, rights, unread };
         let mut growth = follower.commands.growth();
         let mut position = None;
         let mut retry = FIRST_RETRY;
         loop {
-            match follower.advance(&mut position).await {
+            let advanced = match position {
+                // That takes as long as it takes.
+                None => follower.advance(&mut position).await,
+                Some(_) => {
+                    let advanced = timeout(LOOK_WITHIN, follower.advance(&mut position)).await;
+                    advanced.unwrap_or_else(|_| Err("Postgres does not answer".into()))
+                }
+            };
+            match advanced {
                 Ok(()) => {
                     retry = FIRST_RETRY;
                     growth.wait().await;
@@ -116,10 +155,11 @@ struct Follower {
     commands: Commands,
     read: ReadModels,
     rights: Rights,
+    unread: Unread,
 }
 
 impl Follower {
-    /// Goes on to the head of the log; from nothing, when there is no position yet.
+    /// Goes on to the head of the log; from nothing, when there is no position yet. Cancel safe: it goes on where it was.
     async fn advance(&self, position: &mut Option<i64>) -> Result<(), BoxError> {
         let mut after = match *position {
             Some(position) => position,
@@ -146,7 +186,7 @@ impl Follower {
         Ok(())
     }
 
-    /// What the read models know, and the sessions that ended while tokens of theirs may be about; the position from which
+    /// What the read models know, and what was taken away one by one while tokens for it may be about; the position from which
     /// the log is to be read.
     async fn load(&self) -> Result<i64, BoxError> {
         let (position, channels) = self.read.channels().restricted().await?;
@@ -159,10 +199,16 @@ impl Follower {
             };
             self.restrict(rights).await?;
         }
+        let mut kept_out = kept_out::Last::until(position);
+        while let Some(last) = kept_out.next(&self.commands).await? {
+            for stored in &last {
+                self.take(stored).await?;
+            }
+        }
         let mut after = 0;
         let from = OffsetDateTime::now_utc() - Duration::from_secs(LONGEST_S + CLOCKS_DIFFER_S);
         loop {
-            let types = ["session.ended", "personal_token.revoked", "invite.revoked"].map(str::to_owned).to_vec();
+            let types = ONE_BY_ONE.iter().map(|name| (*name).to_owned()).collect();
             let filter = Filter { after, until: Some(position), from: Some(from), types, ..Filter::default() };
             let found = events::page(self.commands.pool(), &filter, READ_LEN).await?;
             for stored in &found {
@@ -175,7 +221,7 @@ impl Follower {
         }
     }
 
-    async fn take(&self, stored: &StoredEvent) -> Result<(), BoxError> {
+    async fn take_known(&self, stored: &StoredEvent) -> Result<(), BoxError> {
         let StoredEvent { aggregate_type, event_type, event_version, payload, .. } = stored;
         match DomainEvent::decode(aggregate_type, event_type, event_version, payload.get())? {
             DomainEvent::Channel(ChannelEvent::VisibilityChanged { channel_id, visibility, .. }) => {
@@ -183,31 +229,27 @@ impl Follower {
                     .await?;
             }
             DomainEvent::Channel(ChannelEvent::Closed { channel_id, .. }) => {
-                let visibility = self.rights.of_channel(channel_id).visibility;
-                let version = stored.sequence;
-                self.rights.learn(Change::Channel(ChannelRights { channel_id, visibility, version, is_closed: true }));
+                self.close(channel_id, stored);
             }
             // Who had a role may have tokens, and nobody keeps a list of them: all are worth nothing, and whoever still may asks
             // for another.
             DomainEvent::Channel(ChannelEvent::RoleTaken { channel_id, .. }) => {
-                let rights = self.rights.of_channel(channel_id);
-                if rights.visibility == Visibility::Private && !rights.is_closed {
-                    self.rights.learn(Change::Renewed(ChannelRights { version: stored.sequence, ..rights }));
-                }
+                self.take_role_and_renew(channel_id, stored);
+            }
+            // In place of more than that, it may be; nothing tells.
+            DomainEvent::Channel(ChannelEvent::RoleGiven { channel_id, role: ChannelRole::Moderator, .. }) => {
+                self.take_role(channel_id, stored);
             }
             DomainEvent::Session(SessionEvent::Ended { session_id, .. }) => {
-                let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
-                self.rights.learn(Change::Session { session_id, until_s: ended_at_s + LONGEST_S + CLOCKS_DIFFER_S });
+                self.rights.learn(Change::Session { session_id, until_s: known_until_s(stored) });
             }
             // What a personal token may watch carries its id in the place of a session's.
             DomainEvent::PersonalToken(PersonalTokenEvent::Revoked { token_id, .. }) => {
-                let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
-                let until_s = ended_at_s + LONGEST_S + CLOCKS_DIFFER_S;
+                let until_s = known_until_s(stored);
                 self.rights.learn(Change::Session { session_id: token_id.uuid().into(), until_s });
             }
             DomainEvent::Invite(InviteEvent::Revoked { invite_id, .. }) => {
-                let ended_at_s = u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default();
-                self.rights.learn(Change::Invite { invite_id, until_s: ended_at_s + LONGEST_S + CLOCKS_DIFFER_S });
+                self.rights.learn(Change::Invite { invite_id, until_s: known_until_s(stored) });
             }
             DomainEvent::Stream(StreamEvent::Started { stream_id, channel_id, .. })
                 if self.is_restricted(channel_id) =>
@@ -224,9 +266,42 @@ impl Follower {
                     self.rights.learn(Change::Recording(terms));
                 }
             }
-            _ => {}
+            event => {
+                // First what the event says by itself.
+                for change in kept_out::by(&self.commands, &event, stored.sequence).await? {
+                    self.rights.learn(change);
+                }
+                self.withdraw(&self.withdrawn_by(&event, stored).await?);
+            }
         }
         Ok(())
+    }
+
+    fn close(&self, channel_id: ChannelId, stored: &StoredEvent) {
+        let visibility = self.rights.of_channel(channel_id).visibility;
+        let version = stored.sequence;
+        self.rights.learn(Change::Channel(ChannelRights { channel_id, visibility, version, is_closed: true }));
+    }
+
+    fn withdraw(&self, streams: &[StreamId]) {
+        let until = OffsetDateTime::now_utc() + withdrawn::KNOWN_FOR;
+        let until_s = u64::try_from(until.unix_timestamp()).unwrap_or_default();
+        for stream_id in streams {
+            self.rights.learn(Change::Withdrawn { stream_id: *stream_id, until_s });
+        }
+    }
+
+    fn take_role_and_renew(&self, channel_id: ChannelId, stored: &StoredEvent) {
+        self.take_role(channel_id, stored);
+        let rights = self.rights.of_channel(channel_id);
+        if rights.visibility == Visibility::Private && !rights.is_closed {
+            self.rights.learn(Change::Renewed(ChannelRights { version: stored.sequence, ..rights }));
+        }
+    }
+
+    fn take_role(&self, channel_id: ChannelId, stored: &StoredEvent) {
+        let (version, until_s) = (stored.sequence, known_until_s(stored));
+        self.rights.learn(Change::RoleTaken { channel_id, version, until_s });
     }
 
     fn is_restricted(&self, channel_id: ChannelId) -> bool {
@@ -240,13 +315,19 @@ impl Follower {
             for stream_id in commands::streams::of_channel(&self.commands, channel_id).await? {
                 self.rights.belongs(stream_id.uuid(), channel_id);
             }
-            for recording in commands::recordings::of_channel(&self.commands, channel_id).await? {
-                self.rights.belongs(recording.recording_id.uuid(), channel_id);
+            // Their ids alone: one with an event that cannot be read belongs to the channel, too.
+            for recording_id in commands::recordings::ids_of_channel(&self.commands, channel_id).await? {
+                self.rights.belongs(recording_id.uuid(), channel_id);
             }
         }
         self.rights.learn(Change::Channel(rights));
         Ok(())
     }
+}
+
+/// Until when it must be known what an event has taken away: there may be tokens for it, given out just before.
+fn known_until_s(stored: &StoredEvent) -> u64 {
+    u64::try_from(stored.recorded_at.unix_timestamp()).unwrap_or_default() + LONGEST_S + CLOCKS_DIFFER_S
 }
 
 /// The terms of a recording after an event that changes them.

@@ -41,7 +41,15 @@ pub(crate) struct Spool {
     wake: Notify,
     /// A move has ended, or somebody has done deleting.
     settled: Notify,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is just starting has a copy of it until it executes its
+        // program, and nobody could open the folder again until then.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Spool {
@@ -58,7 +66,7 @@ impl Spool {
             tracing::info!(objects, bytes, "objects wait on disk to be moved to S3");
         }
         let (wake, settled) = (Notify::new(), Notify::new());
-        let spool = Arc::new(Self { disk, s3, state: Mutex::new(state), wake, settled, _lock: lock });
+        let spool = Arc::new(Self { disk, s3, state: Mutex::new(state), wake, settled, lock });
         Ok((Arc::clone(&spool), Mover::new(spool)))
     }
 

@@ -1,10 +1,11 @@
 //! Accounts as people have them: in two browsers, and before anybody has one.
 
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 use crate::{
     api::{Caller, PASSWORD},
     browser::Spec,
+    ports::free_port,
     weir::{DataDir, Weir},
 };
 
@@ -20,8 +21,7 @@ async fn two_browsers_of_one_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_finds_it_healthy_finds_the_set_up_token() {
     let folder = DataDir::new();
-    // Free a moment before.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let address = format!("127.0.0.1:{}", free_port());
     let (health, file) = (format!("http://{address}/healthz"), folder.path().join("data/setup-token"));
     let looking = tokio::spawn(async move {
         while !reqwest::get(&health).await.is_ok_and(|answer| answer.status().is_success()) {

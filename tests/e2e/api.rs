@@ -1,7 +1,11 @@
 //! The REST API as a client meets it.
 
+use std::time::{Duration, Instant};
+
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+
+use crate::weir::PATIENCE;
 
 /// That of every account that tests make.
 pub const PASSWORD: &str = "a river runs through it";
@@ -17,7 +21,10 @@ pub struct Caller {
 impl Caller {
     /// Nobody in particular.
     pub fn anonymous(http: &str) -> Self {
-        Self { client: Client::new(), base: format!("{http}/api/v1"), token: None }
+        // A connection that was idle for longer may be closed by the server just when it is used.
+        let client =
+            Client::builder().pool_idle_timeout(Duration::from_secs(1)).read_timeout(PATIENCE).build().unwrap();
+        Self { client, base: format!("{http}/api/v1"), token: None }
     }
 
     /// A new account; with a set-up token it is the administrator.
@@ -45,8 +52,16 @@ impl Caller {
         caller
     }
 
+    /// The answer; asked again where nothing was done because Postgres had too much to do at that moment.
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        self.try_call(method, path, body).await.unwrap()
+        let began = Instant::now();
+        loop {
+            let (status, answer) = self.try_call(method.clone(), path, body.clone()).await.unwrap();
+            if !is_for_now(status, &answer) || began.elapsed() > PATIENCE {
+                return (status, answer);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// `Err` when there is no answer at all, as while Weir restarts.
@@ -88,12 +103,20 @@ impl Caller {
 
     /// Gives a channel a title, if it still is at that version.
     pub async fn edit(&self, handle: &str, title: &str, version: Option<i64>) -> (StatusCode, Value) {
-        let mut request = self.request(Method::PATCH, &format!("channels/{handle}")).json(&json!({ "title": title }));
-        if let Some(version) = version {
-            request = request.header("if-match", format!("\"{version}\""));
+        let began = Instant::now();
+        loop {
+            let path = format!("channels/{handle}");
+            let mut request = self.request(Method::PATCH, &path).json(&json!({ "title": title }));
+            if let Some(version) = version {
+                request = request.header("if-match", format!("\"{version}\""));
+            }
+            let answer = request.send().await.unwrap();
+            let (status, answer): (_, Value) = (answer.status(), answer.json().await.unwrap());
+            if !is_for_now(status, &answer) || began.elapsed() > PATIENCE {
+                return (status, answer);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap())
     }
 
     pub async fn get(&self, path: &str) -> Value {
@@ -124,6 +147,11 @@ impl Caller {
             events.extend(items.iter().cloned());
         }
     }
+}
+
+/// Nothing was done, because Postgres had too much to do just then.
+fn is_for_now(status: StatusCode, answer: &Value) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE && answer["code"] == "unavailable"
 }
 
 /// Positions without a hole, and each aggregate's stream ended at most once after it started.

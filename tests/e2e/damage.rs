@@ -42,6 +42,32 @@ async fn append(log: &mut PgConnection, handle: &str, version: &str, payload: &V
     position
 }
 
+/// The same of a session, which ends by it.
+async fn append_end_of_session(log: &mut PgConnection, session_id: &str, payload: &Value) -> i64 {
+    let mut transaction = log.begin().await.unwrap();
+    let position: i64 = sqlx::query_scalar(
+        "update log.head set position = position + 1, recorded_at = clock_timestamp() returning position",
+    )
+    .fetch_one(&mut *transaction)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+             metadata, recorded_at)
+         select $1, aggregate_type, aggregate_id, sequence + 1, 'session.ended', '9', $2, metadata, clock_timestamp()
+         from log.events where aggregate_type = 'session' and aggregate_id = $3 order by sequence desc limit 1",
+    )
+    .bind(position)
+    .bind(sqlx::types::Json(payload))
+    .bind(session_id)
+    .execute(&mut *transaction)
+    .await
+    .unwrap();
+    sqlx::query("select pg_notify('weir_log', $1::text)").bind(position).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    position
+}
+
 fn operate(folder: &DataDir, arguments: &[&str]) -> Output {
     command(folder).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
@@ -79,16 +105,21 @@ async fn what_cannot_be_read_is_kept_and_told(version: &str, payload: Value) {
     })
     .await;
     assert_eq!((&stopped["stopped"]["position"], &stopped["position"]), (&position.into(), &(position - 1).into()));
-    let (status, report) = readiness(&weir).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{report}");
-    assert!(report.to_string().contains("channels_v1"), "{report}");
+    eventually("readiness says so", async || {
+        let (status, report) = readiness(&weir).await;
+        (status == StatusCode::SERVICE_UNAVAILABLE && report.to_string().contains("channels_v1")).then_some(())
+    })
+    .await;
     eventually("the metric says so", async || {
         (weir.metric("weir_projection_is_healthy", "channels_v1").await == Some(0.0)).then_some(())
     })
     .await;
-    let logged = weir.log();
-    let line = logged.lines().find(|line| line.contains("ERROR") && line.contains("channels_v1"));
-    assert!(line.is_some_and(|line| line.contains(&position.to_string())), "{logged}");
+    eventually("the log says so", async || {
+        let logged = weir.log();
+        let line = logged.lines().find(|line| line.contains("ERROR") && line.contains("channels_v1"))?;
+        line.contains(&position.to_string()).then_some(())
+    })
+    .await;
 
     // All else goes on: people register and sign in, other channels are edited, and the feed has all of it.
     let body = json!({ "username": "guest", "email": "guest@example.org", "password": "a river runs through it" });
@@ -98,7 +129,10 @@ async fn what_cannot_be_read_is_kept_and_told(version: &str, payload: Value) {
     let guest = Caller::sign_in(&weir.http, "guest").await;
     assert_eq!(guest.get("auth/me").await["username"], "guest");
     assert_eq!(listed(&folder, "accounts_v1")["stopped"], Value::Null);
-    assert_eq!(weir.metric("weir_projection_is_healthy", "accounts_v1").await, Some(1.0));
+    eventually("another is well", async || {
+        (weir.metric("weir_projection_is_healthy", "accounts_v1").await == Some(1.0)).then_some(())
+    })
+    .await;
     let (status, answer) = keeper.edit("brook", "It babbles", None).await;
     assert!(matches!(status, StatusCode::OK | StatusCode::ACCEPTED), "{status} {answer}");
     assert_eq!(keeper.get("channels/river").await["title"], "The channel river", "as it was before");
@@ -114,12 +148,13 @@ async fn what_cannot_be_read_is_kept_and_told(version: &str, payload: Value) {
 
     // It is tried again when somebody asks for it, and a rebuild does not get past it either, and harms nothing.
     let attempts = |listed: &Value| listed["stopped"]["attempts"].as_i64().unwrap();
-    let retried = operate(&folder, &["projections", "retry", "channels_v1"]);
-    assert!(
-        !retried.status.success() && said(&retried).contains(&format!("position {position}")),
-        "{}",
-        said(&retried)
-    );
+    eventually("it was tried again", async || {
+        let retried = operate(&folder, &["projections", "retry", "channels_v1"]);
+        assert!(!retried.status.success(), "{}", said(&retried));
+        // It says so, too, where the worker takes its time.
+        said(&retried).contains(&format!("position {position}")).then_some(())
+    })
+    .await;
     assert!(attempts(&listed(&folder, "channels_v1")) > attempts(&stopped));
     let rebuilt = operate(&folder, &["projections", "rebuild", "channels_v1"]);
     assert!(!rebuilt.status.success(), "{}", said(&rebuilt));
@@ -154,4 +189,44 @@ async fn an_event_of_a_version_to_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_payload() {
     what_cannot_be_read_is_kept_and_told("1", json!({ "DetailsChanged": { "title": 7 } })).await;
+}
+
+/// Whoever may watch what is known on past it: see the tests beside `src/wire/rights/unread.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_of_a_session_that_cannot_be_read_is_told_by_who_shows_streams() {
+    let folder = DataDir::new();
+    let mut weir = Weir::up(&folder);
+    let keeper = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
+    eventually("it is ready", async || (readiness(&weir).await.0 == StatusCode::OK).then_some(())).await;
+    let unread = async |weir: &Weir| weir.metric("weir_rights_unread_events", "").await;
+    assert_eq!(unread(&weir).await, Some(0.0));
+    Caller::register(&weir.http, "guest", None).await;
+    let events = keeper.events().await;
+    let opened = events.iter().rfind(|event| event["type"] == "session.opened").unwrap();
+    let session_id = opened["subject"].as_str().unwrap().strip_prefix("session/").unwrap();
+    let mut log = PgConnection::connect(&folder.database_url()).await.unwrap();
+    let position = append_end_of_session(&mut log, session_id, &json!({ "Ended": { "how": "quietly" } })).await;
+
+    let is_told = async |weir: &Weir| {
+        let (status, report) = readiness(weir).await;
+        let words = [format!("Event {position} (session.ended)"), "closed".to_owned()];
+        let is_named = words.iter().all(|word| report.to_string().contains(word));
+        (status == StatusCode::SERVICE_UNAVAILABLE && is_named && unread(weir).await == Some(1.0)).then_some(())
+    };
+    eventually("readiness and the metric say so", async || is_told(&weir).await).await;
+    eventually("the log says so, once", async || {
+        let logged = weir.log();
+        let told = logged.lines().filter(|line| {
+            line.contains("ERROR") && line.contains("who may watch what") && line.contains(&position.to_string())
+        });
+        let count = told.count();
+        assert!(count < 2, "{logged}");
+        (count == 1).then_some(())
+    })
+    .await;
+
+    // And so does a node that starts after it.
+    weir.terminate();
+    let weir = Weir::up_again(&folder, &weir);
+    eventually("it is told again", async || is_told(&weir).await).await;
 }

@@ -6,10 +6,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     api::{Caller, check_events},
-    encoder::Encoder,
-    thread::channel_when,
+    thread::{channel_when, on_air},
     weir::{DataDir, Weir, command, eventually},
 };
+
+async fn left_nothing(folder: &DataDir) {
+    eventually("nothing is left running", async || folder.processes().is_empty().then_some(())).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stops_without_a_trace_and_finds_everything_again() {
@@ -20,7 +23,7 @@ async fn stops_without_a_trace_and_finds_everything_again() {
     let key = streamer.channel("river").await;
     let status = weir.terminate();
     assert!(status.success(), "{status}\n{}", weir.log());
-    assert_eq!(folder.processes(), [], "nothing is left running");
+    left_nothing(&folder).await;
 
     let weir = Weir::up_again(&folder, &weir);
     assert!(weir.said.iter().all(|line| !line.contains("setup_token=")), "an administrator exists: {:?}", weir.said);
@@ -35,17 +38,20 @@ async fn ctrl_c_ends_live_streams_in_order() {
     let mut weir = Weir::up(&folder);
     let streamer = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
     let key = streamer.channel("river").await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    channel_when(&streamer, "river", true).await;
+    let (encoder, _) = on_air(&streamer, "river", &weir.rtmp, &key).await;
     let status = weir.interrupt();
     assert!(status.success(), "{status}\n{}", weir.log());
-    assert_eq!(folder.processes(), [], "nothing is left running");
+    left_nothing(&folder).await;
     drop(encoder);
 
     let weir = Weir::up_again(&folder, &weir);
     let again = Caller::sign_in(&weir.http, "keeper").await;
-    let streams = again.get("streams?channel=river").await;
-    assert_eq!(streams["items"][0]["end_reason"], "shutdown", "{streams}");
+    // What was told at the end of the former is read at the beginning of this one.
+    let reason = eventually("the end of the stream", async || {
+        let streams = again.get("streams?channel=river").await;
+        (streams["items"][0]["is_live"] == false).then(|| streams["items"][0]["end_reason"].clone())
+    });
+    assert_eq!(reason.await, "shutdown");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +72,7 @@ async fn a_second_ctrl_c_does_not_wait() {
     assert!(weir.log().contains("told to stop twice"), "{}", weir.log());
     // What could not be waited for was told all the same.
     drop(stopped);
-    eventually("nothing is left running", async || folder.processes().is_empty().then_some(())).await;
+    left_nothing(&folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +90,7 @@ async fn a_stop_while_starting_leaves_nothing_behind() {
         kill_process(Pid::from_child(&starting), Signal::TERM).unwrap();
         let status = starting.wait().unwrap();
         assert!(status.success(), "{status}");
-        assert_eq!(folder.processes(), [], "nothing is left running");
+        left_nothing(&folder).await;
     }
 }
 
@@ -104,7 +110,7 @@ async fn a_log_that_nobody_reads_any_more_does_not_keep_it_from_stopping_in_orde
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let status = child.wait().unwrap();
     assert!(status.success(), "{status}");
-    assert_eq!(folder.processes(), [], "nothing is left running");
+    left_nothing(&folder).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,11 +160,10 @@ async fn existing_servers_are_used_when_named() {
         &folder,
         &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--database-url", &database.url, "--nats-url", &nats],
     );
-    assert_eq!(folder.processes().len(), 1, "no servers of its own: {:?}", folder.processes());
+    eventually("it has no servers of its own", async || (folder.processes().len() == 1).then_some(())).await;
     let streamer = Caller::register(&weir.http, "streamer", None).await;
     let key = streamer.channel("river").await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    channel_when(&streamer, "river", true).await;
+    let (encoder, _) = on_air(&streamer, "river", &weir.rtmp, &key).await;
     encoder.stop();
     channel_when(&streamer, "river", false).await;
 }
@@ -194,5 +199,5 @@ async fn a_database_is_not_taken_with_other_keys() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("put back the secrets file"), "{said}");
-    assert_eq!(folder.processes(), [], "nothing is left running");
+    left_nothing(&folder).await;
 }

@@ -65,6 +65,38 @@ async fn an_export_is_made_fetched_by_anybody_with_its_address_and_survives_a_cr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_the_log_out_is_on_record_whichever_way() {
+    let folder = DataDir::new();
+    let weir = Weir::up(&folder);
+    let keeper = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
+    let answer = keeper.request(Method::GET, "events?format=ndjson&actors=plain").send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer.bytes().await.unwrap();
+    let path = asked_for(&keeper, "ndjson").await;
+    ready(&keeper, &path).await;
+    let output = folder.path().join("events.csv");
+    let exported = command(&folder).args(["events", "export", "-o"]).arg(&output).output().unwrap();
+    assert!(exported.status.success(), "{exported:?}");
+
+    // These pages are read, and leave none.
+    let events = keeper.events().await;
+    let exports: Vec<_> =
+        events.iter().filter(|event| event["type"].as_str().unwrap().starts_with("export.")).collect();
+    let keeper_is = &events.iter().find(|event| event["type"] == "account.registered").unwrap()["data"]["account_id"];
+    for (way, by, names_accounts) in
+        [("feed", keeper_is, true), ("job", keeper_is, false), ("command_line", &Value::Null, false)]
+    {
+        let of_way: Vec<_> = exports.iter().filter(|event| event["data"]["way"] == way).collect();
+        let [requested] = of_way[..] else { panic!("{way}: {of_way:?}") };
+        assert_eq!((&requested["data"]["by"], &requested["data"]["names_accounts"]), (by, &json!(names_accounts)));
+        let of_one = exports.iter().filter(|event| event["subject"] == requested["subject"]);
+        let types: Vec<_> = of_one.map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(types, ["export.requested", "export.completed"], "{way}");
+    }
+    assert_eq!(exports.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_exported_and_printed_beside_a_weir_that_is_up() {
     let folder = DataDir::new();
     let weir = Weir::up(&folder);

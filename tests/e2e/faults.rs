@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::{
     api::{Caller, check_events},
     encoder::Encoder,
-    thread::channel_when,
+    thread::{channel_when, on_air},
     weir::{DataDir, Weir, eventually},
 };
 
@@ -108,8 +108,7 @@ async fn postgres_and_nats_are_killed_under_load() {
     let weir = Weir::up(&folder);
     let administrator = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
     let key = administrator.channel("river").await;
-    let mut encoder = Encoder::publish(&weir.rtmp, &key);
-    let live = channel_when(&administrator, "river", true).await;
+    let (mut encoder, live) = on_air(&administrator, "river", &weir.rtmp, &key).await;
     let load = Load::start(administrator.clone());
     load.goes_on(20).await;
     for name in ["postgres", "nats-server", "postgres"] {
@@ -134,11 +133,10 @@ async fn postgres_and_nats_are_killed_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_weir_goes_on_in_the_same_stream() {
     let folder = DataDir::new();
-    let mut weir = Weir::up(&folder);
+    let mut weir = Weir::up_with(&folder, &WAITS);
     let administrator = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
     let key = administrator.channel("river").await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    let live = channel_when(&administrator, "river", true).await;
+    let (encoder, live) = on_air(&administrator, "river", &weir.rtmp, &key).await;
     let load = Load::start(administrator.clone());
     load.goes_on(20).await;
     let before = crate::playlist::check_live(live["playback"]["hls_url"].as_str().unwrap(), 4).await;
@@ -146,13 +144,18 @@ async fn a_killed_weir_goes_on_in_the_same_stream() {
     let told = load.stop().await;
     drop(encoder);
 
-    let weir = Weir::up_again(&folder, &weir);
+    let (http, rtmp) = (weir.http.trim_start_matches("http://"), weir.rtmp.trim_start_matches("rtmp://"));
+    let at = ["--http", http, "--rtmp", rtmp.trim_end_matches("/live")];
+    let weir = Weir::up_with(&folder, &[&at[..], &WAITS[4..]].concat());
     let administrator = Caller::sign_in(&weir.http, "keeper").await;
     check_channels(&administrator, &told).await;
-    let waiting = administrator.get("channels/river/ingest").await;
-    assert_eq!(waiting["state"], "reconnecting", "{waiting}");
-    let encoder = Encoder::publish(&weir.rtmp, &key);
+    eventually("its stream waits", async || {
+        (administrator.get("channels/river/ingest").await["state"] == "reconnecting").then_some(())
+    })
+    .await;
+    let mut encoder = Encoder::publish(&weir.rtmp, &key);
     eventually("the picture is back", async || {
+        encoder.insist();
         (administrator.get("channels/river/ingest").await["state"] == "live").then_some(())
     })
     .await;
@@ -172,8 +175,7 @@ async fn a_stream_that_a_crash_left_open_is_ended() {
     let mut weir = Weir::up_with(&folder, &arguments);
     let streamer = Caller::register(&weir.http, "streamer", None).await;
     let key = streamer.channel("river").await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    channel_when(&streamer, "river", true).await;
+    let (encoder, _) = on_air(&streamer, "river", &weir.rtmp, &key).await;
     weir.kill();
     drop(encoder);
     let weir = Weir::up_with(&folder, &arguments);
@@ -183,26 +185,35 @@ async fn a_stream_that_a_crash_left_open_is_ended() {
     assert_eq!(streams["items"][0]["end_reason"], "crashed", "{streams}");
 }
 
+/// Streams wait for longer than a machine can keep an encoder from coming back.
+const WAITS: [&str; 6] = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--reconnect-grace-seconds", "600"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_encoder_is_waited_for() {
     let folder = DataDir::new();
-    let weir =
-        Weir::up_with(&folder, &["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--reconnect-grace-seconds", "5"]);
+    let mut weir = Weir::up_with(&folder, &WAITS);
     let streamer = Caller::register(&weir.http, "streamer", None).await;
     let key = streamer.channel("river").await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    let live = channel_when(&streamer, "river", true).await;
+    let (encoder, live) = on_air(&streamer, "river", &weir.rtmp, &key).await;
     encoder.kill();
     eventually("it is waited for", async || {
         (streamer.get("channels/river/ingest").await["state"] == "reconnecting").then_some(())
     })
     .await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
+    let mut encoder = Encoder::publish(&weir.rtmp, &key);
     eventually("it is live again", async || {
+        encoder.insist();
         (streamer.get("channels/river/ingest").await["state"] == "live").then_some(())
     })
     .await;
     assert_eq!(streamer.get("channels/river").await["live_stream_id"], live["live_stream_id"]);
+    drop(encoder);
+    weir.terminate();
+
+    // And not for ever.
+    let weir = Weir::up_with(&folder, &[&WAITS[..5], &["5"]].concat());
+    let streamer = Caller::sign_in(&weir.http, "streamer").await;
+    let (encoder, _) = on_air(&streamer, "river", &weir.rtmp, &key).await;
     encoder.kill();
     channel_when(&streamer, "river", false).await;
     let streams = streamer.get("streams?channel=river").await;
@@ -212,24 +223,32 @@ async fn a_lost_encoder_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_refused_loudly_and_corrupts_nothing() {
     let folder = DataDir::new();
-    let Some(_disk) = SmallDisk::mount(&folder) else { return };
+    let _disk = SmallDisk::mount(&folder);
     let weir = Weir::up(&folder);
     let administrator = Caller::register(&weir.http, "keeper", Some(&weir.setup_token())).await;
     let key = administrator.channel("river").await;
-    let mut encoder = Encoder::publish(&weir.rtmp, &key);
-    let live = channel_when(&administrator, "river", true).await;
+    let (mut encoder, live) = on_air(&administrator, "river", &weir.rtmp, &key).await;
     let load = Load::start(administrator.clone());
     load.goes_on(20).await;
 
     let filler = folder.path().join("data/filler");
     let filled = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&filler).unwrap());
     assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    // What fits into the last page is taken, and then its answer waits for a read model that has no room.
+    let mut number = 0;
     let refused = eventually("a command is refused", async || {
-        let body = json!({ "handle": "one_more", "title": "x".repeat(140), "description": "x".repeat(2_000) });
-        match administrator.try_call(Method::POST, "channels", Some(body)).await {
+        let asked = (0..16).map(|_| {
+            number += 1;
+            let handle = format!("one_more_{number}");
+            let body = json!({ "handle": handle, "title": "x".repeat(140), "description": "x".repeat(2_000) });
+            administrator.try_call(Method::POST, "channels", Some(body))
+        });
+        let asked: Vec<_> = asked.collect();
+        let answers = futures::future::join_all(asked).await;
+        answers.into_iter().find_map(|answer| match answer {
             Ok((StatusCode::SERVICE_UNAVAILABLE, answer)) => Some(answer),
             _ => None,
-        }
+        })
     })
     .await;
     assert_eq!(refused["status"], 503, "{refused}");
@@ -252,21 +271,20 @@ async fn a_full_disk_is_refused_loudly_and_corrupts_nothing() {
 struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    /// `None`, and said so, where this process may not mount one.
-    fn mount(folder: &DataDir) -> Option<Self> {
+    fn mount(folder: &DataDir) -> Self {
         let place = folder.path().join("data");
         std::fs::create_dir(&place).unwrap();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=420m,mode=0755", "tmpfs"])
             .arg(&place)
-            .output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(place)),
-            _ => {
-                eprintln!("not tried: no disk can be mounted here; run this test as root");
-                None
-            }
-        }
+            .output()
+            .unwrap();
+        assert!(
+            mounted.status.success(),
+            "no disk can be mounted here; run this test as root, in a container with the capability SYS_ADMIN: {}",
+            String::from_utf8_lossy(&mounted.stderr)
+        );
+        Self(place)
     }
 }
 

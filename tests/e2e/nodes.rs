@@ -4,8 +4,10 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Output, Stdio},
+    sync::Arc,
 };
 
+use rustix::process::Pid;
 use serde_json::Value;
 
 use crate::weir::{DataDir, command, eventually};
@@ -13,22 +15,48 @@ use crate::weir::{DataDir, command, eventually};
 pub struct Node {
     child: Child,
     log: PathBuf,
-    _folder: DataDir,
+    folder: Option<DataDir>,
 }
 
 impl Node {
     pub fn serve(roles: &str, servers: &Servers) -> Self {
-        let folder = DataDir::new();
+        Self::serve_with(roles, servers, &[])
+    }
+
+    /// With more arguments.
+    pub fn serve_with(roles: &str, servers: &Servers, arguments: &[&str]) -> Self {
+        Self::serve_on(DataDir::new(), roles, servers, arguments)
+    }
+
+    /// With the data directory of before.
+    pub fn serve_on(folder: DataDir, roles: &str, servers: &Servers, arguments: &[&str]) -> Self {
         let log = folder.path().join("log");
         let child = command(&folder)
             .args(["serve", "--role", roles, "--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--log-format", "json"])
             .args(["--metrics", "127.0.0.1:0"])
             .args(servers.arguments())
+            .args(arguments)
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        Self { child, log, _folder: folder }
+        Self { child, log, folder: Some(folder) }
+    }
+
+    /// Where its data directory is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.as_ref().unwrap().path().to_owned()
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// kill -9; what it leaves on its disk.
+    pub fn kill(mut self) -> DataDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.folder.take().unwrap()
     }
 
     /// What its log says of where it serves, once it does.
@@ -40,11 +68,15 @@ impl Node {
     /// Its log's first line with this message, once there is one.
     pub async fn logs(&self, message: &str) -> Value {
         eventually(&format!("a log line \"{message}\""), async || {
-            let log = fs::read_to_string(&self.log).unwrap();
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            lines.find(|line| line["message"] == message)
+            self.log().into_iter().find(|line| line["message"] == message)
         })
         .await
+    }
+
+    /// The lines of its log until now.
+    pub fn log(&self) -> Vec<Value> {
+        let log = fs::read_to_string(&self.log).unwrap();
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 }
 
@@ -62,7 +94,7 @@ impl Drop for Node {
 pub struct Servers {
     pub database: String,
     pub nats: String,
-    secrets: DataDir,
+    secrets: Arc<DataDir>,
 }
 
 impl Servers {
@@ -70,8 +102,13 @@ impl Servers {
         Self {
             database: ::embedded::testing::database().await.url,
             nats: ::embedded::testing::nats().await,
-            secrets: DataDir::new(),
+            secrets: Arc::new(DataDir::new()),
         }
+    }
+
+    /// The same, the database of which is reached by another address.
+    pub fn by(&self, database: &str) -> Self {
+        Self { database: database.to_owned(), nats: self.nats.clone(), secrets: Arc::clone(&self.secrets) }
     }
 
     pub fn arguments(&self) -> [String; 8] {

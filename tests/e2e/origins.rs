@@ -1,16 +1,13 @@
 //! Streams are live on one node, and play at the address of each.
 
-use std::{io::Write, net::TcpStream};
-
 use reqwest::{Client, Method, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
     api::Caller,
-    encoder::Encoder,
     nodes::{Node, Servers},
-    thread::channel_when,
-    weir::{DataDir, Weir, eventually},
+    thread::on_air,
+    weir::eventually,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,8 +25,7 @@ async fn a_stream_plays_at_the_address_of_every_node() {
 
     let keeper = Caller::register(&http, "keeper", Some(&servers.setup_token())).await;
     let key = keeper.channel("river").await;
-    let encoder = Encoder::publish(&rtmp, &key);
-    let live = channel_when(&keeper, "river", true).await;
+    let (encoder, live) = on_air(&keeper, "river", &rtmp, &key).await;
     let (stream, channel) = (live["live_stream_id"].as_str().unwrap(), live["id"].as_str().unwrap());
 
     // The strict player, blocked reloads and all, from a node that has nothing of it.
@@ -91,58 +87,4 @@ async fn a_stream_plays_at_the_address_of_every_node() {
     })
     .await;
     drop(encoder);
-}
-
-/// Memory of its own that a process has, in KiB.
-fn own_memory_kib(weir: &Weir) -> i64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", weir.pid().as_raw_nonzero())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reloads_that_are_held_and_dropped_leave_nothing_behind() {
-    const HELD: usize = 300;
-    let folder = DataDir::new();
-    let weir = Weir::up(&folder);
-    let streamer = Caller::register(&weir.http, "streamer", None).await;
-    let key = streamer.channel("river").await;
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    let live = channel_when(&streamer, "river", true).await;
-    let stream = live["live_stream_id"].as_str().unwrap();
-    let playlist = format!("/live/{stream}/source/index.m3u8");
-    crate::playlist::check_live(&format!("{}/live/{stream}/index.m3u8", weir.http), 2).await;
-    // The stream waits for its encoder, and they all for the stream.
-    encoder.kill();
-    let address = weir.http.trim_start_matches("http://");
-    let text = reqwest::get(format!("{}{playlist}", weir.http)).await.unwrap().text().await.unwrap();
-    let complete = text.matches("#EXTINF:").count() as u64;
-    let first = text.lines().find_map(|line| line.strip_prefix("#EXT-X-MEDIA-SEQUENCE:")).unwrap();
-    let next = first.parse::<u64>().unwrap() + complete;
-    let request = format!("GET {playlist}?_HLS_msn={next} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let round = async || {
-        let mut sockets: Vec<TcpStream> = (0..HELD).map(|_| TcpStream::connect(address).unwrap()).collect();
-        for socket in &mut sockets {
-            socket.write_all(request.as_bytes()).unwrap();
-        }
-        eventually("they are held", async || {
-            (weir.metric("weir_http_reloads_held", "").await? >= HELD as f64).then_some(())
-        })
-        .await;
-        drop(sockets);
-        eventually("they are gone", async || {
-            let held = weir.metric("weir_http_reloads_held", "").await?;
-            let open = weir.metric("weir_http_connections", "").await?;
-            (held == 0.0 && open < 20.0).then_some(())
-        })
-        .await;
-    };
-    round().await;
-    let before = own_memory_kib(&weir);
-    for _ in 0..4 {
-        round().await;
-    }
-    let grown = own_memory_kib(&weir) - before;
-    // Were each kept, it would be some 10 KiB times 1,200.
-    assert!(grown < 8_000, "{grown} KiB");
 }

@@ -4,10 +4,15 @@ use reqwest::{Method, StatusCode};
 
 use crate::{
     api::{Caller, check_events},
-    encoder::Encoder,
     nodes::{Node, Servers},
-    thread::channel_when,
+    thread::{channel_when, on_air},
+    weir::eventually,
 };
+
+async fn ingest_state(keeper: &Caller, state: &str) {
+    let is_so = async || (keeper.get("channels/river/ingest").await["state"] == state).then_some(());
+    eventually(&format!("the encoder is {state}"), is_so).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_per_role_is_one_weir() {
@@ -26,17 +31,16 @@ async fn a_process_per_role_is_one_weir() {
     assert!(!servers.operate(&["setup-token"]).status.success(), "there is an administrator");
 
     let key = keeper.channel("river").await;
-    let encoder = Encoder::publish(&rtmp, &key);
-    let live = channel_when(&keeper, "river", true).await;
+    let (encoder, live) = on_air(&keeper, "river", &rtmp, &key).await;
     // The API asks the other node how the encoder does, and tells it to cut the encoder of a rotated key.
-    assert_eq!(keeper.get("channels/river/ingest").await["state"], "live");
+    ingest_state(&keeper, "live").await;
     let stream_id = live["live_stream_id"].as_str().unwrap();
     crate::playlist::check_live(&format!("{origin}/live/{stream_id}/index.m3u8"), 3).await;
     let (status, _) = keeper.call(Method::POST, "channels/river/stream-key/rotate", None).await;
     assert_eq!(status, StatusCode::OK);
     channel_when(&keeper, "river", false).await;
     encoder.refused();
-    assert_eq!(keeper.get("channels/river/ingest").await["state"], "waiting");
+    ingest_state(&keeper, "waiting").await;
     check_events(&keeper.events().await);
 }
 

@@ -9,14 +9,31 @@ use crate::{
     weir::{DataDir, Weir, eventually},
 };
 
-/// The channel once `is_live` is as wanted.
+/// The channel once `is_live` is as wanted, and its streams say the same.
 pub async fn channel_when(caller: &Caller, handle: &str, is_live: bool) -> Value {
-    let path = format!("channels/{handle}");
-    eventually(&format!("{handle} live: {is_live}"), async || {
-        let (_, channel) = caller.try_call(Method::GET, &path, None).await.ok()?;
-        (channel["is_live"] == is_live).then_some(channel)
+    eventually(&format!("{handle} live: {is_live}"), async || found_when(caller, handle, is_live).await).await
+}
+
+/// Channels and streams are two read models, and each follows the log at its own pace.
+async fn found_when(caller: &Caller, handle: &str, is_live: bool) -> Option<Value> {
+    let (_, channel) = caller.try_call(Method::GET, &format!("channels/{handle}"), None).await.ok()?;
+    let path = format!("streams?channel={handle}&live=true");
+    let (_, live) = caller.try_call(Method::GET, &path, None).await.ok()?;
+    let live = live["items"].as_array()?;
+    let is_known =
+        live.len() == usize::from(is_live) && live.iter().all(|live| live["id"] == channel["live_stream_id"]);
+    (channel["is_live"] == is_live && is_known).then_some(channel)
+}
+
+/// An encoder, and the channel once it is live.
+pub async fn on_air(caller: &Caller, handle: &str, server: &str, key: &str) -> (Encoder, Value) {
+    let mut encoder = Encoder::publish(server, key);
+    let channel = eventually(&format!("{handle} is on the air"), async || {
+        encoder.insist();
+        found_when(caller, handle, true).await
     })
-    .await
+    .await;
+    (encoder, channel)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,8 +53,7 @@ async fn a_stream_goes_from_the_encoder_to_viewers_and_ends() {
     assert_eq!(offline.json::<Value>().await.unwrap()["code"], "channel_offline");
     assert_eq!(streamer.get("channels/river/ingest").await["state"], "waiting");
 
-    let encoder = Encoder::publish(&weir.rtmp, &key);
-    let channel = channel_when(&viewer, "river", true).await;
+    let (encoder, channel) = on_air(&viewer, "river", &weir.rtmp, &key).await;
     let stream_id = channel["live_stream_id"].as_str().unwrap().to_owned();
     let stream = viewer.get(&format!("streams/{stream_id}")).await;
     assert_eq!(stream["is_live"], true);
@@ -95,12 +111,14 @@ async fn wrong_keys_and_second_publishers_are_refused() {
     let said = Encoder::publish(&weir.rtmp, "live_0000000000000000000000000000000000").refused();
     assert!(!said.is_empty(), "ffmpeg says why");
 
-    let mut first = Encoder::publish(&weir.rtmp, &key);
-    let live = channel_when(&streamer, "river", true).await;
+    let (mut first, live) = on_air(&streamer, "river", &weir.rtmp, &key).await;
     Encoder::publish(&weir.rtmp, &key).refused();
-    let ingest = streamer.get("channels/river/ingest").await;
-    assert_eq!(ingest["state"], "live");
-    assert_ne!(ingest["last_refusal"], Value::Null, "the dashboard tells of the second encoder: {ingest}");
+    eventually("the dashboard tells of the second encoder", async || {
+        let ingest = streamer.get("channels/river/ingest").await;
+        assert_eq!(ingest["state"], "live");
+        (ingest["last_refusal"] != Value::Null).then_some(())
+    })
+    .await;
     assert!(first.is_running());
     assert_eq!(streamer.get("channels/river").await["live_stream_id"], live["live_stream_id"]);
 
@@ -110,8 +128,7 @@ async fn wrong_keys_and_second_publishers_are_refused() {
     channel_when(&streamer, "river", false).await;
     first.refused();
     Encoder::publish(&weir.rtmp, &key).refused();
-    let again = Encoder::publish(&weir.rtmp, rotated["stream_key"].as_str().unwrap());
-    channel_when(&streamer, "river", true).await;
+    let (again, _) = on_air(&streamer, "river", &weir.rtmp, rotated["stream_key"].as_str().unwrap()).await;
     again.stop();
     channel_when(&streamer, "river", false).await;
     let past = streamer.get("streams?channel=river&live=false").await;

@@ -12,24 +12,53 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use self::ports::free_port;
+
+// Here, so that whoever includes this file has it, too.
+#[path = "ports.rs"]
+pub mod ports;
+
 /// How long anything may take before a test gives up: far longer than it ever takes, so that a slow machine does not
 /// make a test fail.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits until `condition` gives a value.
+/// Waits until `condition` gives a value; also one that itself waits for ever is given up.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
-    loop {
-        if let Some(value) = condition().await {
-            return value;
+    let waiting = async {
+        loop {
+            if let Some(value) = condition().await {
+                return Some(value);
+            }
+            if began.elapsed() > PATIENCE {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert!(began.elapsed() < PATIENCE, "still waiting after {PATIENCE:?} for: {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    };
+    let found = tokio::time::timeout(2 * PATIENCE, waiting).await.ok().flatten();
+    found.unwrap_or_else(|| panic!("still waiting after {:?} for: {what}", began.elapsed()))
 }
 
-/// A folder that a child under another user can reach, removed at the end.
+/// A folder that a child under another user can reach, removed at the end; what still runs in it ends then.
 pub struct DataDir(tempfile::TempDir);
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // A test that failed may leave servers behind, which nobody else would end. Postgres returns its shared memory by QUIT.
+        for signal in [Signal::QUIT, Signal::KILL] {
+            let left = self.processes();
+            for process in left.iter().filter_map(|(pid, _)| Pid::from_raw(*pid)) {
+                let _ = kill_process(process, Signal::CONT);
+                let _ = kill_process(process, signal);
+            }
+            let began = Instant::now();
+            while !left.is_empty() && !self.processes().is_empty() && began.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
 
 impl DataDir {
     pub fn new() -> Self {
@@ -61,7 +90,14 @@ impl DataDir {
 
     /// The one child of Weir whose program is called `name`: of Postgres the postmaster.
     pub fn child(&self, name: &str) -> i32 {
-        self.child_if_any(name).unwrap_or_else(|| panic!("no {name} runs: {:?}", self.processes()))
+        let began = Instant::now();
+        loop {
+            if let Some(pid) = self.child_if_any(name) {
+                return pid;
+            }
+            assert!(began.elapsed() < PATIENCE, "not one {name} runs: {:?}", self.processes());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Stops all processes of a child, of Postgres its sessions too, until what this gives is dropped.
@@ -84,6 +120,8 @@ impl DataDir {
         format!("postgres://weir@localhost/weir?host={}", self.path().join("data/postgres/run").display())
     }
 
+    /// The same; `None` where there is none just now. A session that Postgres has just made has the name of its server, also after the
+    /// server was killed: then nobody knows which is which until it has ended.
     pub fn child_if_any(&self, name: &str) -> Option<i32> {
         let is_called = |line: &str| Path::new(line.split(' ').next().unwrap_or_default()).ends_with(name);
         let found: Vec<i32> =
@@ -91,8 +129,7 @@ impl DataDir {
         // A child of it that was made just now still has its name.
         let is_child = |pid: &i32| parent(*pid).is_some_and(|parent| found.contains(&parent));
         let found: Vec<i32> = found.iter().copied().filter(|pid| !is_child(pid)).collect();
-        assert!(found.len() <= 1, "one {name} runs: {:?}", self.processes());
-        found.first().copied()
+        if let [pid] = found[..] { Some(pid) } else { None }
     }
 }
 
@@ -110,7 +147,7 @@ impl Drop for Suspended {
 
 pub struct Weir {
     child: Child,
-    /// `http://127.0.0.1:port`.
+    /// `http://127.0.0.1:port`, or the public address where it was given one.
     pub http: String,
     /// `rtmp://127.0.0.1:port/live`.
     pub rtmp: String,
@@ -131,7 +168,7 @@ impl Weir {
         Self::up_with(folder, &["--http", before.http.trim_start_matches("http://"), "--rtmp", rtmp])
     }
 
-    /// Arguments for ports that the system chooses.
+    /// Arguments for whatever ports are free.
     pub const ANYWHERE: [&str; 6] = ["--http", "127.0.0.1:0", "--rtmp", "127.0.0.1:0", "--metrics", "127.0.0.1:0"];
 
     pub fn up_with(folder: &DataDir, arguments: &[&str]) -> Self {
@@ -142,9 +179,14 @@ impl Weir {
     pub fn up_from(command: &mut Command, folder: &DataDir, arguments: &[&str]) -> Self {
         let log = folder.path().with_extension("log");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        // It comes back to the same ports when it is started again, and nobody may have taken them by then.
+        let fixed = |argument: &&str| match *argument {
+            "127.0.0.1:0" => format!("127.0.0.1:{}", free_port()),
+            other => other.to_owned(),
+        };
         let mut child = command
             .arg("up")
-            .args(arguments)
+            .args(arguments.iter().map(fixed))
             .stdout(Stdio::piped())
             .stderr(Stdio::from(file))
             // A group of its own, so that a test can press Ctrl-C in its terminal.
@@ -152,18 +194,21 @@ impl Weir {
             .spawn()
             .unwrap();
         let lines = read_lines(child.stdout.take().unwrap());
-        let mut said = Vec::new();
+        let mut said = Vec::<String>::new();
         let began = Instant::now();
         let find = |said: &[String], word: &str, scheme: &str| {
             let line = said.iter().find(|line| line.trim_start().starts_with(word))?;
             line.split_whitespace().find(|part| part.starts_with(scheme)).map(str::to_owned)
         };
         loop {
-            if let (Some(http), Some(rtmp)) = (find(&said, "Watch", "http://"), find(&said, "Publish", "rtmp://")) {
-                // The rest of what it says about itself comes at once.
-                while let Ok(line) = lines.recv_timeout(Duration::from_millis(300)) {
-                    said.push(line);
-                }
+            // It says that last, while there is such a token, and where its data is before that.
+            let has_said_all = match folder.path().join("data/setup-token").exists() {
+                true => said.iter().any(|line| line.contains("setup_token=")),
+                false => said.iter().any(|line| line.trim_start().starts_with("Data")),
+            };
+            if let (Some(http), Some(rtmp), true) =
+                (find(&said, "Watch", "http"), find(&said, "Publish", "rtmp://"), has_said_all)
+            {
                 return Self { child, http, rtmp, said, log };
             }
             match lines.recv_timeout(PATIENCE.saturating_sub(began.elapsed())) {
@@ -246,7 +291,7 @@ impl Drop for Weir {
             // In order, so that its children go too.
             let _ = kill_process(self.pid(), Signal::TERM);
             let began = Instant::now();
-            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < Duration::from_secs(20) {
+            while matches!(self.child.try_wait(), Ok(None)) && began.elapsed() < PATIENCE {
                 std::thread::sleep(Duration::from_millis(50));
             }
             drop(self.child.kill());
@@ -267,10 +312,23 @@ pub fn command(folder: &DataDir) -> Command {
     }
     // Tests ask as fast as they can, all from one address; safety.rs turns the limits on.
     command.env("WEIR_RATE_LIMITS", "off");
+    // And one account makes as many channels as it can.
+    command.env("WEIR_MAX_CHANNELS", "0");
+    // Several run at once, and the usual port is one.
+    command.env("WEIR_METRICS", "127.0.0.1:0");
+    // What was changed can be read, however busy the machine is.
+    command.env("WEIR_READ_AFTER_WRITE_SECONDS", "20");
     // Nobody waits two weeks for an erasure here; processes/tests/it/due_erasures.rs does.
     command.env("WEIR_ERASURE_AFTER_DAYS", "0");
     command.arg("--data-dir").arg(folder.path().join("data")).current_dir("/tmp");
     command
+}
+
+/// A command of an operator beside a Weir that is up: whether it succeeded, and what it said.
+pub fn operate(folder: &DataDir, arguments: &[&str]) -> (bool, String) {
+    let output = command(folder).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), text)
 }
 
 fn parent(pid: i32) -> Option<i32> {

@@ -21,8 +21,8 @@ use crate::{
 };
 
 const PASSWORD: &str = "a river runs through it";
-/// Longer than the server gives a request, and than any server is stopped.
-const HANGS_AFTER: Duration = Duration::from_secs(45);
+/// Longer than the server gives a request, and than any server is stopped, on a machine that takes its time.
+const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// What all clients share.
 pub struct Stage {
@@ -130,7 +130,8 @@ impl Client {
             };
             match (self.dice.roll(100), handle) {
                 (0..4, _) => Box::pin(self.visit()).await,
-                (4..12, _) | (_, None) => self.create_channel().await,
+                (4..6, _) => self.edit_profile().await,
+                (6..12, _) | (_, None) => self.create_channel().await,
                 (12..30, Some(handle)) => self.rotate_key(handle).await,
                 (30..60, Some(handle)) => self.edit_what_was_seen(handle).await,
                 (_, Some(handle)) => self.edit(handle, None).await,
@@ -139,7 +140,8 @@ impl Client {
         }
     }
 
-    /// Somebody comes, makes a channel, and at times wants to be forgotten.
+    /// Somebody comes, makes a channel and a token, takes us into the channel's team, is reported by us, and at times wants to be
+    /// forgotten.
     async fn visit(&mut self) {
         self.count += 1;
         let username = format!("{}_{}", self.name, self.count);
@@ -148,6 +150,16 @@ impl Client {
         let visitor = Self::register_by(self.http.clone(), &self.stage, account, dice, None).await;
         let Ok(mut visitor) = visitor else { return };
         visitor.create_channel().await;
+        let (theirs, ours) = (visitor.account.username.clone(), self.account.username.clone());
+        let body = json!({ "name": "A program", "scopes": ["read"], "expires_in_days": 1, "password": PASSWORD });
+        visitor.give(Wish::MakeToken { username: theirs }, Method::POST, "auth/tokens", Some(body)).await;
+        let handle = visitor.account.channels.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
+        if let Some(handle) = handle {
+            let path = format!("channels/{handle}/team/{ours}");
+            let wish = Wish::GiveRole { handle: handle.clone(), username: ours };
+            visitor.give(wish, Method::PUT, &path, Some(json!({ "role": "editor" }))).await;
+            self.report(handle).await;
+        }
         if visitor.dice.roll(2) == 0 {
             let wish = Wish::Erase { username: visitor.account.username.clone() };
             let body = json!({ "password": PASSWORD });
@@ -168,6 +180,23 @@ impl Client {
             if channels.len() > 5 {
                 channels.remove(0);
             }
+        }
+    }
+
+    async fn edit_profile(&mut self) {
+        self.count += 1;
+        let body = json!({ "display_name": format!("{} {}", self.name, self.count) });
+        self.give(Wish::EditProfile, Method::PATCH, "me", Some(body)).await;
+    }
+
+    /// Reports a channel, as often as there is one to be read.
+    async fn report(&mut self, handle: String) {
+        let path = format!("channels/{handle}");
+        let look = Request { method: Method::GET, path: &path, body: None, expected_version: None, key: None };
+        if let Answer::Done(channel) = self.send(look, Uuid::now_v7()).await {
+            let body =
+                json!({ "target_kind": "channel", "target_id": channel["id"], "kind": "other", "text": "It is loud." });
+            self.give(Wish::Report { handle }, Method::POST, "reports", Some(body)).await;
         }
     }
 
@@ -220,8 +249,12 @@ impl Client {
     async fn give(&mut self, wish: Wish, method: Method, path: &str, body: Option<Value>) -> Option<Value> {
         let (expected_version, key) = match wish {
             Wish::EditChannel { expected_version, .. } => (expected_version, None),
-            Wish::CreateChannel { .. } | Wish::RotateKey { .. } => (None, Some(Uuid::now_v7())),
-            Wish::Register { .. } | Wish::Erase { .. } => (None, None),
+            Wish::CreateChannel { .. } | Wish::RotateKey { .. } | Wish::Report { .. } => (None, Some(Uuid::now_v7())),
+            Wish::Register { .. }
+            | Wish::Erase { .. }
+            | Wish::EditProfile
+            | Wish::MakeToken { .. }
+            | Wish::GiveRole { .. } => (None, None),
         };
         let began = Instant::now();
         let mut requests = Vec::new();
@@ -310,6 +343,8 @@ impl Client {
         match status {
             status if status.is_success() => Answer::Done(body),
             StatusCode::UNAUTHORIZED => Answer::SignInAgain,
+            // A stream key takes a sign-in of the last minutes.
+            StatusCode::FORBIDDEN if code == "reauthentication_required" => Answer::SignInAgain,
             StatusCode::SERVICE_UNAVAILABLE => {
                 if !may_retry {
                     complain(format!("503 without Retry-After: {body}"));

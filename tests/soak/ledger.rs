@@ -16,15 +16,23 @@ pub enum Wish {
     CreateChannel { handle: String },
     EditChannel { handle: String, title: String, expected_version: Option<i64> },
     RotateKey { handle: String },
+    EditProfile,
+    MakeToken { username: String },
+    GiveRole { handle: String, username: String },
+    Report { handle: String },
 }
 
 impl Wish {
-    pub const EVENT_TYPES: [&str; 5] = [
+    pub const EVENT_TYPES: [&str; 9] = [
         "account.registered",
         "account.erased",
         "channel.created",
         "channel.details_changed",
         "channel.stream_key_rotated",
+        "profile.changed",
+        "personal_token.created",
+        "channel.role_given",
+        "report.filed",
     ];
 
     /// The event that it leads to, once.
@@ -35,6 +43,10 @@ impl Wish {
             Self::CreateChannel { .. } => "channel.created",
             Self::EditChannel { .. } => "channel.details_changed",
             Self::RotateKey { .. } => "channel.stream_key_rotated",
+            Self::EditProfile => "profile.changed",
+            Self::MakeToken { .. } => "personal_token.created",
+            Self::GiveRole { .. } => "channel.role_given",
+            Self::Report { .. } => "report.filed",
         }
     }
 }

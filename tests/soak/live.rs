@@ -1,30 +1,47 @@
 //! What is live somewhere, watched for long: each second all its playlists, by the checker of the packager's own tests,
-//! and every segment's decode times.
+//! and every segment's decode times; its manifest in the same way; and by one who waits for each part.
 //!
-//! It knows only the standard library, as the checker does, and takes nothing but addresses: the Weir is one that runs
-//! already, built as it will be used.
+//! It knows only the standard library, as the checkers do, and takes nothing but addresses. [`crate::media`] starts a Weir
+//! and sends it what is to be watched; by itself it watches one that runs already, built as it will be used.
 
+mod fetch;
 #[path = "../../ingest/tests/support/fragments.rs"]
 mod fragments;
+#[path = "../../ingest/tests/support/manifest.rs"]
+mod manifest;
+mod manifests;
 #[path = "../../ingest/tests/support/playlist.rs"]
 mod playlist;
+mod waiting;
 
 use std::{
     collections::BTreeMap,
-    env, fs,
-    io::{self, Read, Write},
-    net::TcpStream,
-    thread,
+    fs,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use fetch::{get, text};
 use fragments::{AUDIO, Run, VIDEO};
+use manifests::Manifests;
 use playlist::MediaPlaylist;
+use waiting::Waiting;
 
-/// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::setting;
+
 /// How much more memory may be in use in the last quarter than in the second one, in per cent.
 const GROWTH_PERCENT: u64 = 15;
+/// Of fewer samples nothing is concluded.
+const SAMPLES_MIN: usize = 48;
+const SAMPLED_EVERY: Duration = Duration::from_secs(10);
+
+/// What somebody who watched says.
+pub struct Report {
+    pub told: String,
+    /// Whether there was anything to be judged.
+    pub has_seen: bool,
+    pub findings: Vec<String>,
+}
 
 /// One master playlist and all that it leads to.
 struct Watch {
@@ -43,6 +60,8 @@ struct Tally {
     /// Gone before this looked again: the machine was too busy for a look each second.
     missed: u64,
     bytes: u64,
+    /// Of those at the far end of what is listed.
+    old: u64,
     /// How far the sound's end was behind the picture's in one segment, in milliseconds: least and most.
     sound_behind_ms: Option<(i64, i64)>,
     findings: Vec<String>,
@@ -63,49 +82,51 @@ struct Rendition {
 #[test]
 #[ignore = "it watches a Weir that is live, for an hour: make soak LIVE=<address of index.m3u8>"]
 fn what_is_live_is_valid_at_each_second() {
-    let addresses = env::var("WEIR_SOAK_LIVE").expect("WEIR_SOAK_LIVE has addresses of master playlists");
+    let addresses = std::env::var("WEIR_SOAK_LIVE").expect("WEIR_SOAK_LIVE has addresses of playlists and manifests");
     let minutes = setting("WEIR_SOAK_MINUTES").unwrap_or(60);
-    let process: Option<u64> = setting("WEIR_SOAK_PID");
-    let until = Instant::now() + Duration::from_secs(60 * minutes);
-    let watching: Vec<_> = addresses
-        .split_whitespace()
-        .map(|address| {
-            let mut watch = Watch::new(address);
-            thread::spawn(move || {
-                watch.look_until(until);
-                watch
-            })
-        })
-        .collect();
+    let addresses = addresses.split_whitespace().map(str::to_owned).collect();
+    watch(addresses, Duration::from_secs(60 * minutes), setting("WEIR_SOAK_PID"));
+}
+
+/// Watches all that is at `addresses` for so long, and the memory of a process; fails for what was found.
+pub fn watch(addresses: Vec<String>, length: Duration, process: Option<u64>) {
+    let until = Instant::now() + length;
+    let watching: Vec<_> = addresses.into_iter().flat_map(|address| watchers(address, until)).collect();
     let mut used_kib = Vec::new();
-    for minute in 0..minutes {
+    let mut next = Instant::now();
+    while next < until {
         used_kib.extend(process.and_then(proportional_kib));
-        println!("minute {minute}: {} KiB in use (PSS)", used_kib.last().unwrap_or(&0));
-        let next = until - Duration::from_secs(60 * (minutes - minute - 1));
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        next += SAMPLED_EVERY;
+        thread::sleep(next.min(until).saturating_duration_since(Instant::now()));
     }
     let mut all_well = true;
-    for watch in watching {
-        let Watch { master, tally, .. } = watch.join().unwrap();
-        println!(
-            "{master}: {} looks, {} playlists, {} delta updates, {} segments of {} MB, {} missed, sound behind the picture {:?} ms, {} findings",
-            tally.looks,
-            tally.playlists,
-            tally.deltas,
-            tally.segments,
-            tally.bytes / 1_000_000,
-            tally.missed,
-            tally.sound_behind_ms,
-            tally.findings.len(),
-        );
-        all_well &= tally.findings.is_empty() && tally.segments > 0;
+    for watching in watching {
+        let Report { told, has_seen, findings } = watching.join().expect("who watches does not panic");
+        println!("{told}, {} findings", findings.len());
+        all_well &= has_seen && findings.is_empty();
     }
-    println!("memory in KiB, each minute: {used_kib:?}");
+    println!("memory in KiB (PSS), each {} s: {used_kib:?}", SAMPLED_EVERY.as_secs());
     assert!(all_well, "what was found is above");
     let quarter = used_kib.len() / 4;
     let most = |samples: &[u64]| samples.iter().max().copied().unwrap_or(0);
     let (early, late) = (most(&used_kib[quarter..2 * quarter]), most(&used_kib[3 * quarter..]));
-    assert!(quarter == 0 || late * 100 <= early * (100 + GROWTH_PERCENT), "{early} KiB became {late} KiB");
+    println!("memory, at most: {early} KiB in the second quarter, {late} KiB in the last");
+    let is_flat = late * 100 <= early * (100 + GROWTH_PERCENT);
+    assert!(used_kib.len() < SAMPLES_MIN || is_flat, "{early} KiB became {late} KiB");
+}
+
+/// Who looks at an address: of a playlist of what is live also one who waits for each part.
+fn watchers(address: String, until: Instant) -> Vec<JoinHandle<Report>> {
+    if address.ends_with(".mpd") {
+        return vec![thread::spawn(move || Manifests::new(&address).look_until(until))];
+    }
+    let watch = Watch::new(&address);
+    let mut watching = vec![thread::spawn(move || watch.look_until(until))];
+    if address.ends_with("/index.m3u8") {
+        let waiting = Waiting::new(&address).unwrap_or_else(|error| panic!("{error}"));
+        watching.push(thread::spawn(move || waiting.follow_until(until)));
+    }
+    watching
 }
 
 impl Watch {
@@ -113,7 +134,7 @@ impl Watch {
         Self { master: master.to_owned(), renditions: BTreeMap::new(), listed: Vec::new(), tally: Tally::default() }
     }
 
-    fn look_until(&mut self, until: Instant) {
+    fn look_until(mut self, until: Instant) -> Report {
         let mut next = Instant::now();
         while next < until {
             let before = self.tally.findings.len();
@@ -126,13 +147,24 @@ impl Watch {
             next = (next + Duration::from_secs(1)).max(Instant::now());
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
+        let Self { master, tally, .. } = self;
+        let told = format!(
+            "{master}: {} looks, {} playlists, {} delta updates, {} segments of {} MB, {} missed, {} old ones, sound behind the picture {:?} ms",
+            tally.looks,
+            tally.playlists,
+            tally.deltas,
+            tally.segments,
+            tally.bytes / 1_000_000,
+            tally.missed,
+            tally.old,
+            tally.sound_behind_ms,
+        );
+        Report { told, has_seen: tally.segments > 0, findings: tally.findings }
     }
 
     fn look(&mut self) -> Result<(), String> {
         self.tally.looks += 1;
-        let master = text(&self.master)?;
-        let listed: Vec<String> =
-            master.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
+        let listed = self.ask_what_is_listed()?;
         if listed != self.listed {
             println!("{} look {}: it lists {listed:?}", self.master, self.tally.looks);
             self.listed.clone_from(&listed);
@@ -148,9 +180,19 @@ impl Watch {
                 self.tally.findings.extend(findings.into_iter().map(|finding| format!("{name}: {finding}")));
             }
             self.renditions.insert(name.clone(), rendition);
-            looked.map_err(|error| format!("{name}: {error}"))?;
+            // A rendition may be given up between two questions; then it is not listed any more.
+            if let Err(error) = looked
+                && self.ask_what_is_listed()?.contains(name)
+            {
+                return Err(format!("{name}: {error}"));
+            }
         }
         Ok(())
+    }
+
+    fn ask_what_is_listed(&self) -> Result<Vec<String>, String> {
+        let master = text(&self.master)?;
+        Ok(master.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect())
     }
 }
 
@@ -194,6 +236,20 @@ impl Rendition {
             self.go_on(&fragments::runs(&bytes), tally, address);
             self.number = Some(segment.number);
         }
+        // What is about to go can still be had, now and then.
+        if tally.looks.is_multiple_of(10)
+            && let Some(oldest) = playlist.complete().find(|segment| !segment.is_gap)
+        {
+            let uri = oldest.uri.as_deref().unwrap_or_default();
+            if let Ok(bytes) = get(&format!("{folder}/{uri}")) {
+                tally.old += 1;
+                if fragments::runs(&bytes).is_empty() {
+                    tally.findings.push(format!("{address}: {uri} is empty"));
+                }
+            } else {
+                tally.findings.push(format!("{address}: {uri} is listed, and is not there"));
+            }
+        }
         self.last = Some(playlist);
         Ok(())
     }
@@ -217,44 +273,9 @@ impl Rendition {
     }
 }
 
-fn text(address: &str) -> Result<String, String> {
-    String::from_utf8(get(address)?).map_err(|error| format!("{address}: {error}"))
-}
-
-/// The body of an answer with 200.
-fn get(address: &str) -> Result<Vec<u8>, String> {
-    let (status, body) = fetch(address).map_err(|error| format!("{address}: {error}"))?;
-    if status == 200 { Ok(body) } else { Err(format!("{address}: {status}")) }
-}
-
-/// By HTTP/1.0, in which an answer ends with its connection.
-fn fetch(address: &str) -> io::Result<(u16, Vec<u8>)> {
-    let address = address.strip_prefix("http://").expect("an address of plain HTTP");
-    let (host, path) = address.split_once('/').expect("an address has a path");
-    let mut connection = TcpStream::connect(host)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    write!(connection, "GET /{path} HTTP/1.0\r\nhost: {host}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer)?;
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
-    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-    let body = answer.split_off(end + 4);
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-    if length.is_some_and(|length| length != body.len()) {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok((status, body))
-}
-
 /// The memory that is a process's share, in KiB; `None` when it is gone.
 fn proportional_kib(process: u64) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
-}
-
-fn setting(name: &str) -> Option<u64> {
-    let text = env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|error| panic!("{name}={text} is not a number: {error}")))
 }

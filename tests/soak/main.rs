@@ -4,29 +4,42 @@
 //! `WEIR_SOAK_KILLS` (how many faults), `WEIR_SOAK_SEED` (which; printed at the start), `WEIR_SOAK_MINUTES` (end after so
 //! long, whatever is left of the schedule).
 //!
-//! [`live`] is another one: it watches streams that are live elsewhere.
+//! [`media`] is another one: two encoders, and all that they send watched for long. [`live`] watches streams that are live
+//! elsewhere in the same way.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(unreachable_pub, reason = "nobody reaches into a test: `pub` is what a module offers to the others")]
 
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+#[path = "../e2e/api.rs"]
+mod api;
 mod checks;
 mod clients;
 mod dice;
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+#[path = "../e2e/encoder.rs"]
+mod encoder;
 mod leash;
 mod ledger;
 mod live;
+mod media;
 mod nodes;
 mod schedule;
 mod servers;
 mod soak;
 mod subscriber;
+#[expect(dead_code, reason = "the end-to-end tests use more of it")]
+#[path = "../e2e/weir.rs"]
+mod weir;
 
 use std::{
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use weir::ports;
+
 /// How long anything may take before the soak gives up: far longer than it ever takes.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 struct Settings {
     kills: usize,

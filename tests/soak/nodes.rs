@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{sync::Mutex, task::JoinHandle, time::sleep};
 
-use crate::{PATIENCE, leash::Leash, servers::free_port};
+use crate::{PATIENCE, clients::until, leash::Leash, ports::free_port};
 
 /// The processes: name, roles, and whether it serves HTTP.
 pub const ROLES: &[(&str, &str, bool)] = &[
@@ -23,6 +23,7 @@ pub const ROLES: &[(&str, &str, bool)] = &[
     ("projections-1", "projections", false),
     ("projections-2", "projections", false),
     ("processes-1", "processes", false),
+    ("processes-2", "processes", false),
 ];
 
 /// How long the service manager waits.
@@ -57,7 +58,7 @@ impl Node {
             command.env_remove(name);
         }
         // It asks as fast as it can, all from one address.
-        command.env("WEIR_RATE_LIMITS", "off");
+        command.env("WEIR_RATE_LIMITS", "off").env("WEIR_MAX_CHANNELS", "0");
         // Who wants to be forgotten is, at once.
         command.env("WEIR_ERASURE_AFTER_DAYS", "0");
         command.args(arguments).current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
@@ -139,6 +140,9 @@ impl Nodes {
                 "127.0.0.1:0",
                 "--public-url",
                 &public_url,
+                // So that the log has the ids that its clients give their requests.
+                "--trusted-proxies",
+                "127.0.0.1",
                 // Requests are not logged one by one.
                 "--log",
                 "info,api=warn",
@@ -171,6 +175,11 @@ impl Nodes {
     pub async fn shutdown(&self) -> anyhow::Result<Vec<String>> {
         self.manager.abort();
         let mut failed = Vec::new();
+        for node in &self.all {
+            let pid = Pid::from_child(&node.lock().await.child);
+            // One that was started just now would end on the spot.
+            until("a process hears that it is to stop", async || hears_term(pid)).await?;
+        }
         for node in &self.all {
             kill_process(Pid::from_child(&node.lock().await.child), Signal::TERM)?;
         }
@@ -208,6 +217,14 @@ impl Drop for Nodes {
     fn drop(&mut self) {
         self.manager.abort();
     }
+}
+
+/// Whether a process has a handler of its own for SIGTERM (proc(5), SigCgt), or is no more.
+fn hears_term(pid: Pid) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())) else { return true };
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    caught >> (Signal::TERM.as_raw() - 1) & 1 == 1
 }
 
 async fn manage(all: Vec<Arc<Mutex<Node>>>) {

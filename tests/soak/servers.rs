@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -13,7 +13,7 @@ use embedded::{PostgresOptions, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{sleep, timeout};
 
-use crate::{PATIENCE, dice::Dice, leash::Leash};
+use crate::{PATIENCE, dice::Dice, leash::Leash, ports::free_port};
 
 /// Weir's own Postgres under Weir's own supervision, as `weir up` has it.
 pub struct Postgres {
@@ -34,8 +34,10 @@ impl Postgres {
         Ok(Self { options, url: running.url(), running: Some(running) })
     }
 
-    fn postmaster(&self) -> anyhow::Result<Pid> {
-        match *self.running.as_ref().context("Postgres was not started")?.status().borrow() {
+    async fn postmaster(&self) -> anyhow::Result<Pid> {
+        let mut status = self.running.as_ref().context("Postgres was not started")?.status();
+        let running = timeout(PATIENCE, status.wait_for(|status| matches!(status, Status::Running { .. })));
+        match *running.await.context("Postgres does not run")?? {
             Status::Running { pid } => pid_of(pid),
             ref other => anyhow::bail!("Postgres is not running: {other:?}"),
         }
@@ -43,14 +45,14 @@ impl Postgres {
 
     /// The supervisor sees it and starts it again.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        let before = self.postmaster()?;
+        let before = self.postmaster().await?;
         kill_process(before, Signal::KILL)?;
         self.running(Some(before)).await
     }
 
     /// One of its sessions: the postmaster then ends all others, and recovers.
-    pub fn kill_session(&self, dice: &mut Dice) -> anyhow::Result<bool> {
-        let postmaster = self.postmaster()?;
+    pub async fn kill_session(&self, dice: &mut Dice) -> anyhow::Result<bool> {
+        let postmaster = self.postmaster().await?;
         let is_session = |pid: &Pid| {
             let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
             String::from_utf8_lossy(&line).contains("[local]")
@@ -64,7 +66,7 @@ impl Postgres {
     }
 
     pub async fn stop_for(&self, away: Duration) -> anyhow::Result<()> {
-        let postmaster = self.postmaster()?;
+        let postmaster = self.postmaster().await?;
         kill_process(postmaster, Signal::STOP)?;
         // A stopped postmaster makes no more of them.
         let stopped: Vec<Pid> =
@@ -193,16 +195,4 @@ fn children(parent: Pid) -> Vec<Pid> {
         .filter(is_child)
         .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
         .collect()
-}
-
-/// Below the ports that the system gives to outgoing connections, so that nobody takes it while its owner is away.
-pub fn free_port() -> u16 {
-    use rand::Rng;
-    let mut random = rand::rng();
-    loop {
-        let port = random.random_range(20_000..32_000);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -28,6 +28,8 @@ use crate::{
 
 /// How many accounts give commands; each is used by two clients at once, so that they get into each other's way.
 const ACCOUNTS: u64 = 3;
+/// How many commands are acknowledged for each fault at the least.
+const LEAST_BETWEEN: usize = 3;
 /// Without an event for so long nothing is left to do.
 const QUIET: Duration = Duration::from_secs(1);
 const TOLD_EVERY: Duration = Duration::from_secs(15);
@@ -189,7 +191,7 @@ async fn soak(
 
 /// The load went on through it, and nobody was spared.
 fn overlap(hits: &Hits, planned: usize, done: usize, meanwhile: usize, findings: &mut Findings) {
-    findings.expect(meanwhile >= 3 * done, || {
+    findings.expect(meanwhile >= LEAST_BETWEEN * done, || {
         format!("only {meanwhile} commands were acknowledged during {done} faults: too few to mean anything")
     });
     // A round of the schedule has every kind.
@@ -219,6 +221,7 @@ impl World {
     ) -> anyhow::Result<Hits> {
         let mut under_way = JoinSet::new();
         let mut hits = Hits::new();
+        let before = stage.ledger.acknowledged();
         let began = Instant::now();
         let mut told = began;
         for (number, fault) in (1_u64..).zip(faults) {
@@ -227,6 +230,8 @@ impl World {
                 break;
             }
             sleep(Duration::from_millis(fault.after_ms)).await;
+            // On a slow machine the load needs longer to go on between them.
+            goes_on(stage, before, number - 1).await?;
             let (world, fault) = (Arc::clone(self), fault.clone());
             // Several may be away at once; one who is away is hit again once it is back.
             under_way.spawn(async move {
@@ -249,6 +254,7 @@ impl World {
                 *hits.entry(kind).or_default() += 1;
             }
         }
+        goes_on(stage, before, faults.len() as u64).await?;
         Ok(hits)
     }
 
@@ -259,7 +265,7 @@ impl World {
             (Victim::Node(place), Deed::Stop) => self.node(place).await.stop_for(away).await?,
             (Victim::Node(place), _) => self.node(place).await.kill(away).await?,
             (Victim::Postgres, Deed::Kill) => self.postgres.lock().await.kill().await?,
-            (Victim::Postgres, Deed::KillSession) => return self.postgres.lock().await.kill_session(&mut dice),
+            (Victim::Postgres, Deed::KillSession) => return self.postgres.lock().await.kill_session(&mut dice).await,
             (Victim::Postgres, Deed::Stop) => self.postgres.lock().await.stop_for(away).await?,
             (Victim::Postgres, Deed::Restart) => self.postgres.lock().await.restart(away).await?,
             (Victim::Nats, Deed::Stop) => self.nats.lock().await.stop_for(away).await?,
@@ -272,6 +278,12 @@ impl World {
     async fn node(&self, place: usize) -> tokio::sync::MutexGuard<'_, Node> {
         self.nodes.all[place].lock().await
     }
+}
+
+/// Waits until so many commands were acknowledged since there were `before` of them that so many faults mean something.
+async fn goes_on(stage: &Stage, before: usize, faults: u64) -> anyhow::Result<()> {
+    let wanted = before + LEAST_BETWEEN * usize::try_from(faults)?;
+    until("commands are acknowledged", async || stage.ledger.acknowledged() >= wanted).await
 }
 
 async fn all_ready(http: &[String]) -> anyhow::Result<()> {

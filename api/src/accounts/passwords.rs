@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
-use commands::accounts::{self, AccountsError, personal_tokens, sessions};
-use domain::accounts::{PersonalTokenRevokedReason, SessionEndReason};
+use commands::accounts::{self, AccountsError};
 use openapi::{Problem, accounts::ChangePasswordRequest};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
@@ -24,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Server>> {
 /// Change my password
 ///
 /// Takes the present one, and with `end_other_sessions` signs out every device but this one
-/// and revokes all personal tokens.
+/// and revokes all personal tokens, within seconds also where the answer does not arrive.
 #[utoipa::path(
     put, path = "/api/v1/auth/password", operation_id = "change_password", tag = "accounts",
     security(("access_token" = [])),
@@ -44,8 +43,10 @@ async fn change_password(
     let new_password = Zeroizing::new(new_password);
     reauthentication::check(&server, &authenticated, password, code.as_deref()).await?;
     let account_id = authenticated.account_id;
-    let changed = accounts::change_password(&server.commands, account_id, &new_password, authenticated.metadata());
-    let position = changed.await.map_err(|error| match error {
+    let ends_all_but = end_other_sessions.then_some(authenticated.session_id);
+    let metadata = authenticated.metadata();
+    let changed = accounts::change_password(&server.commands, account_id, &new_password, ends_all_but, metadata).await;
+    let position = changed.map_err(|error| match error {
         AccountsError::Invalid(mut invalid) => {
             invalid.iter_mut().for_each(|invalid| invalid.field = "new_password");
             ApiError::validation_failed(invalid)
@@ -54,12 +55,6 @@ async fn change_password(
         error @ AccountsError::SetupTokenWrong => ApiError::internal(error),
     })?;
     if end_other_sessions {
-        let (kept, reason) = (authenticated.session_id, SessionEndReason::PasswordChanged);
-        let ended = sessions::end_others(&server.commands, account_id, kept, reason).await;
-        let position = ended.map_err(|error| shown::failed(error).half_done())?;
-        let reason = PersonalTokenRevokedReason::PasswordChanged;
-        let revoked = personal_tokens::revoke_all(&server.commands, account_id, reason).await;
-        revoked.map_err(|error| ApiError::command(error, ApiError::internal).half_done())?;
         shown::has_ended(&server, position).await;
     }
     server.has_read(SHOWN_FROM, position).await;

@@ -111,6 +111,7 @@ async fn create_personal_token(
     scopes.dedup();
     let create = CreatePersonalToken {
         account_id: authenticated.account_id,
+        session_id: Some(authenticated.session_id),
         name: parsed.clone(),
         scopes: scopes.clone(),
         expires_at,
@@ -123,6 +124,7 @@ async fn create_personal_token(
                     .detail("This account has as many tokens as it may have. Revoke one that is not needed any more.")
             }
             PersonalTokenRefusal::Unknown => ApiError::unauthenticated("The account no longer exists."),
+            PersonalTokenRefusal::SessionEnded => ApiError::unauthenticated("The session has ended; sign in again."),
             refusal => ApiError::internal(refusal),
         })
     })?;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::{
     Json as JsonBody,
-    body::Body,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,14 +16,17 @@ use commands::{
     exports::downloads::DownloadRefusal,
 };
 use domain::{
-    accounts::{Account, NewestPersonalExport, PERSONAL_EXPORT_EVERY, PersonalExportRefusal},
+    accounts::{Account, NewestPersonalExport, PERSONAL_EXPORT_EVERY, PersonalExportFailure, PersonalExportRefusal},
     exports::ExportState,
 };
 use openapi::{
     Problem,
     accounts::{
         ReauthenticationRequest,
-        privacy::{Erasure, PersonalExport, PersonalExportDownload, PersonalExportQuery, PersonalExportStatus},
+        privacy::{
+            Erasure, PersonalExport, PersonalExportDownload, PersonalExportError, PersonalExportQuery,
+            PersonalExportStatus,
+        },
     },
 };
 use storage::Key;
@@ -37,6 +39,7 @@ use crate::{
     authentication::{Authenticated, is_open},
     error::{ApiError, ApiResult},
     extract::{Json, Query},
+    long_answers::body_while_open,
     server::Server,
 };
 
@@ -166,7 +169,8 @@ async fn download_personal_export(
     let content = server.storage.read(&key, 0, info.size_bytes).await.map_err(ApiError::internal)?.ok_or_else(gone)?;
     let day = now.format(format_description!("[year]-[month]-[day]")).map_err(ApiError::internal)?;
     let disposition = format!("attachment; filename=\"weir-my-data-{day}.zip\"");
-    let mut response = Body::from_stream(ReaderStream::with_capacity(content, PIECE_BYTES)).into_response();
+    let content = ReaderStream::with_capacity(content, PIECE_BYTES);
+    let mut response = body_while_open(&server, session_id, content).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(info.size_bytes));
@@ -228,7 +232,12 @@ fn export(newest: NewestPersonalExport, fraction: Option<f64>) -> PersonalExport
             }
             _ => None,
         },
-        error: newest.failure,
+        error: newest.failure.map(|failure| failure.to_string()),
+        error_code: newest.failure.map(|failure| match failure {
+            PersonalExportFailure::StorageFull => PersonalExportError::StorageFull,
+            PersonalExportFailure::Interrupted => PersonalExportError::Interrupted,
+            PersonalExportFailure::Unwritable => PersonalExportError::Unwritable,
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use axum::{
 };
 use commands::{
     CommandError,
-    accounts::second_factor::{self, SecondFactorRefusal},
+    accounts::second_factor::{self, CodesNotMade, SecondFactorRefusal},
 };
 use openapi::{
     Problem,
@@ -92,7 +92,7 @@ async fn enable_second_factor(
 ) -> ApiResult<Response> {
     let (account_id, metadata) = (authenticated.account_id, authenticated.metadata());
     let enabled = second_factor::enable(&server.commands, account_id, request.id.into(), &request.code, metadata);
-    let (codes, position) = enabled.await.map_err(failed)?;
+    let (codes, position) = enabled.await.map_err(not_enabled)?;
     server.has_read(SHOWN_FROM, position).await;
     Ok(recovery_codes(&codes))
 }
@@ -144,7 +144,27 @@ async fn replace_recovery_codes(
     reauthentication::check(&server, &authenticated, request.password, request.code.as_deref()).await?;
     let metadata = authenticated.metadata();
     let replaced = second_factor::replace_recovery_codes(&server.commands, authenticated.account_id, metadata).await;
-    Ok(recovery_codes(&replaced.map_err(failed)?))
+    Ok(recovery_codes(&replaced.map_err(not_replaced)?))
+}
+
+/// As [`failed`], where the event may be in the log without codes.
+fn not_enabled(error: CommandError<SecondFactorRefusal>) -> ApiError {
+    let is_on = matches!(&error, CommandError::OutcomeUnknown(source) if source.is::<CodesNotMade>());
+    let error = failed(error);
+    if is_on {
+        return error.detail("The second factor is on, but its recovery codes could not be made. Ask for new ones.");
+    }
+    error
+}
+
+/// As [`failed`], where the codes of before have gone first.
+fn not_replaced(error: CommandError<SecondFactorRefusal>) -> ApiError {
+    let are_gone = matches!(error, CommandError::OutcomeUnknown(_) | CommandError::Conflict);
+    let error = failed(error);
+    if are_gone {
+        return error.detail("The old codes are worth nothing any more; ask for new ones again.");
+    }
+    error
 }
 
 /// A failure of what is done to a second factor by somebody who is signed in.

@@ -5,7 +5,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     authentication::Authenticated,
     error::{ApiError, ApiResult},
+    events::Full,
     server::Server,
 };
 
@@ -44,10 +45,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Server>> {
     responses(
         (status = 200, description = "For as long as the session goes on.", body = String, content_type = "text/event-stream"),
         (status = 403, description = "`scope_missing`: a personal token cannot do this.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`too_many_open_pages`: 32 pages of this account wait already.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 async fn watch_session(State(server): State<Arc<Server>>, authenticated: Authenticated) -> ApiResult<Response> {
-    let place = server.session_watches.take(authenticated.account_id).map_err(|_| ApiError::overloaded())?;
+    let place = server.session_watches.take(authenticated.account_id).map_err(full)?;
     let (parts, waiting) = mpsc::channel(WAITING);
     tokio::spawn(async move {
         watch(&server, authenticated.session_id, parts).await;
@@ -64,6 +66,17 @@ async fn watch_session(State(server): State<Arc<Server>>, authenticated: Authent
     // nginx would collect what must not wait.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     Ok(response)
+}
+
+fn full(full: Full) -> ApiError {
+    match full {
+        Full::Account(own) => {
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_open_pages", "Too many pages are open")
+                .detail(format!("{own} pages of this account wait for the end of their session already. Close one."))
+                .header(header::RETRY_AFTER, HeaderValue::from_static("60"))
+        }
+        Full::Process => ApiError::overloaded(),
+    }
 }
 
 /// Returns when the session has ended and that was said, when nobody listens any more, or when the process stops.

@@ -120,7 +120,7 @@ pub(super) async fn has_ended(server: &Server, position: i64) {
     server.has_read(SHOWN_FROM, position).await;
 }
 
-pub(super) fn failed(error: CommandError<SessionRefusal>) -> ApiError {
+fn failed(error: CommandError<SessionRefusal>) -> ApiError {
     ApiError::command(error, ApiError::internal)
 }
 

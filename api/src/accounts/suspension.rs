@@ -176,8 +176,14 @@ pub(super) async fn refuse(server: &Server, account_id: AccountId) -> ApiResult<
     let current = current.map_err(|error| ApiError::command(error, ApiError::internal))?;
     let Some(suspension::CurrentSuspension { reason, until }) = current else { return Ok(()) };
     let mut problem = Problem::new(403, "account_suspended", "The account is suspended").detail(match until {
-        Some(_) => "An administrator has suspended this account for a time. `suspension` says why, and until when.",
-        None => "An administrator has suspended this account. `suspension` says why.",
+        Some(_) => {
+            "An administrator has suspended this account for a time: `suspension` says why, and until when. Whoever runs this server can \
+             lift it, send you a copy of your data, or erase the account: write to them."
+        }
+        None => {
+            "An administrator has suspended this account: `suspension` says why. Whoever runs this server can lift it, send you a copy \
+             of your data, or erase the account: write to them."
+        }
     });
     problem.suspension = Some(SuspensionNotice { reason, until });
     Err(problem.into())
@@ -225,16 +231,16 @@ fn refused(refusal: AccountRefusal) -> ApiError {
     }
 }
 
-fn not_found() -> ApiError {
+pub(super) fn not_found() -> ApiError {
     ApiError::not_found("There is no account with this id.")
 }
 
-fn account_id(id: &str) -> ApiResult<AccountId> {
+pub(super) fn account_id(id: &str) -> ApiResult<AccountId> {
     id.parse().map_err(|_| not_found())
 }
 
 /// 200 with the account, or 202 when it cannot be read yet.
-async fn changed(server: &Server, account_id: AccountId, position: i64) -> ApiResult<Response> {
+pub(super) async fn changed(server: &Server, account_id: AccountId, position: i64) -> ApiResult<Response> {
     if server.has_read(SHOWN_FROM, position).await
         && let Ok(account) = shown(server, account_id).await
     {

@@ -7,7 +7,11 @@ use commands::{
     AsOf, LoadError,
     channels::as_of::{self, ChannelAsOf as Stored},
 };
-use openapi::channels::{ChannelAsOf, ChannelQuery, LogPoint, TeamMemberAsOf};
+use domain::recordings::RecordingPolicy;
+use openapi::{
+    channels::{ChannelAsOf, ChannelQuery, LogPoint, RecordingAsOf, TeamMemberAsOf},
+    recordings::RecordingLimits,
+};
 use time::OffsetDateTime;
 
 use crate::{
@@ -77,9 +81,15 @@ pub(super) async fn get(server: &Server, by: &Authenticated, handle: &str, as_of
             .team()
             .map(|(account_id, role)| TeamMemberAsOf { account_id: account_id.uuid(), role: super::team::role(role) })
             .collect(),
+        recording: recording(channel.recording().unwrap_or_default()),
         created_at,
         updated_at,
         version,
         as_of: LogPoint { position: point.position, time },
     })
+}
+
+fn recording(policy: RecordingPolicy) -> RecordingAsOf {
+    let RecordingPolicy { is_on, keep_days, max_size_bytes, max_count } = policy;
+    RecordingAsOf { is_on, own_limits: RecordingLimits { keep_days, max_size_bytes, max_count } }
 }

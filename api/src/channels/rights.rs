@@ -44,7 +44,7 @@ pub(crate) async fn principal(server: &Server, by: &Authenticated) -> ApiResult<
 ///
 /// # Errors
 /// When that cannot be said at the moment.
-pub(crate) async fn is_allowed(
+async fn is_allowed(
     server: &Server,
     by: Option<&Authenticated>,
     channel_id: ChannelId,

@@ -31,6 +31,7 @@ use crate::{
     authentication::Authenticated,
     error::{ApiError, ApiResult},
     extract::{Json, Path},
+    limits::{Policy, RateLimits},
     operation::accepted,
     server::Server,
 };
@@ -69,6 +70,7 @@ async fn list_team(
 /// Give somebody a role in a channel
 ///
 /// In place of any that they had; they are not asked, and may leave. The channel's owner may, and administrators. It counts at once.
+/// Whoever becomes a moderator may have been an editor before: addresses of recordings end as when a role is taken.
 #[utoipa::path(
     put, path = "/api/v1/channels/{handle}/team/{username}", operation_id = "give_role", tag = "channels",
     params(
@@ -91,6 +93,8 @@ async fn give_role(
     Json(GiveRoleRequest { role }): Json<GiveRoleRequest>,
 ) -> ApiResult<Response> {
     let channel = allowed_by_handle(&server, &authenticated, &handle, ChannelAct::ManageTeam).await?;
+    // Whoever gets a role finds it in the list of what happened to their account: nobody is to fill that.
+    RateLimits::take_of(server.access.rate_limits.as_ref(), Policy::Team, authenticated.account_id)?;
     let account_id = account(&server, &username).await?;
     let by = principal(&server, &authenticated).await?;
     let role = rules_role(role);
@@ -111,7 +115,9 @@ async fn give_role(
 /// Take somebody's role in a channel
 ///
 /// The channel's owner may, administrators, and whoever has the role: they leave. That somebody has none makes no difference. What
-/// it gave ends at once; addresses of a private channel's stream stop playing within a second.
+/// it gave ends at once. Addresses that were given out for it end within a second, and downloads that are under way are cut:
+/// of a private channel's stream and recordings, of archived recordings, and of downloads that viewers may not have. Such
+/// addresses of everybody else end, too; whoever still may gets new ones.
 #[utoipa::path(
     delete, path = "/api/v1/channels/{handle}/team/{username}", operation_id = "take_role", tag = "channels",
     params(
@@ -133,6 +139,7 @@ async fn take_role(
 ) -> ApiResult<StatusCode> {
     // Whether it is their own is for the channel itself to see.
     let channel = by_handle(&server, Some(&authenticated), &handle).await?;
+    RateLimits::take_of(server.access.rate_limits.as_ref(), Policy::Team, authenticated.account_id)?;
     let account_id = account(&server, &username).await?;
     let by = principal(&server, &authenticated).await?;
     let taken = team::take_role(&server.commands, channel.id, Some(by), account_id, authenticated.metadata()).await;

@@ -9,7 +9,7 @@ use std::{
 use axum::http::{HeaderValue, StatusCode, header};
 use domain::ids::AccountId;
 
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiError;
 
 /// What readers of the feed may take of a process.
 #[derive(Debug, Clone)]
@@ -41,6 +41,32 @@ impl Default for FeedOptions {
     }
 }
 
+/// Why there is no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The account has taken as many as it may: this many.
+    Account(usize),
+    /// All are taken.
+    Process,
+}
+
+impl From<Full> for ApiError {
+    /// The refusal of somebody who reads the feed.
+    fn from(full: Full) -> Self {
+        match full {
+            Full::Account(own) => {
+                let detail = format!(
+                    "This account reads the feed {own} times at once already. Let one of them end, then try again."
+                );
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_feeds", "Too many feeds at once")
+                    .detail(detail)
+                    .header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+            }
+            Full::Process => Self::overloaded(),
+        }
+    }
+}
+
 /// Places, so many in all and so many for one account.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -63,20 +89,15 @@ impl Places {
     /// A place for `account_id`, until it is dropped.
     ///
     /// # Errors
-    /// 429 when the account has as many as it may, 503 when all are taken.
-    pub(crate) fn take(self: &Arc<Self>, account_id: AccountId) -> ApiResult<Place> {
+    /// Why there is none: as a refusal 429 when the account has as many as it may, 503 when all are taken.
+    pub(crate) fn take(self: &Arc<Self>, account_id: AccountId) -> Result<Place, Full> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.of.get(&account_id).copied().unwrap_or(0);
         if own >= self.per_account {
-            let detail = format!(
-                "This account reads the feed {own} times at once already. Let one of them end, then try again."
-            );
-            return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_feeds", "Too many feeds at once")
-                .detail(detail)
-                .header(header::RETRY_AFTER, HeaderValue::from_static("5")));
+            return Err(Full::Account(own));
         }
         if taken.total >= self.total {
-            return Err(ApiError::overloaded());
+            return Err(Full::Process);
         }
         taken.total += 1;
         taken.of.insert(account_id, own + 1);
@@ -114,7 +135,7 @@ mod tests {
     fn places_are_counted_by_account_and_in_all_and_come_back() {
         let places = Places::new(2, 3);
         let (mira, noor) = (AccountId::from(Uuid::from_u128(1)), AccountId::from(Uuid::from_u128(2)));
-        let status = |taken: ApiResult<Place>| taken.map(drop).unwrap_err().into_problem().status;
+        let status = |taken: Result<Place, Full>| ApiError::from(taken.map(drop).unwrap_err()).into_problem().status;
         let first = places.take(mira).unwrap();
         let _second = places.take(mira).unwrap();
         assert_eq!(status(places.take(mira)), 429);

@@ -1,16 +1,22 @@
 //! Who may read which events: administrators all, and those of a channel whoever the table of [`domain::channels::may`] names.
 
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
 use commands::{accounts, events::StoredEvent};
 use domain::{
     channels::{Channel, ChannelAct, Handle, Visibility, may},
     ids::{AccountId, ChannelId, SessionId},
 };
+use futures::Stream;
 use openapi::events::ActorNames;
 
 use crate::{
     authentication::{Authenticated, is_open},
     channels::allows,
     error::{ApiError, ApiResult},
+    long_answers::body_while_open,
     server::Server,
 };
 
@@ -71,11 +77,26 @@ impl Reader {
         }
     }
 
+    /// Resolves once its session has ended, as far as this node knows.
+    pub(crate) async fn signed_out(&self, server: &Server) {
+        server.ended.ends(self.session_id.uuid()).await;
+    }
+
+    /// A body that breaks off when its session ends.
+    pub(crate) fn body<E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static>(
+        &self,
+        server: &Arc<Server>,
+        content: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    ) -> Body {
+        body_while_open(server, self.session_id, content)
+    }
+
     /// Whether it may no more from this event on.
     pub(crate) fn is_ended_by(&self, event: &StoredEvent) -> bool {
         match event.event_type.as_str() {
             "session.ended" | "personal_token.revoked" => is(&event.aggregate_id, self.session_id),
             "account.erased" => is(&event.aggregate_id, self.account_id),
+            "account.administrator_revoked" => self.owned.is_none() && is(&event.aggregate_id, self.account_id),
             "channel.closed" => self.owned.is_some_and(|channel_id| is(&event.aggregate_id, channel_id)),
             _ => false,
         }

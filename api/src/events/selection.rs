@@ -125,6 +125,11 @@ fn types(text: &str) -> ApiResult<Vec<String>> {
 
 fn subject(text: &str) -> ApiResult<Subject> {
     let subject: Option<Subject> = text.parse().ok();
+    if subject.as_ref().is_some_and(Subject::is_pseudonym) {
+        let message = "This is a pseudonym, and nothing leads back from one to the account. Administrators give the account's id, which \
+                       `actors=plain` shows; others pick its events out of those of a channel.";
+        return Err(ApiError::query_invalid("subject", "subject_pseudonymous", message));
+    }
     subject.filter(|subject| catalogue::subject_kinds().contains(&subject.aggregate_type.as_str())).ok_or_else(|| {
         let kinds = catalogue::subject_kinds().join("`, `");
         let message = format!(
@@ -186,6 +191,15 @@ mod tests {
             "9999-12-31T23:59:59-23:59",
         ] {
             assert_eq!(parsed_time(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_found_by_a_pseudonym() {
+        assert!(subject("account/018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f").is_ok());
+        for kind in ["account", "email", "profile"] {
+            let refused = subject(&format!("{kind}/5c1e4b7e-0f7a-8f52-a7a1-6d1c0b2f9e44")).unwrap_err().into_problem();
+            assert_eq!(refused.errors[0].code, "subject_pseudonymous", "{kind}");
         }
     }
 

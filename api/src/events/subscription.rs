@@ -54,6 +54,8 @@ enum End {
     Stalled,
     Stopping,
     RightLost,
+    /// Nothing more is handed out, not even what waits.
+    SessionOver,
 }
 
 impl End {
@@ -63,7 +65,9 @@ impl End {
             Self::Gone => "",
             Self::Stalled => ": cut: nothing was taken for too long; go on from the last id\n\n",
             Self::Stopping => "retry: 1000\n: this node stops; go on from the last id\n\n",
-            Self::RightLost => ": ended: the session is over, or these events may be read no more\n\n",
+            Self::RightLost | Self::SessionOver => {
+                ": ended: the session is over, or these events may be read no more\n\n"
+            }
         }
     }
 }
@@ -107,9 +111,12 @@ fn response(head: i64, body: Body) -> Response {
 }
 
 fn body(waiting: mpsc::Receiver<Bytes>, ended: Arc<OnceLock<End>>) -> Body {
-    let parts = futures::stream::unfold(waiting, |mut waiting| async {
+    let parts = futures::stream::unfold((waiting, Arc::clone(&ended)), |(mut waiting, ended)| async {
+        if ended.get() == Some(&End::SessionOver) {
+            return None;
+        }
         let part = waiting.recv().await?;
-        Some((part, waiting))
+        Some((part, (waiting, ended)))
     });
     let last = futures::stream::once(async move {
         let words = ended.get().copied().unwrap_or(End::Stopping).words();
@@ -166,6 +173,7 @@ impl Subscription {
                 tokio::select! {
                     biased;
                     () = self.server.stopping.cancelled() => return Err(End::Stopping),
+                    () = self.reader.signed_out(&self.server) => return Err(End::SessionOver),
                     () = self.parts.closed() => return Err(End::Gone),
                     tip = listening.tip() => break tip,
                     () = sleep_until(silent_until) => self.heartbeat().await?,
@@ -194,6 +202,7 @@ impl Subscription {
             let found = tokio::select! {
                 biased;
                 () = self.server.stopping.cancelled() => return Err(End::Stopping),
+                () = self.reader.signed_out(&self.server) => return Err(End::SessionOver),
                 () = self.parts.closed() => return Err(End::Gone),
                 found = read => found,
             };
@@ -227,6 +236,7 @@ impl Subscription {
             tokio::select! {
                 biased;
                 () = self.server.stopping.cancelled() => return Err(End::Stopping),
+                () = self.reader.signed_out(&self.server) => return Err(End::SessionOver),
                 () = self.parts.closed() => return Err(End::Gone),
                 grown = listening.grown.recv() => match grown {
                     Ok(grown) if grown.after > self.reached => return Ok(()),
@@ -306,6 +316,7 @@ impl Subscription {
         let room = tokio::select! {
             biased;
             () = self.server.stopping.cancelled() => return Err(End::Stopping),
+            () = self.reader.signed_out(&self.server) => return Err(End::SessionOver),
             room = timeout(self.server.feed.stalled, self.parts.reserve()) => room,
         };
         match room {

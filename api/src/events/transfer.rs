@@ -2,7 +2,8 @@
 //!
 //! A task reads, writes and compresses; the connection takes what it can, and the task waits for it. While it waits it
 //! holds no connection of the database. A failure after the beginning cannot be a status: the body then breaks off
-//! without its end, which every client notices, and the client goes on from the last position that it has.
+//! without its end, which every client notices, and the client goes on from the last position that it has. So it does when
+//! the session ends that asked for it, also while nobody reads.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use domain::{
     exports::{ExportFilter, ExportFormat, ExportWay},
     ids::ExportId,
 };
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use openapi::events::{ActorNames, NDJSON};
 use thiserror::Error;
 use tokio::{
@@ -123,13 +124,15 @@ pub(crate) async fn answer(
             metadata,
             written: WrittenExport { event_count: 0, size_bytes: 0, expires_at: None },
             parts,
+            checked: Instant::now(),
             place,
         };
+        let body = transfer.reader.body(&transfer.server, parts_of(waiting));
         tokio::spawn(transfer.run());
-        Ok::<_, ApiError>(())
+        Ok::<_, ApiError>(body)
     });
-    beginning.await.map_err(ApiError::internal)??;
-    Ok(response(encoding, head, body(waiting)))
+    let body = beginning.await.map_err(ApiError::internal)??;
+    Ok(response(encoding, head, body))
 }
 
 /// The answer to a question for the headers alone.
@@ -163,15 +166,15 @@ fn recorded(filter: &Filter, head: i64) -> ExportFilter {
     }
 }
 
-fn body(waiting: mpsc::Receiver<Part>) -> Body {
-    Body::from_stream(futures::stream::unfold(Some(waiting), |waiting| async {
+fn parts_of(waiting: mpsc::Receiver<Part>) -> impl Stream<Item = Result<Bytes, Incomplete>> + Send {
+    futures::stream::unfold(Some(waiting), |waiting| async {
         let mut waiting = waiting?;
         match waiting.recv().await {
             Some(Part::Bytes(bytes)) => Some((Ok(bytes), Some(waiting))),
             Some(Part::End) => None,
             None => Some((Err(Incomplete), None)),
         }
-    }))
+    })
 }
 
 struct Transfer {
@@ -185,6 +188,7 @@ struct Transfer {
     metadata: Metadata,
     written: WrittenExport,
     parts: mpsc::Sender<Part>,
+    checked: Instant,
     place: Place,
 }
 
@@ -226,7 +230,6 @@ impl Transfer {
 
     async fn send(&mut self) -> Result<(), Broken> {
         let mut batches = Box::pin(events::batches(self.server.commands.pool().clone(), self.filter.clone()));
-        let mut checked = Instant::now();
         // Beyond the head there is nothing yet, and nothing to look for.
         let is_empty = self.filter.until.is_some_and(|until| until <= self.filter.after);
         let mut left = if is_empty { 0 } else { self.limit };
@@ -234,6 +237,7 @@ impl Transfer {
             let batch = tokio::select! {
                 biased;
                 () = self.server.stopping.cancelled() => return Err(Broken::Stopping),
+                () = self.reader.signed_out(&self.server) => return Err(Broken::RightLost),
                 () = self.parts.closed() => return Err(Broken::Gone),
                 batch = batches.next() => batch,
             };
@@ -245,17 +249,24 @@ impl Transfer {
                 let encoded = self.encode(events).await?;
                 self.send_parts(encoded).await?;
             }
-            if checked.elapsed() >= CHECKED_EVERY {
-                // When it cannot be said, reading will fail as well.
-                if let Ok(false) = self.reader.still_may(&self.server).await {
-                    return Err(Broken::RightLost);
-                }
-                checked = Instant::now();
-            }
+            self.check().await?;
         }
         drop(batches);
         let end = self.writing.take().map_or(Ok(Vec::new()), |(_, encoder)| encoder.finish())?;
         self.send_parts(end.into()).await
+    }
+
+    /// Looks now and then whether it may still: what ends with its session is known without.
+    async fn check(&mut self) -> Result<(), Broken> {
+        if self.checked.elapsed() < CHECKED_EVERY {
+            return Ok(());
+        }
+        // When it cannot be said, reading will fail as well.
+        if let Ok(false) = self.reader.still_may(&self.server).await {
+            return Err(Broken::RightLost);
+        }
+        self.checked = Instant::now();
+        Ok(())
     }
 
     /// Writes and compresses away from the threads that serve connections: a batch takes them milliseconds.
@@ -283,13 +294,13 @@ impl Transfer {
             let room = tokio::select! {
                 biased;
                 () = self.server.stopping.cancelled() => return Err(Broken::Stopping),
-                room = timeout(self.server.feed.stalled, self.parts.reserve()) => room,
+                () = self.reader.signed_out(&self.server) => return Err(Broken::RightLost),
+                room = timeout(self.server.feed.stalled, self.parts.reserve()) => {
+                    room.map_err(|_| Broken::Stalled)?.map_err(|_| Broken::Gone)?
+                }
             };
-            match room {
-                Ok(Ok(room)) => room.send(Part::Bytes(part)),
-                Ok(Err(_)) => return Err(Broken::Gone),
-                Err(_) => return Err(Broken::Stalled),
-            }
+            room.send(Part::Bytes(part));
+            self.check().await?;
         }
         Ok(())
     }

@@ -4,15 +4,17 @@
 use std::{ops::RangeInclusive, sync::Arc};
 
 use axum::{
-    body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use commands::exports::downloads::{self, DownloadRefusal};
+use commands::{
+    accounts,
+    exports::downloads::{self, DownloadRefusal},
+};
 use domain::{
     exports::{ExportFormat, ExportState},
-    ids::ExportId,
+    ids::{ExportId, SessionId},
 };
 use openapi::{Problem, events::Event, exports::DownloadQuery};
 use projections::exports::ExportRow;
@@ -21,8 +23,10 @@ use time::{OffsetDateTime, macros::format_description};
 use tokio_util::io::ReaderStream;
 
 use crate::{
+    authentication::is_open,
     error::{ApiError, ApiResult},
     extract::{Path, Query},
+    long_answers::body_while_open,
     server::Server,
 };
 
@@ -30,8 +34,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Download an export
 ///
-/// Its file, by the address in `download_url`: nobody needs to sign in for it, and it is good for 15 minutes. A part of it
-/// may be asked for with `Range`, to go on after a break.
+/// Its file, by the address in `download_url`: no header is needed for it. It is good for 15 minutes, and only while the session or
+/// the personal token goes on that asked for it; of more than a channel, while whoever has that is an administrator. A part of it may be asked for with `Range`, to go on after a break.
 #[utoipa::path(
     get, path = "/api/v1/exports/{id}/download", operation_id = "download_export", tag = "exports",
     params(
@@ -48,7 +52,7 @@ const PIECE_BYTES: usize = 64 * 1024;
         (status = 206, description = "A part of the file.",
             content((Vec<u8> = "application/vnd.apache.parquet"), (String = "text/csv"), (Event = "application/x-ndjson")), headers(
             ("Content-Range" = String, description = "Which part."))),
-        (status = 403, description = "`download_refused`: the token is wrong, or its time is over.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`download_refused`: the token is wrong, its time is over, its session has ended, or whoever has that is no administrator any more, and the export is of more than a channel.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`: there is no such file, or no longer.", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "`range_not_satisfiable`: the file is shorter.", body = Problem, content_type = "application/problem+json"),
     ),
@@ -60,9 +64,15 @@ pub(super) async fn download_export(
     request: HeaderMap,
 ) -> ApiResult<Response> {
     let id: ExportId = id.parse().map_err(|_| refused(DownloadRefusal::Invalid))?;
-    downloads::check(&server.commands, id, &query.token, OffsetDateTime::now_utc()).map_err(refused)?;
+    let session_id = downloads::read(&server.commands, id, &query.token, OffsetDateTime::now_utc()).map_err(refused)?;
+    if !is_open(&server, session_id).await? {
+        return Err(refused(DownloadRefusal::Expired));
+    }
     let row = server.read.exports().by_id(id).await?;
     let row = row.filter(|row| row.state == ExportState::Completed).ok_or_else(gone)?;
+    if row.filter.channel_id.is_none() && !is_administrators(&server, session_id).await? {
+        return Err(administrators_only());
+    }
     let key = Key::new(format!("exports/{id}")).map_err(ApiError::internal)?;
     let info = server.storage.stat(&key).await.map_err(not_read)?.ok_or_else(|| lost(id))?;
 
@@ -73,7 +83,8 @@ pub(super) async fn download_export(
         None => (0, info.size_bytes),
     };
     let content = server.storage.read(&key, start, length).await.map_err(not_read)?.ok_or_else(|| lost(id))?;
-    let mut response = Body::from_stream(ReaderStream::with_capacity(content, PIECE_BYTES)).into_response();
+    let content = ReaderStream::with_capacity(content, PIECE_BYTES);
+    let mut response = body_while_open(&server, session_id, content).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type(row.format)));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -143,10 +154,23 @@ fn refused(refusal: DownloadRefusal) -> ApiError {
             "The token does not belong to this export. Take `download_url` as the export gives it."
         }
         DownloadRefusal::Expired => {
-            "The address was good for 15 minutes. Look at the export again for a new `download_url`."
+            "The address was good for 15 minutes, while you were signed in. Look at the export again for a new `download_url`."
         }
     };
     ApiError::new(StatusCode::FORBIDDEN, "download_refused", "This address does not open the file").detail(detail)
+}
+
+/// Whether a session, or a personal token in its place, is an administrator's now.
+async fn is_administrators(server: &Server, session_id: SessionId) -> ApiResult<bool> {
+    match accounts::holder(&server.commands, session_id).await.map_err(ApiError::unavailable)? {
+        Some(holder) => Ok(accounts::is_administrator(&server.commands, holder).await?),
+        None => Ok(false),
+    }
+}
+
+fn administrators_only() -> ApiError {
+    ApiError::new(StatusCode::FORBIDDEN, "download_refused", "This address does not open the file")
+        .detail("Events of more than a channel are for administrators, and this account is none any more.")
 }
 
 fn gone() -> ApiError {

@@ -1,7 +1,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::Duration,
 };
 
 use super::{Key, Policy, Quota};
@@ -17,15 +17,15 @@ fn others(policy: Policy) -> Key {
     Key(u128::from(policy as u8))
 }
 
-/// When each bucket is full again, in microseconds since `began`.
+/// When each bucket is full again, in microseconds of `clock`.
 pub(super) struct Buckets {
-    began: Instant,
+    clock: Box<dyn Fn() -> Duration + Send + Sync>,
     shards: [Mutex<HashMap<Key, u64>>; SHARDS],
 }
 
 impl Buckets {
-    pub(super) fn new() -> Self {
-        Self { began: Instant::now(), shards: std::array::from_fn(|_| Mutex::default()) }
+    pub(super) fn new(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { clock: Box::new(clock), shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
     pub(super) fn take(&self, policy: Policy, key: Key) -> Result<Quota, Quota> {
@@ -38,7 +38,7 @@ impl Buckets {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+        u64::try_from((self.clock)().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn take_at(&self, policy: Policy, key: Key, now: u64) -> Result<Quota, Quota> {
@@ -95,9 +95,14 @@ mod tests {
 
     const SECOND: u64 = 1_000_000;
 
+    /// Of which each test says itself what time it is.
+    fn buckets() -> Buckets {
+        Buckets::new(|| Duration::ZERO)
+    }
+
     #[test]
     fn the_whole_quota_may_come_at_once_and_then_one_at_a_time() {
-        let (buckets, key, now) = (Buckets::new(), Key(7), 5 * SECOND);
+        let (buckets, key, now) = (buckets(), Key(7), 5 * SECOND);
         for left in (0..20).rev() {
             assert_eq!(buckets.take_at(Policy::SignIn, key, now).unwrap().remaining, left);
         }
@@ -113,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_others_spent_counts_and_what_is_given_back_does_not() {
-        let (buckets, key, now) = (Buckets::new(), Key(7), 0);
+        let (buckets, key, now) = (buckets(), Key(7), 0);
         buckets.add_at(Policy::SignIn, key, 19, now);
         assert_eq!(buckets.take_at(Policy::SignIn, key, now).unwrap().remaining, 0);
         buckets.add_at(Policy::SignIn, key, -1, now);
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_strangers_share_what_is_left() {
-        let buckets = Buckets::new();
+        let buckets = buckets();
         for key in 1..=(KEPT as u128 * 2) {
             let _ = buckets.take_at(Policy::SignIn, Key(key * SHARDS as u128), 0);
         }

@@ -76,12 +76,19 @@ impl Spent {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::limits::RateLimits;
 
+    /// For which no time goes by.
+    fn limits() -> RateLimits {
+        RateLimits::with_clock([1; 32], || Duration::ZERO)
+    }
+
     #[test]
     fn nodes_learn_of_each_other_and_not_of_themselves() {
-        let (here, there) = (RateLimits::new([1; 32]), RateLimits::new([1; 32]));
+        let (here, there) = (limits(), limits());
         assert!(here.messages().is_empty() && there.messages().is_empty());
         for _ in 0..15 {
             here.take(Policy::SignIn, "203.0.113.7").unwrap();

@@ -96,8 +96,8 @@ async fn get_report(
 /// Decide a report
 ///
 /// Administrators may, once; the same again makes no difference. What is taken down is gone within seconds and for good. With
-/// `suspend_account` the account of whoever it belongs to is suspended, for `reason` and until `until`; where that cannot be,
-/// nothing is decided. Whoever reported sees verdict and answer among their reports.
+/// `suspend_account` the account of whoever it belongs to is suspended, for `reason` and until `until`, unless it is so for longer
+/// already; where that cannot be, nothing is decided. Whoever reported sees verdict and answer among their reports.
 #[utoipa::path(
     put, path = "/api/v1/admin/reports/{id}/decision", operation_id = "decide_report", tag = "reports",
     params(("id" = String, Path, description = "The report.", example = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d20")),

@@ -7,6 +7,7 @@ use axum::{
 };
 use bytes::Bytes;
 use rust_embed::Embed;
+use serde::Deserialize;
 
 use super::page::{INDEX, Index};
 use crate::conditional;
@@ -18,6 +19,18 @@ pub struct WebApp(Arc<Inner>);
 struct Inner {
     files: HashMap<String, File>,
     index: Option<Index>,
+    /// Tags that name the code of some pages, by what the build calls them.
+    preloads: HashMap<String, String>,
+}
+
+/// The file in which the build says what code some pages need.
+const PRELOADS: &str = "preloads.json";
+
+/// What a page needs besides what every page needs, by paths without a slash at the front.
+#[derive(Deserialize)]
+struct Preloads {
+    scripts: Vec<String>,
+    styles: Vec<String>,
 }
 
 /// A file, with what the build compressed of it.
@@ -74,7 +87,10 @@ impl WebApp {
             })
             .collect();
         let index = files.get(INDEX).map(|file| Index::new(&String::from_utf8_lossy(&file.plain)));
-        Self(Arc::new(Inner { files, index }))
+        let listed = files.get(PRELOADS).and_then(|file| serde_json::from_slice(&file.plain).ok());
+        let listed: HashMap<String, Preloads> = listed.unwrap_or_default();
+        let preloads = listed.into_iter().map(|(page, preloads)| (page, preloads.tags())).collect();
+        Self(Arc::new(Inner { files, index, preloads }))
     }
 
     /// The file at a path without a slash at the front.
@@ -82,9 +98,24 @@ impl WebApp {
         self.0.files.get(path)
     }
 
+    /// Tags for the head of a page that the build calls so; empty for one that it does not know.
+    pub(super) fn preloads(&self, page: &str) -> &str {
+        self.0.preloads.get(page).map_or("", String::as_str)
+    }
+
     /// The page; `None` when the web app was not built.
     pub(super) fn index(&self) -> Option<&Index> {
         self.0.index.as_ref()
+    }
+}
+
+impl Preloads {
+    fn tags(&self) -> String {
+        let scripts =
+            self.scripts.iter().map(|path| format!("<link rel=\"modulepreload\" crossorigin href=\"/{path}\">"));
+        let styles =
+            self.styles.iter().map(|path| format!("<link rel=\"preload\" as=\"style\" crossorigin href=\"/{path}\">"));
+        scripts.chain(styles).collect()
     }
 }
 

@@ -33,7 +33,9 @@ async fn a_channel_is_shown_as_it_was_at_a_position_or_a_time() {
     let expected = |channel: &Value, position: i64, time: &str| {
         json!({
             "id": channel["id"], "handle": "river", "title": channel["title"], "description": channel["description"],
-            "visibility": "public", "owner_id": mira.account["id"], "team": [], "created_at": created["created_at"], "updated_at": channel["updated_at"],
+            "visibility": "public", "owner_id": mira.account["id"], "team": [],
+            "recording": {"is_on": false, "own_limits": {"keep_days": null, "max_size_bytes": null, "max_count": null}},
+            "created_at": created["created_at"], "updated_at": channel["updated_at"],
             "version": channel["version"], "as_of": {"position": position, "time": time},
         })
     };
@@ -57,6 +59,23 @@ async fn a_channel_is_shown_as_it_was_at_a_position_or_a_time() {
         assert_eq!(answer.problem(), (404, "not_found".to_owned()), "{before}");
         assert!(answer.json()["detail"].as_str().unwrap().contains("did not exist yet"), "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_shown_as_it_was() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    site.channel(&mira, "river").await;
+    let before = commands::events::head(&site.pool).await.unwrap();
+    let body = json!({"is_on": true, "keep_days": 30, "max_count": 7});
+    let settings = site.request(reqwest::Method::PUT, "/api/v1/channels/river/recording-settings").json(&body);
+    let changed = settings.bearer_auth(&mira.token);
+    assert_eq!(site.send(changed).await.status, 200);
+    let after = commands::events::head(&site.pool).await.unwrap();
+    assert_eq!(get(&site, &mira, "river", before).await.json()["recording"]["is_on"], false);
+    let recording = get(&site, &mira, "river", after).await.json()["recording"].clone();
+    let limits = json!({"keep_days": 30, "max_size_bytes": null, "max_count": 7});
+    assert_eq!(recording, json!({"is_on": true, "own_limits": limits}));
 }
 
 #[tokio::test]

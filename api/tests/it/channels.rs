@@ -229,7 +229,7 @@ async fn what_cannot_be_read_back_in_time_is_accepted() {
     let site = Site::start().await;
     let mira = site.register("mira").await;
     site.channel(&mira, "sea").await;
-    site.stop_projecting().await;
+    let site = site.stop_projecting().await;
     let body = json!({"handle": "River", "title": "River"});
     let answer = site.send(site.post("/api/v1/channels", &body).bearer_auth(&mira.token)).await;
     assert_eq!((answer.status, answer.header("location")), (202, "/api/v1/channels/river"));

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use api::AccessOptions;
 use reqwest::header::COOKIE;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::site::{PASSWORD, SignedIn, Site, registration};
+use crate::site::{Options, PASSWORD, SignedIn, Site, registration};
 
 /// The types of the events that belong to a request, in order.
 async fn events_of(site: &Site, correlation_id: &str) -> Vec<String> {
@@ -17,9 +18,15 @@ async fn events_of(site: &Site, correlation_id: &str) -> Vec<String> {
         .unwrap()
 }
 
+/// A site to which this test is a proxy that it trusts.
+async fn behind_a_proxy() -> Site {
+    let access = AccessOptions { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..AccessOptions::default() };
+    Site::with(Options { access, ..Options::default() }).await
+}
+
 #[tokio::test]
 async fn all_that_a_request_does_carries_its_id() {
-    let site = Site::start().await;
+    let site = behind_a_proxy().await;
     let [register, sign_in, create, sign_out] = [(); 4].map(|()| Uuid::now_v7().to_string());
     let with_id = |path: &str, body: &Value, id: &String| site.post(path, body).header("X-Request-Id", id);
 
@@ -57,4 +64,23 @@ async fn all_that_a_request_does_carries_its_id() {
             .into_iter()
             .collect();
     assert_eq!(correlated.len(), 1);
+}
+
+#[tokio::test]
+async fn what_strangers_call_their_requests_is_not_in_the_log() {
+    let site = Site::start().await;
+    // That of somebody else, perhaps.
+    let theirs = Uuid::now_v7().to_string();
+    for username in ["mira", "noor"] {
+        let body = registration(username);
+        let answer = site.send(site.post("/api/v1/auth/register", &body).header("x-request-id", &theirs)).await;
+        assert_eq!(answer.status, 201);
+        let ours = answer.header("x-request-id");
+        assert!(ours != theirs && Uuid::parse_str(ours).is_ok(), "{ours}");
+        assert!(
+            events_of(&site, ours).await.contains(&"account.registered".to_owned()),
+            "it is the request in the log"
+        );
+    }
+    assert_eq!(events_of(&site, &theirs).await, [""; 0]);
 }

@@ -1,5 +1,6 @@
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     redact::redact,
@@ -94,9 +95,11 @@ async fn filters_narrow_the_log_down() {
     // What is from then on and before then, and the plus of an offset that came as a space.
     let items = all["items"].as_array().unwrap();
     let (third, last) = (items[2]["time"].as_str().unwrap(), items.last().unwrap()["time"].as_str().unwrap());
+    // Texts of times do not sort: zeroes at their end are left out.
+    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).unwrap();
     let expected: Vec<i64> = items
         .iter()
-        .filter(|item| item["time"].as_str().unwrap() >= third && item["time"].as_str().unwrap() < last)
+        .filter(|item| (time(third)..time(last)).contains(&time(item["time"].as_str().unwrap())))
         .map(|item| item["position"].as_i64().unwrap())
         .collect();
     let page = of(&format!("?from={third}&to={last}")).await;
@@ -206,6 +209,7 @@ async fn bad_parameters_are_named() {
         ("subject=channel", "query_invalid", "?subject"),
         ("subject=channel/", "query_invalid", "?subject"),
         ("subject=nothing/1", "query_invalid", "?subject"),
+        ("subject=account/5c1e4b7e-0f7a-8f52-a7a1-6d1c0b2f9e44", "query_invalid", "?subject"),
         ("subject=channel/1/2", "query_invalid", "?subject"),
         ("subject=channel/%27%20or%201=1", "query_invalid", "?subject"),
         (&format!("subject=channel/{long}"), "query_invalid", "?subject"),

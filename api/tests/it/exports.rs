@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use commands::{
     Actor, Metadata,
     exports::{self, WrittenExport, downloads, jobs, jobs::JobProgress},
@@ -9,7 +10,7 @@ use storage::Key;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use crate::site::{Answer, SignedIn, Site};
+use crate::site::{Answer, PASSWORD, SignedIn, Site};
 
 const CONTENT: &str = "0123456789";
 
@@ -169,7 +170,8 @@ async fn an_address_opens_its_own_file_for_a_while() {
     refused(format!("{one}/download?token=")).await;
     refused(format!("{one}/download?token=AAAA")).await;
     refused("/api/v1/exports/nothing/download?token=AAAA".to_owned()).await;
-    let past = downloads::token(&site.commands, id(&one), OffsetDateTime::now_utc() - Duration::SECOND);
+    let session = Uuid::now_v7().into();
+    let past = downloads::token(&site.commands, id(&one), session, OffsetDateTime::now_utc() - Duration::SECOND);
     assert!(refused(format!("{one}/download?token={past}")).await.contains("15 minutes"));
     let missing = site.send(site.get(&format!("{one}/download"))).await;
     assert_eq!(missing.problem(), (400, "query_invalid".to_owned()));
@@ -271,4 +273,37 @@ async fn who_asks_for_what_is_in_the_log() {
         panic!("{payload}");
     };
     assert_eq!((export_id, by.unwrap().to_string()), (id(&path), account_id.to_owned()));
+}
+
+#[tokio::test]
+async fn who_is_no_administrator_any_more_has_no_export_of_the_whole_log() {
+    let site = Site::start().await;
+    let (keeper, mira) = (site.administrator().await, site.register("mira").await);
+    site.channel(&mira, "river").await;
+    let right = format!("/api/v1/admin/accounts/{}/administrator", mira.account["id"].as_str().unwrap());
+    let change = async |method| {
+        let body = json!({"password": PASSWORD});
+        let answer = site.send(site.request(method, &right).json(&body).bearer_auth(&keeper.token)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    change(Method::PUT).await;
+    let path = ready(&site, &mira, "csv").await;
+    let river = ask(&site, &mira, json!({"format": "csv", "channel": "river"})).await.header("location").to_owned();
+    let open = |who: &SignedIn| {
+        let payload = who.token.split('.').nth(1).unwrap();
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        let session = claims["sid"].as_str().unwrap().parse().unwrap();
+        let until = OffsetDateTime::now_utc() + Duration::minutes(5);
+        format!("{path}/download?token={}", downloads::token(&site.commands, id(&path), session, until))
+    };
+    assert_eq!(site.send(site.get(&open(&mira))).await.status, 200);
+    change(Method::DELETE).await;
+    let mira = site.sign_in("mira").await;
+    assert_eq!(look(&site, &mira, &path).await.problem(), (404, "not_found".to_owned()));
+    assert_eq!(delete(&site, &mira, &path).await.problem(), (404, "not_found".to_owned()));
+    assert_eq!(site.send(site.get(&open(&mira))).await.problem(), (403, "download_refused".to_owned()));
+    let listed = look(&site, &mira, "/api/v1/exports").await.json();
+    let listed: Vec<&str> = listed["items"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!(listed, [river.rsplit('/').next().unwrap()], "that of one's own channel stays");
+    assert_eq!(look(&site, &keeper, &path).await.status, 200);
 }

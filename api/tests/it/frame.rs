@@ -1,16 +1,12 @@
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
-
-use api::Check;
+use api::{AccessOptions, Check};
 use insta::assert_json_snapshot;
 use reqwest::{Method, header::ACCEPT_ENCODING};
-use serde_json::{Value, json};
-use tracing_subscriber::fmt::MakeWriter;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    call_lines::Lines,
+    limits::timeless,
     redact::redact,
     site::{Behaviour, Options, PASSWORD, Site, registration},
 };
@@ -48,14 +44,24 @@ async fn a_panic_is_500_and_says_nothing() {
 async fn a_request_that_takes_too_long_is_given_up() {
     let site = Site::start().await;
     *site.media.readiness.lock().unwrap() = Behaviour::Hang;
-    tokio::time::pause();
-    let answer = site.send(site.get("/readyz")).await;
+    // Only when nothing but the time limit is waited for: while time is paused, whoever waits for the network loses all of it.
+    let pausing = async {
+        site.media.hanging.notified().await;
+        tokio::time::pause();
+    };
+    let (answer, ()) = tokio::join!(site.send(site.get("/readyz")), pausing);
     assert_eq!(answer.problem(), (503, "unavailable".to_owned()));
 }
 
+/// A site to which this test is a proxy that it trusts.
+async fn behind_a_proxy() -> Site {
+    let access = AccessOptions { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..AccessOptions::default() };
+    Site::with(Options { access, ..Options::default() }).await
+}
+
 #[tokio::test]
-async fn request_ids_are_kept_when_they_are_harmless() {
-    let site = Site::start().await;
+async fn request_ids_of_trusted_proxies_are_kept_when_they_are_harmless() {
+    let site = behind_a_proxy().await;
     for id in ["0193-x.Y_z", "a", &"x".repeat(64)] {
         let answer = site.send(site.get("/api/v1/nothing").header("x-request-id", id)).await;
         assert_eq!((answer.header("x-request-id"), &answer.json()["request_id"]), (id, &json!(id)));
@@ -63,6 +69,22 @@ async fn request_ids_are_kept_when_they_are_harmless() {
     for id in ["", "a b", "<script>", "caf\u{e9}", &"x".repeat(65)] {
         let answer = site.send(site.get("/healthz").header("x-request-id", id.as_bytes())).await;
         assert!(Uuid::parse_str(answer.header("x-request-id")).is_ok(), "{id}");
+    }
+    // Of anybody else none is.
+    let site = Site::start().await;
+    for path in ["/healthz", "/api/v1/nothing"] {
+        let answer = site.send(site.get(path).header("x-request-id", "0193-x.Y_z")).await;
+        assert!(Uuid::parse_str(answer.header("x-request-id")).is_ok(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_redirected_to_https_in_silence() {
+    let site = Site::with(Options { public_url: "https://weir.test", ..Options::default() }).await;
+    for path in ["/", "/healthz", "/api/v1/channels", "/api/v1/nothing"] {
+        let answer = site.send(site.get(path).header("x-forwarded-proto", "http")).await;
+        assert!(!(300..400).contains(&answer.status), "{path}: {}", answer.status);
+        assert_eq!(answer.header("location"), "", "{path}");
     }
 }
 
@@ -122,42 +144,9 @@ async fn head_is_get_without_a_body() {
     assert_eq!(site.send(site.request(Method::HEAD, "/api/v1/nothing")).await.status, 404);
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Lines {
-    /// The lines about calls.
-    fn calls(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|line| line["target"] == "api::frame")
-            .collect()
-    }
-}
-
 #[tokio::test]
 async fn every_call_is_one_line_without_secrets() {
-    let site = Site::start().await;
+    let site = behind_a_proxy().await;
     let lines = Lines::default();
     let subscriber =
         tracing_subscriber::fmt().json().with_max_level(tracing::Level::INFO).with_writer(lines.clone()).finish();
@@ -174,6 +163,10 @@ async fn every_call_is_one_line_without_secrets() {
     site.send(site.get("/api/v1/nothing")).await;
     site.send(site.get("/")).await;
     site.send(site.post("/api/v1/auth/login", &registration("mira"))).await;
+    // Where a token has to stand in the query.
+    let export = Uuid::now_v7();
+    site.send(site.get("/api/v1/me/export/download?token=secret")).await;
+    site.send(site.get(&format!("/api/v1/exports/{export}/download?token=secret"))).await;
     site.lose_postgres().await;
     site.send(site.get("/api/v1/channels/river").header("x-request-id", "r-1")).await;
     let calls: Vec<_> = lines
@@ -194,6 +187,9 @@ async fn every_call_is_one_line_without_secrets() {
             )
         })
         .collect();
+    let (calls, downloads): (Vec<_>, Vec<_>) =
+        calls.into_iter().partition(|(_, _, route, ..)| !route.ends_with("/download"));
+    assert_eq!(downloads.len(), 2, "{downloads:?}");
     let expected = [
         ("INFO", "POST", "/api/v1/auth/register", 201, "-"),
         ("INFO", "POST", "/api/v1/channels", 201, "-"),
@@ -206,10 +202,37 @@ async fn every_call_is_one_line_without_secrets() {
     assert_eq!(calls, expected.map(|(a, b, c, d, e)| (a.to_owned(), b.to_owned(), c.to_owned(), d, e.to_owned())));
     let all = lines.calls();
     assert_eq!(all[1]["fields"]["account.id"], mira.account["id"]);
-    assert_eq!(all[6]["fields"]["request.id"], "r-1");
-    assert!(all[6]["fields"]["error"].as_str().unwrap().contains("queried"), "{}", all[6]);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let last = all.last().unwrap();
+    assert_eq!(last["fields"]["request.id"], "r-1");
+    assert!(last["fields"]["error"].as_str().unwrap().contains("queried"), "{last}");
+    let text = lines.text();
     for secret in [PASSWORD, &mira.token, mira.cookie.split_once('=').unwrap().1, "mira@example.org", "secret"] {
         assert!(!text.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_nobody_named_by_its_address_is_told_of_once() {
+    for (trusted, expected) in [(vec![], 1), (vec!["10.9.9.9/32"], 1), (vec!["127.0.0.1/32"], 0)] {
+        let access = AccessOptions {
+            trusted_proxies: trusted.iter().map(|net| net.parse().unwrap()).collect(),
+            rate_limits: Some(timeless()),
+            ..AccessOptions::default()
+        };
+        let site = Site::with(Options { access, ..Options::default() }).await;
+        let lines = Lines::default();
+        let subscriber =
+            tracing_subscriber::fmt().json().with_max_level(tracing::Level::WARN).with_writer(lines.clone()).finish();
+        // As in the test above.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        tracing::callsite::rebuild_interest_cache();
+        for _ in 0..3 {
+            // From somewhere in the same house, which is no proxy.
+            site.send(site.get("/healthz").header("x-forwarded-for", "192.168.1.7")).await;
+        }
+        let text = lines.text();
+        let told = text.lines().filter(|line| line.contains("through a proxy that is not trusted")).count();
+        assert_eq!(told, expected, "{trusted:?}: {text}");
     }
 }

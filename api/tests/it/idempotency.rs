@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use sqlx::{Postgres, Transaction};
 
-use crate::site::{Answer, Options, SignedIn, Site};
+use crate::site::{Answer, Options, PATIENCE, SignedIn, Site};
 
 const KEY: &str = "01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00";
 
@@ -51,7 +51,7 @@ async fn until_an_append_waits(site: &Site) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), look).await.expect("no append waits");
+    tokio::time::timeout(PATIENCE, look).await.expect("no append waits");
 }
 
 async fn event_count(site: &Site) -> i64 {

@@ -30,6 +30,7 @@ async fn the_owner_sees_the_encoder() {
         missing_frames: Some(1),
         sound_ahead_ms: Some(-20),
         silent_ms: Some(15),
+        waits_ms: None,
         history: vec![IngestSample { bitrate_kbps: 4_400, frame_rate: 30.0, jitter_ms: 12, missing_frames: 0 }],
         renditions: vec![IngestRendition {
             name: "480p".to_owned(),

@@ -10,9 +10,9 @@ use tokio::{
     time::timeout,
 };
 
-use crate::site::{SignedIn, Site};
+use crate::site::{PATIENCE, SignedIn, Site};
 
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = PATIENCE;
 
 /// An event as `EventSource` would dispatch it.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +127,17 @@ impl Site {
         timeout(LONG, trying).await.expect("a place that is free is given again");
     }
 
+    /// Asks for the log as one answer until there is a place: one is given back after the end of who had it is in the log.
+    pub(crate) async fn until_transferring(&self, who: &SignedIn) {
+        let trying = async {
+            let ask = async || self.get("/api/v1/events?format=ndjson").bearer_auth(&who.token).send().await.unwrap();
+            while ask().await.status() != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LONG, trying).await.expect("a place that is free is given again");
+    }
+
     /// A request whose answer nobody reads: a connection with little room.
     pub(crate) async fn unread(&self, who: &SignedIn, path: &str, headers: &str) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
@@ -143,30 +154,47 @@ impl Site {
 
     /// Puts many events into the log, as nobody's commands, of about 1 kB each.
     pub(crate) async fn fill_log(&self, count: i64) {
+        self.fill_log_with(count, "repeat('~', 800)").await;
+    }
+
+    /// The same of texts that hardly get shorter by being compressed.
+    pub(crate) async fn fill_log_with_noise(&self, count: i64) {
+        self.fill_log_with(count, "(select string_agg(md5(n || '.' || m), '') from generate_series(1, 25) m)").await;
+    }
+
+    async fn fill_log_with(&self, count: i64, description: &str) {
         let mut transaction = self.pool.begin().await.unwrap();
         let head: i64 = sqlx::query_scalar("update log.head set position = position + $1 returning position - $1")
             .bind(count)
             .fetch_one(&mut *transaction)
             .await
             .unwrap();
-        sqlx::query(
+        let fill = format!(
             "insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, \
              metadata, recorded_at) \
              select $1 + n, 'channel', '018f3c5e-7a12-7c3d-9e1f-' || lpad(($1 + n)::text, 12, '0'), 1, 'channel.details_changed', \
                 '1', json_build_object('DetailsChanged', json_build_object('channel_id', \
                 '018f3c5e-7a12-7c3d-9e1f-' || lpad(($1 + n)::text, 12, '0'), 'title', 'River ' || n, 'description', \
-                repeat('~', 800), 'changed_at', '2026-11-21T10:00:00Z')), \
+                {description}, 'changed_at', '2026-11-21T10:00:00Z')), \
                 json_build_object('actor', 'system', 'command_id', '018f3c5e-7a12-7c3d-9e1f-000000000000', \
                 'correlation_id', '018f3c5e-7a12-7c3d-9e1f-000000000000'), clock_timestamp() \
              from generate_series(1, $2) n",
-        )
-        .bind(head)
-        .bind(count)
-        .execute(&mut *transaction)
-        .await
-        .unwrap();
+        );
+        sqlx::query(&fill).bind(head).bind(count).execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
     }
+}
+
+/// Reads until something of the answer's body is there, and no more.
+pub(crate) async fn begun(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    let reading = async {
+        while !head.windows(5).any(|part| part[..4] == *b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+    };
+    timeout(LONG, reading).await.expect("the answer begins");
+    assert!(head.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&head));
 }
 
 /// All that comes on a connection until it ends, however it ends.

@@ -8,7 +8,7 @@ use domain::{
     sealed::{Opened, Sealed},
 };
 
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 
 /// A mail that would go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(crate) async fn until_mailed(site: &Site, count: usize) -> Vec<Mailed> {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), look).await.expect("the mails do not come")
+    tokio::time::timeout(PATIENCE, look).await.expect("the mails do not come")
 }
 
 /// Lets time pass for whatever may be asked for once a minute.

@@ -149,6 +149,9 @@ pub(crate) fn calls() -> Vec<Call> {
         }),
         // Of a channel that is not public: tests/it/visibility.rs.
         call!("get_channel_playback", 200, 200, |fixture| get("/api/v1/channels/river/playback")(fixture)),
+        call!("prove_session", 204, 401, |fixture| {
+            fixture.site.post("/api/v1/auth/session/proof", &json!({"password": PASSWORD}))
+        }),
         call!("get_stream_key", 200, 401, |fixture| get("/api/v1/channels/river/stream-key")(fixture)),
         call!("rotate_stream_key", 200, 401, |fixture| {
             fixture.site.request(Method::POST, "/api/v1/channels/river/stream-key/rotate")
@@ -236,6 +239,14 @@ pub(crate) fn calls() -> Vec<Call> {
         }),
         call!("reinstate_account", 200, 401, |fixture| {
             fixture.site.request(Method::DELETE, &format!("{}/suspension", administered(fixture)))
+        }),
+        call!("grant_administrator", 200, 401, |fixture| {
+            let path = format!("{}/administrator", administered(fixture));
+            fixture.site.request(Method::PUT, &path).json(&json!({"password": PASSWORD}))
+        }),
+        call!("revoke_administrator", 200, 401, |fixture| {
+            let path = format!("{}/administrator", administered(fixture));
+            fixture.site.request(Method::DELETE, &path).json(&json!({"password": PASSWORD}))
         }),
         call!("logout", 204, 204, |fixture| fixture.site.request(Method::POST, "/api/v1/auth/logout")),
     ]

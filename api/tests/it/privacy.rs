@@ -6,7 +6,7 @@ use commands::{
     Actor, Metadata,
     accounts::{due_erasures, personal_exports as exports},
 };
-use domain::ids::AccountId;
+use domain::{accounts::PersonalExportFailure, ids::AccountId};
 use reqwest::{Method, header::COOKIE};
 use serde_json::{Value, json};
 use storage::Key;
@@ -99,6 +99,26 @@ async fn a_copy_is_asked_for_with_the_password_one_at_a_time_and_fetched_by_its_
 }
 
 #[tokio::test]
+async fn why_there_is_no_copy_is_told_by_a_word_and_another_one_may_be_asked_for() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    for (failure, code) in [
+        (PersonalExportFailure::StorageFull, "storage_full"),
+        (PersonalExportFailure::Interrupted, "interrupted"),
+        (PersonalExportFailure::Unwritable, "unwritable"),
+    ] {
+        let asked = ask(&site, &mira, PASSWORD).await;
+        assert_eq!((asked.status, &asked.json()["error_code"]), (201, &json!(null)));
+        let newest = exports::newest(&site.commands, id(&mira)).await.unwrap().unwrap();
+        let (of, metadata) = ((id(&mira), newest.export_id), Metadata::new(Actor::System));
+        exports::fail(&site.commands, of, failure, metadata).await.unwrap();
+        let failed = look(&site, &mira, EXPORT).await.json();
+        assert_eq!((&failed["status"], &failed["error_code"]), (&json!("failed"), &json!(code)));
+        assert!(failed["error"].as_str().unwrap().contains("ask again"), "{failed}");
+    }
+}
+
+#[tokio::test]
 async fn no_personal_token_gets_a_copy() {
     let site = Site::start().await;
     let mira = site.register("mira").await;
@@ -141,6 +161,7 @@ async fn erasure_waits_and_signing_in_calls_it_off() {
     assert_eq!(look(&site, &back, "/api/v1/me/erasure").await.json()["erased_at"], Value::Null);
     let next = site.send(site.post("/api/v1/auth/login", &login)).await;
     assert_eq!(next.json().get("has_cancelled_erasure"), None);
+    site.caught_up().await;
     let page = look(&site, &back, "/api/v1/me/security-events").await.json();
     let kinds: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["kind"].clone()).collect();
     for kind in ["account.erasure_requested", "account.erasure_cancelled"] {

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use api::{AccessOptions, BODY_LIMIT_BYTES, RateLimits};
+use api::{AccessOptions, BODY_LIMIT_BYTES};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use reqwest::{
     Method, RequestBuilder,
@@ -15,7 +15,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::site::{Answer, Options, SignedIn, Site};
+use crate::{
+    limits::timeless,
+    site::{Answer, Options, PATIENCE, SignedIn, Site},
+};
 
 /// A picture of two halves, red above blue.
 pub(crate) fn picture(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
@@ -232,7 +235,7 @@ async fn raw(site: &Site, who: &SignedIn, headers: &str, body: &[u8], end: &str)
             assert!(socket.read_buf(&mut answer).await.unwrap() > 0, "{}", String::from_utf8_lossy(&answer));
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), read).await.expect("no answer");
+    tokio::time::timeout(PATIENCE, read).await.expect("no answer");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -255,7 +258,7 @@ async fn a_file_that_is_too_large_is_not_waited_for() {
 
 #[tokio::test]
 async fn pictures_are_taken_so_often_and_no_more() {
-    let access = AccessOptions { rate_limits: Some(RateLimits::new([7; 32])), ..AccessOptions::default() };
+    let access = AccessOptions { rate_limits: Some(timeless()), ..AccessOptions::default() };
     let site = Site::with(Options { access, ..Options::default() }).await;
     let (mira, ann) = (site.register("mira").await, site.register("ann").await);
     for _ in 0..20 {

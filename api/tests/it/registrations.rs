@@ -80,7 +80,12 @@ async fn an_invite_makes_as_many_accounts_as_it_says_and_shows_its_link_once() {
     assert_eq!(register(&site, "noor", Some(&secret)).await.status, 201);
     let refused = register(&site, "zoe", Some(&secret)).await;
     assert_eq!(refused.problem(), (403, "registration_invite_invalid".to_owned()));
-    assert_eq!(listed(&site, &keeper).await, [] as [Value; 0], "it is used up");
+    let used_up = listed(&site, &keeper).await;
+    assert_eq!(
+        (used_up.len(), &used_up[0]["uses"], &used_up[0]["max_uses"]),
+        (1, &json!(2), &json!(2)),
+        "and shown so"
+    );
     let other = commands::registrations::invite_secret(&site.commands, uuid::Uuid::now_v7().into());
     // The id of one with the digest of the other.
     let mixed = format!("{}{}", &secret[..22], &other[22..]);

@@ -14,8 +14,17 @@ use crate::{
 const FACTOR: &str = "/api/v1/auth/second-factor";
 const CODES: &str = "/api/v1/auth/second-factor/recovery-codes";
 
-/// What an authenticator shows, `steps` of 30 seconds from now.
+/// What an authenticator shows, `steps` of 30 seconds from now. That of now and of the next are good for half a minute more at least; that of
+/// before may be too old the moment it is made.
 pub(crate) fn shown(secret: &str, steps: i64) -> String {
+    shown_at(secret, step() + steps)
+}
+
+fn step() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp() / 30
+}
+
+fn shown_at(secret: &str, step: i64) -> String {
     let mut seed = Vec::new();
     let (mut bits, mut count) = (0_u64, 0);
     for letter in secret.bytes() {
@@ -27,7 +36,6 @@ pub(crate) fn shown(secret: &str, steps: i64) -> String {
             seed.push((bits >> count & 255) as u8);
         }
     }
-    let step = OffsetDateTime::now_utc().unix_timestamp() / 30 + steps;
     let mut mac = <Hmac<Sha1> as Mac>::new_from_slice(&seed).unwrap();
     mac.update(&step.to_be_bytes());
     let hash = mac.finalize().into_bytes();
@@ -53,11 +61,17 @@ async fn prepared(site: &Site, who: &SignedIn) -> (Value, String) {
     (body["id"].clone(), secret)
 }
 
-/// Sets a second factor up with the code before the present one, so that later ones are free; the secret and the codes.
+/// As if no code had been used for long.
+async fn free_the_codes(site: &Site) {
+    sqlx::query("update log.second_factors set last_step = 0").execute(&site.pool).await.unwrap();
+}
+
+/// Sets a second factor up, and has all codes free again; the secret and the recovery codes.
 pub(crate) async fn enabled(site: &Site, who: &SignedIn) -> (String, Vec<String>) {
     let (id, secret) = prepared(site, who).await;
-    let answer = call(site, who, Method::PUT, FACTOR, json!({"id": id, "code": shown(&secret, -1)})).await;
+    let answer = call(site, who, Method::PUT, FACTOR, json!({"id": id, "code": shown(&secret, 0)})).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
+    free_the_codes(site).await;
     let codes: Vec<String> =
         answer.json()["codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned()).collect();
     (secret, codes)
@@ -87,10 +101,12 @@ async fn signing_in_takes_a_code_that_works_once() {
     );
     assert_eq!(sign_in(&site, PASSWORD, Some("000000")).await.problem(), (401, "code_wrong".to_owned()));
     // The step may turn between making a code and using it, so the next one is used: a clock may be a step off.
-    let code = shown(&secret, 1);
+    let step = step();
+    let code = shown_at(&secret, step + 1);
     assert_eq!(sign_in(&site, PASSWORD, Some(&format!(" {} {} ", &code[..3], &code[3..]))).await.status, 200);
     assert_eq!(sign_in(&site, PASSWORD, Some(&code)).await.problem(), (401, "code_wrong".to_owned()), "once");
-    for older in [shown(&secret, -1), shown(&secret, 0)] {
+    for older in [step - 1, step] {
+        let older = shown_at(&secret, older);
         assert_eq!(sign_in(&site, PASSWORD, Some(&older)).await.problem(), (401, "code_wrong".to_owned()));
     }
     let seed: i64 = sqlx::query_scalar("select count(*) from log.events where payload::text like '%' || $1 || '%'")
@@ -224,4 +240,28 @@ async fn a_changed_password_is_the_only_one_and_signs_out_the_others_on_wish() {
         .await
         .unwrap();
     assert_eq!(hashes, 1, "hashes of before are destroyed");
+}
+
+#[tokio::test]
+async fn where_codes_cannot_be_made_it_is_not_said_that_nothing_was_changed() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    let (id, secret) = prepared(&site, &mira).await;
+    let refuse = "create function log.refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$; \
+                  create trigger refuse before insert on log.recovery_codes for each row execute function log.refuse()";
+    sqlx::raw_sql(refuse).execute(&site.pool).await.unwrap();
+    let detail = |answer: &Answer| {
+        assert_eq!(answer.problem(), (503, "outcome_unknown".to_owned()));
+        answer.json()["detail"].as_str().unwrap().to_owned()
+    };
+    let body = json!({"id": id, "code": shown(&secret, 0)});
+    let enabled = detail(&call(&site, &mira, Method::PUT, FACTOR, body).await);
+    assert!(enabled.starts_with("The second factor is on"), "{enabled}");
+    free_the_codes(&site).await;
+    let again = |steps| json!({"password": PASSWORD, "code": shown(&secret, steps)});
+    let replaced = detail(&call(&site, &mira, Method::PUT, CODES, again(0)).await);
+    assert!(replaced.starts_with("The old codes are worth nothing"), "{replaced}");
+    sqlx::raw_sql("drop trigger refuse on log.recovery_codes").execute(&site.pool).await.unwrap();
+    let replaced = call(&site, &mira, Method::PUT, CODES, again(1)).await;
+    assert_eq!((replaced.status, replaced.json()["codes"].as_array().unwrap().len()), (200, 10));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::site::{Answer, PASSWORD, SignedIn, Site};
+use crate::site::{Answer, PASSWORD, PATIENCE, SignedIn, Site};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0";
 
@@ -33,7 +33,7 @@ async fn until_shown(site: &Site, by: &SignedIn, path: &str, kind: &str) -> Valu
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), look).await.unwrap_or_else(|_| panic!("{kind} is not shown"))
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{kind} is not shown"))
 }
 
 #[tokio::test]
@@ -69,7 +69,8 @@ async fn administrators_see_all_and_choose() {
     let (keeper, mira) = (site.administrator().await, site.register("mira").await);
     let path = "/api/v1/admin/security-events";
     assert_eq!(look(&site, &mira, path).await.problem(), (403, "forbidden".to_owned()));
-    let all = until_shown(&site, &keeper, path, "session.opened").await;
+    site.caught_up().await;
+    let all = look(&site, &keeper, path).await.json();
     assert_eq!(kinds(&all).iter().filter(|kind| **kind == "account.registered").count(), 2);
     for account in ["mira", mira.account["id"].as_str().unwrap()] {
         let hers = look(&site, &keeper, &format!("{path}?account={account}&kind=account.registered")).await.json();
@@ -93,14 +94,16 @@ async fn where_somebody_was_is_forgotten_after_its_time() {
     let again = sign_in(&site, "mira", PASSWORD).await;
     assert_eq!(again.status, 200);
     let path = "/api/v1/me/security-events";
-    let before = until_shown(&site, &mira, path, "session.opened").await;
+    site.caught_up().await;
+    let before = look(&site, &mira, path).await.json();
     assert!(before["items"].as_array().unwrap().iter().any(|item| item["browser"] == "Firefox"), "{before}");
     sqlx::query("update log.vault set created_at = created_at - interval '91 days' where kind = 'day_key'")
         .execute(&site.pool)
         .await
         .unwrap();
     let kept = Duration::from_secs(90 * 86_400);
-    assert_eq!(site.commands.account_keys().forget_days(kept).await.unwrap(), 1);
+    // A key a day, and one may have ended meanwhile.
+    assert!((1..=2).contains(&site.commands.account_keys().forget_days(kept).await.unwrap()));
     let after = look(&site, &mira, path).await.json();
     for item in after["items"].as_array().unwrap() {
         assert_eq!((&item["browser"], &item["network"]), (&Value::Null, &Value::Null), "{item}");

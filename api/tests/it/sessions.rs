@@ -8,7 +8,7 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use crate::site::{PASSWORD, SignedIn, Site};
+use crate::site::{PASSWORD, PATIENCE, SignedIn, Site};
 
 const SESSIONS: &str = "/api/v1/auth/sessions";
 const TOKENS: &str = "/api/v1/auth/tokens";
@@ -31,7 +31,7 @@ async fn list_of(site: &Site, who: &SignedIn, count: usize) -> Vec<Value> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), look).await.expect("the sessions are listed")
+    tokio::time::timeout(PATIENCE, look).await.expect("the sessions are listed")
 }
 
 async fn status(site: &Site, token: &str) -> u16 {
@@ -49,7 +49,7 @@ async fn is_refused_elsewhere(site: &Site, node: &str, token: &str) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), look).await.expect("the other node goes on as before");
+    tokio::time::timeout(PATIENCE, look).await.expect("the other node goes on as before");
 }
 
 fn wanted(scopes: &[&str]) -> Value {
@@ -101,7 +101,7 @@ async fn an_end_that_was_interrupted_is_one() {
 
 /// What a page hears that waits for the end of its session, until the answer is over.
 async fn heard(answer: reqwest::Response) -> String {
-    tokio::time::timeout(Duration::from_secs(30), answer.text()).await.expect("the answer ends").unwrap()
+    tokio::time::timeout(PATIENCE, answer.text()).await.expect("the answer ends").unwrap()
 }
 
 #[tokio::test]
@@ -143,14 +143,14 @@ async fn a_page_that_hangs_up_gives_its_place_back() {
         assert_eq!(pages.last().unwrap().status(), 200);
     }
     let refused = site.send(site.get(WATCH).bearer_auth(&mira.token)).await;
-    assert_eq!((refused.problem(), refused.header("retry-after").is_empty()), ((503, "overloaded".to_owned()), false));
+    assert_eq!((refused.problem(), refused.header("retry-after")), ((429, "too_many_open_pages".to_owned()), "60"));
     drop(pages);
     let again = async {
         while watch().await.status() != 200 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), again).await.expect("places come back");
+    tokio::time::timeout(PATIENCE, again).await.expect("places come back");
 }
 
 #[tokio::test]
@@ -315,4 +315,20 @@ async fn tokens_go_with_the_person() {
     assert_eq!((status(&site, &secret).await, status(&site, &mira.token).await), (401, 401));
     let left: i64 = sqlx::query_scalar("select count(*) from log.personal_tokens").fetch_one(&site.pool).await.unwrap();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn who_cannot_be_signed_in_anew_stays_signed_in() {
+    let site = Site::start().await;
+    let mira = site.register("mira").await;
+    let refuse = "create function log.refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$; \
+                  create trigger refuse before insert on log.sessions for each row execute function log.refuse()";
+    sqlx::raw_sql(refuse).execute(&site.pool).await.unwrap();
+    let body = json!({"username": "mira", "password": PASSWORD});
+    let login = async || site.send(site.post("/api/v1/auth/login", &body).header(COOKIE, &mira.cookie)).await;
+    assert_eq!(login().await.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(status(&site, &mira.token).await, 200);
+    sqlx::raw_sql("drop trigger refuse on log.sessions").execute(&site.pool).await.unwrap();
+    assert_eq!(login().await.status, 200);
+    assert_eq!(status(&site, &mira.token).await, 401, "the cookie is another's now");
 }

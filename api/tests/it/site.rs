@@ -37,6 +37,9 @@ use crate::contract;
 
 pub(crate) const PASSWORD: &str = "a river runs uphill";
 
+/// How long is waited for what comes in a moment, unless the machine is very busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// What a test may change about its Weir.
 pub(crate) struct Options {
     pub(crate) public_url: &'static str,
@@ -91,12 +94,8 @@ impl Site {
         let database = embedded::testing::database().await;
         commands::migrate(&database.url).await.unwrap();
         projections::migrate(&database.url).await.unwrap();
-        let pool = PgPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(2))
-            .connect(&database.url)
-            .await
-            .unwrap();
+        let pool =
+            PgPoolOptions::new().max_connections(8).acquire_timeout(PATIENCE).connect(&database.url).await.unwrap();
         let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
         let commands = Commands::start(pool.clone(), keys, options.commands).await.unwrap();
         let stop = CancellationToken::new();
@@ -119,7 +118,10 @@ impl Site {
             public_rtmps_url: Some("rtmps://weir.test:1936".to_owned()),
             storage: storage.clone(),
             recording_limits: domain::recordings::RecordingLimits { keep_days: Some(90), ..Default::default() },
+            reconnect_grace_seconds: 60,
             erasure_after: options.erasure_after,
+            // Nobody is told 202 because the machine is busy; a request is given up after 30 s.
+            read_after_write: Duration::from_secs(25),
             feed: options.feed,
             access: options.access,
             stopping: stop.clone(),
@@ -138,7 +140,16 @@ impl Site {
 
     /// Another node of the same install; where it is.
     pub(crate) async fn another_node(&self) -> String {
-        let router = api::router_with(self.api.clone(), WebApp::from_files([]));
+        self.another_node_with(self.api.clone()).await
+    }
+
+    /// As after a restart with another key of access tokens.
+    pub(crate) async fn with_another_token_key(&self) -> String {
+        self.another_node_with(Api { access_token_key: AccessTokenKey::from_seed([4; 32]), ..self.api.clone() }).await
+    }
+
+    async fn another_node_with(&self, api: Api) -> String {
+        let router = api::router_with(api, WebApp::from_files([]));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serve = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>());
@@ -236,7 +247,13 @@ impl Site {
     }
 
     pub(crate) async fn readable(&self, position: i64) {
-        assert!(self.read.wait_for(position, Duration::from_secs(20)).await, "the read models stand still");
+        assert!(self.read.wait_for(position, PATIENCE).await, "the read models stand still");
+    }
+
+    /// Waits until the read models have all that is in the log: an answer waits for those that it is made from, and for no others.
+    pub(crate) async fn caught_up(&self) {
+        let head = commands::events::head(&self.pool).await.unwrap();
+        self.readable(head).await;
     }
 
     /// Signs somebody in once more, who is registered.
@@ -286,18 +303,32 @@ impl Site {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), look).await.expect("no transfer begins");
+        tokio::time::timeout(PATIENCE, look).await.expect("no transfer begins");
     }
 
-    /// Makes the read models stand still.
-    pub(crate) async fn stop_projecting(&self) {
+    /// Makes the read models stand still, and goes on with another node, which does not wait for them.
+    pub(crate) async fn stop_projecting(mut self) -> Self {
         self.projecting.cancel();
         self.projections.ended().await;
+        self.url = self.another_node_with(Api { read_after_write: Duration::ZERO, ..self.api.clone() }).await;
+        self
     }
 
     /// Takes Postgres away from this Weir, for good.
     pub(crate) async fn lose_postgres(&self) {
         self.pool.close().await;
+    }
+}
+
+/// What `ask` finds while the hour of the clock does not turn: for as long the addresses that have a token stay the same.
+pub(crate) async fn within_an_hour<T>(ask: impl AsyncFn() -> T) -> T {
+    let hour = || time::OffsetDateTime::now_utc().unix_timestamp() / 3_600;
+    loop {
+        let begun = hour();
+        let found = ask().await;
+        if hour() == begun {
+            return found;
+        }
     }
 }
 
@@ -381,6 +412,8 @@ pub(crate) struct Media {
     pub(crate) cut: Mutex<Vec<ChannelId>>,
     pub(crate) failing: Mutex<Vec<Check>>,
     pub(crate) readiness: Mutex<Behaviour>,
+    /// Told when somebody looks at the readiness and will hang.
+    pub(crate) hanging: tokio::sync::Notify,
 }
 
 /// What looking at the readiness does.
@@ -403,7 +436,8 @@ impl PlaybackTokens for Media {
     fn mint_recording(&self, pass: &api::RecordingPass) -> String {
         let session = pass.session_id.map_or("anybody".to_owned(), |id| id.to_string());
         let what = if pass.is_download { "download" } else { "play" };
-        format!("{what}_{}_{}_{session}", pass.recording_id, pass.expires_at.unix_timestamp())
+        let (id, version) = (pass.recording_id, pass.channel_version);
+        format!("{what}_{id}_{version}_{}_{session}", pass.expires_at.unix_timestamp())
     }
 
     fn mint(&self, pass: &PlaybackPass) -> String {
@@ -433,7 +467,10 @@ impl Readiness for Media {
             match behaviour {
                 Behaviour::Answer => {}
                 Behaviour::Panic => panic!("the secret of the readiness"),
-                Behaviour::Hang => std::future::pending().await,
+                Behaviour::Hang => {
+                    self.hanging.notify_one();
+                    std::future::pending::<()>().await;
+                }
             }
             let mut checks = vec![Check { name: "postgres", ok: true, detail: "answers".to_owned() }];
             checks.extend(self.failing.lock().unwrap().iter().cloned());

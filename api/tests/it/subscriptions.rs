@@ -130,7 +130,7 @@ async fn what_another_process_appends_is_told_too() {
     let begun = head_of(&site).await;
     let mut feed = site.subscribe(&keeper, &format!("?after={begun}")).await;
     feed.until_caught_up().await;
-    site.stop_projecting().await;
+    let site = site.stop_projecting().await;
     // Without a notification and past this process's appender; more than is passed on at once, and than is kept.
     site.fill_log(20_000).await;
     for expected in begun + 1..=begun + 20_000 {
@@ -146,10 +146,11 @@ async fn what_another_process_appends_is_told_too() {
 
 #[tokio::test]
 async fn who_does_not_read_is_cut_and_holds_up_nobody() {
-    let feed = FeedOptions { stalled: Duration::from_secs(2), subscriptions_per_account: 2, ..FeedOptions::default() };
+    // Longer than this process is kept waiting, or who does read would be cut, too.
+    let feed = FeedOptions { stalled: Duration::from_secs(15), subscriptions_per_account: 2, ..FeedOptions::default() };
     let site = Site::with(Options { feed, ..Options::default() }).await;
     let keeper = site.administrator().await;
-    site.stop_projecting().await;
+    let site = site.stop_projecting().await;
     site.fill_log(30_000).await;
     let filled = head_of(&site).await;
     let stalled = site.unread(&keeper, PATH, "").await;
@@ -189,7 +190,9 @@ async fn a_subscription_ends_with_the_session() {
 
 #[tokio::test]
 async fn a_subscription_ends_with_the_channel() {
-    let site = Site::start().await;
+    // Nobody asks now and then whether they still may: that may come before the event.
+    let feed = FeedOptions { heartbeat: Duration::from_secs(3_600), ..FeedOptions::default() };
+    let site = Site::with(Options { feed, ..Options::default() }).await;
     let keeper = site.administrator().await;
     let mira = site.register("mira").await;
     let river = site.channel(&mira, "river").await;

@@ -169,7 +169,7 @@ async fn rights_are_asked_of_the_log_and_not_of_a_read_model() {
     let mira = site.register("mira").await;
     site.channel(&mira, "river").await;
     let noor = member(&site, &mira, "noor", "editor").await;
-    site.stop_projecting().await;
+    let site = site.stop_projecting().await;
     let taken = take(&site, &mira, "noor").await;
     assert_eq!(taken.status, 204);
     // The read model still has her in the team.

@@ -6,14 +6,16 @@ use serde_json::json;
 
 use crate::site::{Options, Site};
 
-const INDEX: &str = "<!doctype html><html><head><title>Weir</title>\
+/// The page that says nothing of itself.
+pub(crate) const INDEX: &str = "<!doctype html><html><head><title>Weir</title>\
     <meta name=\"description\" content=\"Live streams.\" /></head><body></body></html>";
 
-async fn site() -> Site {
+pub(crate) async fn site() -> Site {
     let web_app = vec![
         ("index.html", INDEX),
         ("index.html.br", "brotli of the bare page"),
         ("favicon.svg", "<svg/>"),
+        ("preloads.json", r#"{"channel":{"scripts":["assets/player-1.js"],"styles":["assets/player-2.css"]}}"#),
         ("theme.js", "theme()"),
         ("assets/app-3f2a.js", "console.log('plain')"),
         ("assets/app-3f2a.js.br", "brotli"),
@@ -95,7 +97,9 @@ async fn a_channels_page_says_what_it_shows() {
     insta::assert_snapshot!("page_offline", offline.text().replace('>', ">\n"));
     let stream_id = site.start_stream(&created.json()).await;
     let live = site.send(site.get("/river/")).await;
-    let text = live.text().replace(&stream_id.to_string(), "[id]").replace('>', ">\n");
+    let channel_id = created.json()["id"].as_str().unwrap().to_owned();
+    let text = live.text().replace(&stream_id.to_string(), "[id]").replace(&channel_id, "[channel]");
+    let text = text.replace('>', ">\n");
     insta::assert_snapshot!("page_live", text);
     assert_ne!(live.header("etag"), offline.header("etag"));
     // A page is shown whether or not more can be said about it.

@@ -71,7 +71,8 @@ pub async fn finish_request(
     if account.is_none_or(|(account, _)| account.erasure_due_at().is_none()) {
         return Ok(());
     }
-    sessions::end_before(commands, account_id, position, SessionEndReason::ErasureRequested)
+    let (reason, owner) = (SessionEndReason::ErasureRequested, Actor::Account(account_id));
+    sessions::end_before(commands, account_id, position, None, reason, owner)
         .await
         .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))
 }

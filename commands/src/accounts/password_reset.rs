@@ -126,7 +126,8 @@ pub async fn reset(commands: &Commands, reset: ResetPassword<'_>) -> Result<(Acc
     if !mailed_codes::take(commands, account_id, Purpose::PasswordReset, digest, code).await? {
         return Err(PasswordResetError::CodeWrong);
     }
-    let command = AccountCommand::ChangePassword { password, reason: PasswordChangedReason::Reset };
+    let reason = PasswordChangedReason::Reset;
+    let command = AccountCommand::ChangePassword { password, reason, ends_all_but: None };
     let metadata = Metadata::new(Actor::Account(account_id));
     let committed = commands.execute::<Account>(&key, command, metadata).await.map_err(PasswordResetError::Command)?;
     if let Err(error) = end_all(commands, account_id).await {
@@ -162,7 +163,8 @@ pub async fn finish(
     account_id: AccountId,
     position: i64,
 ) -> Result<(), CommandError<AccountRefusal>> {
-    sessions::end_before(commands, account_id, position, SessionEndReason::PasswordChanged)
+    let (reason, owner) = (SessionEndReason::PasswordChanged, Actor::Account(account_id));
+    sessions::end_before(commands, account_id, position, None, reason, owner)
         .await
         .map_err(|error| error.map_refused(|_| AccountRefusal::Unknown))?;
     personal_tokens::revoke_before(commands, account_id, position, PersonalTokenRevokedReason::PasswordChanged)

@@ -13,39 +13,54 @@ use subtle::ConstantTimeEq;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use zeroize::Zeroizing;
 
+use super::PasswordCost;
 use crate::{CommandError, error::BoxError, master_keys::random};
 
 /// How long somebody waits for a hash before they are told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A hash of no password, with the same work in it, for usernames that nobody has.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-
-/// Hashes passwords with argon2id (19 MiB, two passes), on half of the processors at once: a storm of sign-ins takes no more
-/// memory than that many times 19 MiB, and leaves the other half to everybody else. Who waits for longer than [`PATIENCE`]
-/// is told to come back.
+/// Hashes passwords with argon2id at the cost that the operator has set, on half of the processors at once: a storm of sign-ins
+/// takes no more memory than that many times the memory of one, and leaves the other half to everybody else. Who waits for longer
+/// than [`PATIENCE`] is told to come back.
 ///
 /// That memory is kept once it was needed. Allocated anew for each hash, it would stay with the allocator for every thread that ever
 /// made one, which are many.
 pub(crate) struct Passwords {
+    cost: PasswordCost,
+    /// A hash of no password, at the same cost, for usernames that nobody has.
+    nobody: Arc<str>,
     threads: Arc<Semaphore>,
     /// Those that nobody works in: never more than there are permits.
     memories: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        let processors = available_parallelism().map_or(1, usize::from);
-        Self { threads: Arc::new(Semaphore::new((processors / 2).max(1))), memories: Arc::default() }
-    }
+/// What came of checking a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(crate) is_right: bool,
+    /// Whether its hash costs less than one that is made now.
+    pub(crate) is_outdated: bool,
+}
+
+/// How many passwords are hashed at once on this machine.
+#[must_use]
+pub fn hashed_at_once() -> usize {
+    (available_parallelism().map_or(1, usize::from) / 2).max(1)
 }
 
 impl Passwords {
+    pub(crate) fn new(cost: PasswordCost) -> Self {
+        let (salt, hash) = ("A".repeat(22), "A".repeat(43));
+        let (memory_kib, passes) = (1_024 * cost.memory_mib(), cost.passes());
+        let nobody = format!("$argon2id$v=19$m={memory_kib},t={passes},p=1${salt}${hash}").into();
+        Self { cost, nobody, threads: Arc::new(Semaphore::new(hashed_at_once())), memories: Arc::default() }
+    }
+
     /// The hash of a new password, with a salt of its own.
     pub(crate) async fn hash<R>(&self, password: Zeroizing<String>) -> Result<Zeroizing<String>, CommandError<R>> {
+        let cost = self.cost;
         self.work(move |memory| {
-            let (salt, params) = (random::<16>(), params()?);
+            let (salt, params) = (random::<16>(), cost.params()?);
             let salt_text = SaltString::encode_b64(&salt).map_err(text)?;
             let hash = derive(&password, &salt, Version::V0x13, &params, Params::DEFAULT_OUTPUT_LEN, memory)?;
             let hash = PasswordHash {
@@ -66,8 +81,19 @@ impl Passwords {
         password: Zeroizing<String>,
         hash: Option<Zeroizing<String>>,
     ) -> Result<bool, CommandError<R>> {
+        Ok(self.check(password, hash).await?.is_right)
+    }
+
+    /// As [`verify`](Self::verify), and whether the hash should be made anew. A hash that costs less takes as long as one that is made
+    /// now: what it lacks is worked beside it.
+    pub(crate) async fn check<R>(
+        &self,
+        password: Zeroizing<String>,
+        hash: Option<Zeroizing<String>>,
+    ) -> Result<Checked, CommandError<R>> {
+        let (cost, nobody) = (self.cost, Arc::clone(&self.nobody));
         self.work(move |memory| {
-            let hash = hash.as_ref().map_or(NOBODY, |hash| hash.as_str());
+            let hash = hash.as_ref().map_or(&*nobody, |hash| hash.as_str());
             let parsed = PasswordHash::new(hash).map_err(text)?;
             let (Some(salt_text), Some(wanted), true) =
                 (parsed.salt, parsed.hash, parsed.algorithm == Algorithm::Argon2id.ident())
@@ -80,7 +106,10 @@ impl Passwords {
             let mut salt = [0; 64];
             let salt = salt_text.decode_b64(&mut salt).map_err(text)?;
             let found = derive(&password, salt, version, &params, wanted.len(), memory)?;
-            Ok(found.ct_eq(wanted.as_bytes()).into())
+            if let Some(beside) = cost.beside(&params) {
+                derive(&password, salt, version, &beside, wanted.len(), memory)?;
+            }
+            Ok(Checked { is_right: found.ct_eq(wanted.as_bytes()).into(), is_outdated: cost.is_above(&params) })
         })
         .await
     }
@@ -110,12 +139,8 @@ impl Passwords {
     }
 }
 
-fn params() -> Result<Params, BoxError> {
-    Params::new(19_456, 2, 1, None).map_err(text)
-}
-
 /// `length` bytes that only the password and the salt lead to, worked out in `memory`.
-fn derive(
+pub(super) fn derive(
     password: &str,
     salt: &[u8],
     version: Version,
@@ -148,7 +173,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_is_of_its_password_only() {
-        let passwords = Passwords::default();
+        let passwords = Passwords::new(PasswordCost::LEAST);
         let plain = || Zeroizing::new("correct horse".to_owned());
         let hash = passwords.hash::<Infallible>(plain()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -160,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn hashes_are_those_that_argon2_makes_and_takes() {
         use argon2::{PasswordHasher, PasswordVerifier};
-        let passwords = Passwords::default();
+        let passwords = Passwords::new(PasswordCost::LEAST);
         let plain = || Zeroizing::new("correct horse".to_owned());
         let ours = passwords.hash::<Infallible>(plain()).await.unwrap();
         Argon2::default().verify_password(plain().as_bytes(), &PasswordHash::new(&ours).unwrap()).unwrap();
@@ -171,5 +196,30 @@ mod tests {
         assert!(passwords.verify::<Infallible>(plain(), Some(Zeroizing::new(theirs))).await.unwrap());
         assert!(passwords.verify::<Infallible>(plain(), Some(ours)).await.unwrap());
         assert!(passwords.memories.lock().unwrap().len() <= 1, "what is not in use at once shares a memory");
+    }
+
+    #[tokio::test]
+    async fn a_hash_that_cost_less_is_outdated_and_nobodys_costs_as_much_as_one_that_is_made_now() {
+        let plain = || Zeroizing::new("correct horse".to_owned());
+        let [before, now] = [PasswordCost::LEAST, PasswordCost::new(20, 3).unwrap()].map(Passwords::new);
+        let old = before.hash::<Infallible>(plain()).await.unwrap();
+        let check = async |passwords: &Passwords, password: &str, hash: &Zeroizing<String>| {
+            let password = Zeroizing::new(password.to_owned());
+            let Checked { is_right, is_outdated } =
+                passwords.check::<Infallible>(password, Some(hash.clone())).await.unwrap();
+            (is_right, is_outdated)
+        };
+        assert_eq!(check(&before, "correct horse", &old).await, (true, false));
+        assert_eq!(check(&now, "correct horse", &old).await, (true, true));
+        assert_eq!(check(&now, "wrong", &old).await, (false, true));
+        let new = now.hash::<Infallible>(plain()).await.unwrap();
+        assert!(new.starts_with("$argon2id$v=19$m=20480,t=3,p=1$"));
+        assert_eq!(check(&now, "correct horse", &new).await, (true, false));
+        // Settings that went down again leave it alone.
+        assert_eq!(check(&before, "correct horse", &new).await, (true, false));
+        let params = |hash: &str| Params::try_from(&PasswordHash::new(hash).unwrap()).unwrap();
+        let (nobodys, made) = (params(&now.nobody), params(&new));
+        assert_eq!((nobodys.m_cost(), nobodys.t_cost()), (made.m_cost(), made.t_cost()));
+        assert!(!now.verify::<Infallible>(plain(), None).await.unwrap());
     }
 }

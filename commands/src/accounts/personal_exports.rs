@@ -5,8 +5,8 @@ pub mod tokens;
 
 use domain::{
     accounts::{
-        NewestPersonalExport, PersonalExportCommand, PersonalExportDeletedReason, PersonalExportRefusal,
-        PersonalExports,
+        NewestPersonalExport, PersonalExportCommand, PersonalExportDeletedReason, PersonalExportFailure,
+        PersonalExportRefusal, PersonalExports,
     },
     ids::{AccountId, PersonalExportId},
 };
@@ -60,17 +60,17 @@ pub async fn complete(
     execute(commands, account_id, command, metadata).await
 }
 
-/// Records that a file could not be written; `reason` is read by whoever asked for it.
+/// Records that a file could not be written, and why, for whoever asked for it.
 ///
 /// # Errors
 /// [`CommandError`]; refused when it has ended or was deleted.
 pub async fn fail(
     commands: &Commands,
     (account_id, export_id): (AccountId, PersonalExportId),
-    reason: String,
+    failure: PersonalExportFailure,
     metadata: Metadata,
 ) -> Result<i64, CommandError<PersonalExportRefusal>> {
-    execute(commands, account_id, PersonalExportCommand::Fail { export_id, reason }, metadata).await
+    execute(commands, account_id, PersonalExportCommand::Fail { export_id, failure }, metadata).await
 }
 
 /// Records that a file is not to be had any more; again is fine.

@@ -8,10 +8,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Aggregate,
     accounts::{
-        PersonalToken, PersonalTokenCommand, PersonalTokenName, PersonalTokenRefusal, PersonalTokenRevokedReason,
-        PersonalTokenScope,
+        Account, PersonalToken, PersonalTokenCommand, PersonalTokenName, PersonalTokenRefusal,
+        PersonalTokenRevokedReason, PersonalTokenScope, Session,
     },
-    ids::{AccountId, PersonalTokenId},
+    ids::{AccountId, PersonalTokenId, SessionId},
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -34,6 +34,8 @@ const SWEEP_LEN: i64 = 500;
 pub struct CreatePersonalToken {
     /// Whose it is to be.
     pub account_id: AccountId,
+    /// By which session its owner makes it; `None` for nobody's. One that has to end makes none.
+    pub session_id: Option<SessionId>,
     /// What its owner calls it.
     pub name: PersonalTokenName,
     /// What it may do.
@@ -70,12 +72,13 @@ pub struct FoundPersonalToken {
 /// Makes a token.
 ///
 /// # Errors
-/// [`CommandError::Refused`] when it could do nothing, would last too long, or there are too many.
+/// [`CommandError::Refused`] when it could do nothing, would last too long, there are too many, or the session by which it is made has
+/// to end.
 pub async fn create(
     commands: &Commands,
     create: CreatePersonalToken,
 ) -> Result<CreatedPersonalToken, CommandError<PersonalTokenRefusal>> {
-    let CreatePersonalToken { account_id, name, scopes, expires_at, metadata } = create;
+    let CreatePersonalToken { account_id, session_id, name, scopes, expires_at, metadata } = create;
     let count: i64 = sqlx::query_scalar("select count(*) from log.personal_tokens where account_id = $1")
         .bind(account_id.uuid())
         .fetch_one(commands.pool())
@@ -101,16 +104,25 @@ pub async fn create(
     let command = PersonalTokenCommand::Create { token_id, account_id, name, scopes, expires_at };
     match commands.execute::<PersonalToken>(&token_id.to_string(), command, metadata).await {
         Ok(committed) => {
-            // Whoever erases or suspends looks for tokens after the event that is looked for here, so one of the two finds the
-            // other.
-            let reason = match suspension::standing(commands, account_id).await? {
+            // Whoever erases, suspends or shuts others out looks for tokens after the event that is looked for here, so one of the
+            // two finds the other.
+            let refused = match suspension::standing(commands, account_id).await? {
                 Standing::Good => None,
-                Standing::Erased => Some(PersonalTokenRevokedReason::AccountErased),
-                Standing::Suspended => Some(PersonalTokenRevokedReason::AccountSuspended),
+                Standing::Erased => Some((PersonalTokenRevokedReason::AccountErased, PersonalTokenRefusal::Unknown)),
+                Standing::Suspended => {
+                    Some((PersonalTokenRevokedReason::AccountSuspended, PersonalTokenRefusal::Unknown))
+                }
             };
-            if let Some(reason) = reason {
+            let refused = match (refused, session_id) {
+                (None, Some(session_id)) => {
+                    let reason = shut_out(commands, account_id, session_id).await?;
+                    reason.map(|reason| (reason, PersonalTokenRefusal::SessionEnded))
+                }
+                (refused, _) => refused,
+            };
+            if let Some((reason, refusal)) = refused {
                 finish(commands, token_id, reason, Actor::System).await?;
-                return Err(CommandError::Refused(PersonalTokenRefusal::Unknown));
+                return Err(CommandError::Refused(refusal));
             }
             Ok(CreatedPersonalToken { token_id, token, position: committed.position })
         }
@@ -121,6 +133,38 @@ pub async fn create(
             Err(error)
         }
     }
+}
+
+/// By what a session is to end that its account did after it was opened, whether or not it has ended yet: a reset of the password, a
+/// change of it whose owner wanted so, or ceasing to be an administrator, who is none again. `None` where it goes on. Positions are compared, and no
+/// clocks.
+async fn shut_out(
+    commands: &Commands,
+    account_id: AccountId,
+    session_id: SessionId,
+) -> Result<Option<PersonalTokenRevokedReason>, sqlx::Error> {
+    let event_type: Option<String> = sqlx::query_scalar(
+        "select event_type from log.events changed where aggregate_type = $1 and aggregate_id = $2 \
+             and (event_type = 'account.administrator_revoked' and not exists ( \
+                      select from log.events where aggregate_type = $1 and aggregate_id = $2 \
+                      and event_type = 'account.administrator_granted' and position > changed.position) \
+                  or event_type = 'account.password_changed' \
+                      and (payload->'PasswordChanged'->>'reason' = 'reset' \
+                           or payload->'PasswordChanged'->>'ends_all_but' <> $4)) \
+             and position > (select position from log.events where aggregate_type = $3 and aggregate_id = $4 \
+                  order by sequence limit 1) \
+         order by position limit 1",
+    )
+    .bind(Account::TYPE)
+    .bind(account_id.to_string())
+    .bind(Session::TYPE)
+    .bind(session_id.to_string())
+    .fetch_optional(commands.pool())
+    .await?;
+    Ok(event_type.map(|event_type| match event_type.as_str() {
+        "account.administrator_revoked" => PersonalTokenRevokedReason::AdministratorRevoked,
+        _ => PersonalTokenRevokedReason::PasswordChanged,
+    }))
 }
 
 /// What a token is good for; `None` when it never was good, or is no more. Notes that it was used, to the hour.
@@ -305,6 +349,7 @@ fn reason_text(reason: PersonalTokenRevokedReason) -> &'static str {
         PersonalTokenRevokedReason::Expired => "expired",
         PersonalTokenRevokedReason::AccountErased => "account_erased",
         PersonalTokenRevokedReason::AccountSuspended => "account_suspended",
+        PersonalTokenRevokedReason::AdministratorRevoked => "administrator_revoked",
         PersonalTokenRevokedReason::PasswordChanged => "password_changed",
     }
 }
@@ -314,6 +359,7 @@ fn reason_from(text: &str) -> PersonalTokenRevokedReason {
         "owner" => PersonalTokenRevokedReason::Owner,
         "account_erased" => PersonalTokenRevokedReason::AccountErased,
         "account_suspended" => PersonalTokenRevokedReason::AccountSuspended,
+        "administrator_revoked" => PersonalTokenRevokedReason::AdministratorRevoked,
         "password_changed" => PersonalTokenRevokedReason::PasswordChanged,
         _ => PersonalTokenRevokedReason::Expired,
     }

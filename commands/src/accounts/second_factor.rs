@@ -4,10 +4,14 @@
 //! The seed is in the vault. A code works once: the step of the last one is kept, and none at or before it is taken again.
 //! Ten wrong ones within a quarter of an hour are all there are; who is signed in has ten of their own, so that somebody who
 //! knows the password does not keep them from changing it.
+//!
+//! Recovery codes are exchanged in an order in which no code is good that the log calls replaced, wherever it is cut off: the old
+//! ones go, then the event, then the new ones come, unless another event has replaced those in between.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::{
+    Aggregate,
     accounts::{Account, AccountCommand, AccountRefusal},
     ids::{AccountId, SecretId},
 };
@@ -15,6 +19,7 @@ use hmac::{Hmac, Mac};
 use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
+use tracing::Instrument;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -81,6 +86,11 @@ pub enum SecondFactorRefusal {
     SeedUnknown,
 }
 
+/// The log has what was to change, or may have, and there are no recovery codes: the source of an outcome that is unknown.
+#[derive(Debug, Error)]
+#[error("the recovery codes could not be made")]
+pub struct CodesNotMade(#[source] CommandError<SecondFactorRefusal>);
+
 /// Makes a seed for an authenticator. Nothing changes until a code of it comes back to [`enable`].
 ///
 /// # Errors
@@ -103,7 +113,8 @@ pub async fn prepare(
 /// the log shows it.
 ///
 /// # Errors
-/// [`CommandError::Refused`] when the code is not the seed's, or there is a second factor already.
+/// [`CommandError::Refused`] when the code is not the seed's, or there is a second factor already;
+/// [`CommandError::OutcomeUnknown`] of [`CodesNotMade`] when it is enabled and has no recovery codes.
 pub async fn enable(
     commands: &Commands,
     account_id: AccountId,
@@ -121,10 +132,14 @@ pub async fn enable(
     }
     count_attempt(commands, account_id, Who::SignedIn).await?;
     take_code(commands, account_id, seed_id, &normal(code), Who::SignedIn).await?;
-    let codes = replace_codes(commands, account_id).await?;
     let command = AccountCommand::EnableSecondFactor { seed: seed_id };
-    let committed = commands.execute::<Account>(&account, command, metadata).await.map_err(refused)?;
-    Ok((codes, committed.position))
+    // Of two devices at once one is refused here, before it has touched the codes of the other.
+    to_the_end(commands, move |commands| async move {
+        let committed = commands.execute::<Account>(&account, command, metadata).await.map_err(refused)?;
+        let codes = put_codes(&commands, account_id, committed.position).await;
+        Ok((codes.map_err(|error| CommandError::OutcomeUnknown(CodesNotMade(error).into()))?, committed.position))
+    })
+    .await
 }
 
 /// Asks for the password alone from now on. Answers a position at which the log shows it.
@@ -149,15 +164,33 @@ pub async fn disable(
 /// Makes the recovery codes of before worthless. Answers the new ones, which are not to be had again.
 ///
 /// # Errors
-/// [`CommandError::Refused`] when there is no second factor.
+/// [`CommandError::Refused`] when there is no second factor; [`CommandError::Conflict`] when another device replaced the codes at
+/// the same moment: those that it was shown are good; [`CommandError::OutcomeUnknown`] of [`CodesNotMade`] for whatever else comes
+/// in between: the codes of before are not good any more.
 pub async fn replace_recovery_codes(
     commands: &Commands,
     account_id: AccountId,
     metadata: Metadata,
 ) -> Result<Vec<Zeroizing<String>>, CommandError<SecondFactorRefusal>> {
-    let command = AccountCommand::ReplaceRecoveryCodes;
-    commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused)?;
-    replace_codes(commands, account_id).await
+    if in_use(commands, account_id).await?.is_none() {
+        return Err(CommandError::Refused(SecondFactorRefusal::NotThere));
+    }
+    let replaced = to_the_end(commands, move |commands| async move {
+        // First: what the log says was replaced must not be good because something was cut off.
+        sqlx::query("delete from log.recovery_codes where account_id = $1")
+            .bind(account_id.uuid())
+            .execute(commands.pool())
+            .await?;
+        let command = AccountCommand::ReplaceRecoveryCodes;
+        let committed =
+            commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused)?;
+        put_codes(&commands, account_id, committed.position).await
+    })
+    .await;
+    replaced.map_err(|error| match error {
+        CommandError::Refused(_) | CommandError::Conflict => error,
+        error => CommandError::OutcomeUnknown(CodesNotMade(error).into()),
+    })
 }
 
 /// How many recovery codes are left.
@@ -308,10 +341,24 @@ async fn take_code(
     Ok(())
 }
 
-async fn replace_codes<R>(
+/// Does the whole of something, whoever hangs up meanwhile.
+async fn to_the_end<T: Send + 'static, F>(
+    commands: &Commands,
+    work: impl FnOnce(Commands) -> F,
+) -> Result<T, CommandError<SecondFactorRefusal>>
+where
+    F: Future<Output = Result<T, CommandError<SecondFactorRefusal>>> + Send + 'static,
+{
+    let work = work(commands.clone()).in_current_span();
+    tokio::spawn(work).await.unwrap_or_else(|ended| Err(CommandError::Unexpected(ended.into())))
+}
+
+/// Makes codes that hold from the event at `position` on.
+async fn put_codes(
     commands: &Commands,
     account_id: AccountId,
-) -> Result<Vec<Zeroizing<String>>, CommandError<R>> {
+    position: i64,
+) -> Result<Vec<Zeroizing<String>>, CommandError<SecondFactorRefusal>> {
     // Two groups of five of 32 letters and digits: 50 bits.
     let codes: Vec<_> = (0..RECOVERY_CODES)
         .map(|_| {
@@ -321,6 +368,24 @@ async fn replace_codes<R>(
         .collect();
     let digests: Vec<_> = codes.iter().map(|code| digest(commands, account_id, &normal(code))).collect();
     let mut transaction = commands.pool().begin().await?;
+    // One after the other, so that nobody comes between the look and what is done by it.
+    sqlx::query("select from log.second_factors where account_id = $1 for update")
+        .bind(account_id.uuid())
+        .execute(&mut *transaction)
+        .await?;
+    let has_changed: bool = sqlx::query_scalar(
+        "select exists (select from log.events where aggregate_type = $1 and aggregate_id = $2 and position > $3 \
+             and event_type in ('account.second_factor_enabled', 'account.second_factor_disabled', \
+                 'account.recovery_codes_replaced'))",
+    )
+    .bind(Account::TYPE)
+    .bind(account_id.to_string())
+    .bind(position)
+    .fetch_one(&mut *transaction)
+    .await?;
+    if has_changed {
+        return Err(CommandError::Conflict);
+    }
     sqlx::query("delete from log.recovery_codes where account_id = $1")
         .bind(account_id.uuid())
         .execute(&mut *transaction)

@@ -298,25 +298,29 @@ pub(crate) async fn end_all(
     }
 }
 
-/// Ends the sessions of an account that were opened before the event at `position`, as their owner wanted by it. Positions are
-/// compared, and no clocks: one that is being opened looks at the account after its own event.
+/// Ends the sessions of an account that were opened before the event at `position`, as `actor` wanted by it, but `kept` if there is
+/// one. Positions are compared, and no clocks: one that is being opened looks at the account after its own event.
 pub(super) async fn end_before(
     commands: &Commands,
     account_id: AccountId,
     position: i64,
+    kept: Option<SessionId>,
     reason: SessionEndReason,
+    actor: Actor,
 ) -> Result<(), CommandError<SessionRefusal>> {
     let opened: Vec<Uuid> = sqlx::query_scalar(
-        "select session_id from log.sessions session where account_id = $1 and exists ( \
+        "select session_id from log.sessions session \
+         where account_id = $1 and session_id is distinct from $4 and exists ( \
              select from log.events where aggregate_type = $3 and aggregate_id = session.session_id::text and position < $2)",
     )
     .bind(account_id.uuid())
     .bind(position)
     .bind(Session::TYPE)
+    .bind(kept.map(SessionId::uuid))
     .fetch_all(commands.pool())
     .await?;
     for session_id in opened {
-        finish(commands, session_id.into(), reason, Actor::Account(account_id)).await?;
+        finish(commands, session_id.into(), reason, actor).await?;
     }
     Ok(())
 }
@@ -359,6 +363,7 @@ fn reason_text(reason: SessionEndReason) -> &'static str {
         SessionEndReason::PasswordChanged => "password_changed",
         SessionEndReason::ErasureRequested => "erasure_requested",
         SessionEndReason::AccountSuspended => "account_suspended",
+        SessionEndReason::AdministratorRevoked => "administrator_revoked",
     }
 }
 
@@ -371,6 +376,7 @@ fn reason_from(text: &str) -> SessionEndReason {
         "password_changed" => SessionEndReason::PasswordChanged,
         "erasure_requested" => SessionEndReason::ErasureRequested,
         "account_suspended" => SessionEndReason::AccountSuspended,
+        "administrator_revoked" => SessionEndReason::AdministratorRevoked,
         _ => SessionEndReason::Expired,
     }
 }

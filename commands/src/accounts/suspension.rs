@@ -2,7 +2,7 @@
 //!
 //! One event makes it hold: from `account.suspended` on nobody can sign in, make a token or publish. What follows is done at
 //! once, and done again by a process that follows the event: sessions end and personal tokens are revoked, each by an event that
-//! every node knows of within a second, and encoders are sent away (by the process). Nothing is done when its time is over:
+//! every node knows of within a second, and encoders are sent away (by the nodes that have them). Nothing is done when its time is over:
 //! whoever asks then is told that there is none.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use domain::{
         SuspensionReason, SuspensionRefusal,
     },
     ids::AccountId,
-    sealed::{Keyring as _, Opened},
+    sealed::{Keyring as _, Opened, Sealed},
 };
 use thiserror::Error;
 use time::OffsetDateTime;
@@ -77,25 +77,58 @@ pub enum Standing {
 /// has passed.
 pub async fn suspend(commands: &Commands, suspend: Suspend) -> Result<i64, SuspensionError> {
     let Suspend { account_id, by, reason, until, metadata } = suspend;
-    let reason = SuspensionReason::parse(&reason).map_err(|invalid| SuspensionError::Invalid(vec![invalid]))?;
-    let id = account_id.to_string();
-    let account = commands.load::<Account>(&id).await.map_err(CommandError::from)?.map(|(account, _)| account);
+    let reason = sealed_reason(commands, account_id, by, &reason, until).await?;
+    let command = SuspensionCommand::Suspend { by: Some(by), reason, until };
+    Ok(begin(commands, account_id, by, command, metadata).await?)
+}
+
+/// Why somebody is to be suspended, sealed under their key, once it is known that they may be at this moment.
+///
+/// # Errors
+/// As of [`suspend`].
+pub(crate) async fn sealed_reason(
+    commands: &Commands,
+    account_id: AccountId,
+    by: AccountId,
+    reason: &str,
+    until: Option<OffsetDateTime>,
+) -> Result<Sealed, SuspensionError> {
+    let reason = SuspensionReason::parse(reason).map_err(|invalid| SuspensionError::Invalid(vec![invalid]))?;
+    let account = commands.load::<Account>(&account_id.to_string()).await.map_err(CommandError::from)?;
+    let account = account.map(|(account, _)| account).unwrap_or_default();
     // Before the reason is sealed: an account that never was must not get a key, and an erased one has none.
-    let Some(account) = account.filter(Account::is_active) else {
-        return Err(CommandError::Refused(AccountRefusal::Unknown).into());
-    };
-    let needs_another = account.is_administrator() && by != account_id;
-    if needs_another && !is_good_administrator(commands, by).await? {
+    account.may_be_suspended(by, until, OffsetDateTime::now_utc()).map_err(CommandError::Refused)?;
+    if account.is_administrator() && !is_good_administrator(commands, by).await? {
         return Err(CommandError::Refused(SuspensionRefusal::LastAdministrator.into()).into());
     }
-    let reason = commands.account_keys().seal(account_id, reason.as_str()).await.map_err(CommandError::from)?;
-    let command = SuspensionCommand::Suspend { by: Some(by), reason, until };
-    let committed = commands.execute::<Account>(&id, AccountCommand::Suspension(command), metadata.clone()).await?;
-    // Two administrators may have suspended each other at the same moment: of the two events the later one finds the other.
+    Ok(commands.account_keys().seal(account_id, reason.as_str()).await.map_err(CommandError::from)?)
+}
+
+/// Has `by` suspend somebody as `command` says, with what follows from it. Answers a position at which the log shows it.
+///
+/// # Errors
+/// [`CommandError`]; refused as [`suspend`] is.
+pub(crate) async fn begin(
+    commands: &Commands,
+    account_id: AccountId,
+    by: AccountId,
+    command: SuspensionCommand,
+    metadata: Metadata,
+) -> Result<i64, CommandError<AccountRefusal>> {
+    let id = account_id.to_string();
+    let account = commands.load::<Account>(&id).await?.map(|(account, _)| account).unwrap_or_default();
+    let needs_another = account.is_administrator() && by != account_id;
     if needs_another && !is_good_administrator(commands, by).await? {
+        return Err(CommandError::Refused(SuspensionRefusal::LastAdministrator.into()));
+    }
+    let was_suspended = account.suspension(OffsetDateTime::now_utc()).is_some();
+    let committed = commands.execute::<Account>(&id, AccountCommand::Suspension(command), metadata.clone()).await?;
+    // Two administrators may have suspended each other at the same moment: of the two events the later one finds the other. Who
+    // was suspended before stays so.
+    if needs_another && !was_suspended && !is_good_administrator(commands, by).await? {
         let undo = AccountCommand::Suspension(SuspensionCommand::Reinstate { by: None });
         commands.execute::<Account>(&id, undo, metadata.follow_up()).await?;
-        return Err(CommandError::Refused(SuspensionRefusal::LastAdministrator.into()).into());
+        return Err(CommandError::Refused(SuspensionRefusal::LastAdministrator.into()));
     }
     match finish(commands, account_id).await {
         Ok(position) => Ok(position.max(committed.position)),
@@ -172,7 +205,7 @@ pub async fn current(
 }
 
 /// Whether somebody can administer the platform now.
-async fn is_good_administrator(
+pub(super) async fn is_good_administrator(
     commands: &Commands,
     account_id: AccountId,
 ) -> Result<bool, CommandError<AccountRefusal>> {

@@ -10,10 +10,11 @@ use super::{
 
 /// The members of events whose value is the id of an account; as JSON writes them, with their quotes.
 const ACCOUNT_KEYS: [&[u8]; 4] = [b"\"account_id\"", b"\"owner_id\"", b"\"by\"", b"\"actor\""];
-/// What stands before the id of an account where something else could stand too: in actors and in subjects.
-const ACCOUNT_PREFIXES: [&[u8]; 2] = [b"account:", b"account/"];
-/// The kinds of aggregate whose id is that of an account.
-const OF_ACCOUNTS: [&str; 6] = ["account", "email", "password_reset", "personal_export", "profile", "sign_in"];
+/// What stands before the id of an account in actors.
+const ACTOR_PREFIX: &[u8] = b"account:";
+/// The kinds of aggregate whose id is that of an account. They stand before it in subjects, with a slash.
+pub(super) const OF_ACCOUNTS: [&str; 6] =
+    ["account", "email", "password_reset", "personal_export", "profile", "sign_in"];
 const UUID_LEN: usize = 36;
 /// How many pseudonyms are remembered.
 const REMEMBERED: usize = 50_000;
@@ -250,12 +251,18 @@ impl Names {
     fn named<'t>(&mut self, key: &[u8], text: &'t [u8]) -> Option<Named<'t>> {
         let inner = text.get(1..text.len().checked_sub(1)?)?;
         let (prefix, account_id) = inner.split_at(inner.len().checked_sub(UUID_LEN)?);
-        if (prefix.is_empty() && ACCOUNT_KEYS.contains(&key)) || ACCOUNT_PREFIXES.contains(&prefix) {
+        if (prefix.is_empty() && ACCOUNT_KEYS.contains(&key)) || is_before_account(prefix) {
             Some(Named { prefix, name: self.of(account_id)? })
         } else {
             None
         }
     }
+}
+
+/// Whether the id of an account comes after `prefix` where something else could stand too: in actors and in subjects.
+fn is_before_account(prefix: &[u8]) -> bool {
+    prefix == ACTOR_PREFIX
+        || prefix.strip_suffix(b"/").is_some_and(|kind| OF_ACCOUNTS.iter().any(|of| of.as_bytes() == kind))
 }
 
 /// A string with a pseudonym.

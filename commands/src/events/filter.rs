@@ -3,6 +3,9 @@ use std::{fmt, str::FromStr};
 use domain::ids::ChannelId;
 use thiserror::Error;
 use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::envelope::OF_ACCOUNTS;
 
 /// Which events of the log are wanted. The default is all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +33,21 @@ pub struct Subject {
     pub aggregate_type: String,
     /// Which one.
     pub aggregate_id: String,
+}
+
+impl Subject {
+    /// Whether its id is that of an account.
+    #[must_use]
+    pub fn is_of_account(&self) -> bool {
+        OF_ACCOUNTS.contains(&self.aggregate_type.as_str())
+    }
+
+    /// Whether it names an account by its pseudonym, under which the log has nothing: pseudonyms are UUIDs of version 8, ids of
+    /// accounts are of version 7. Nothing leads back from one.
+    #[must_use]
+    pub fn is_pseudonym(&self) -> bool {
+        self.is_of_account() && Uuid::try_parse(&self.aggregate_id).is_ok_and(|id| id.get_version_num() == 8)
+    }
 }
 
 /// Why no event can ever match.
@@ -224,6 +242,15 @@ mod tests {
         let subject: Subject = "channel/018f3c5e-7a12-7c3d-9e1f-0a1b2c3d4e5f".parse().unwrap();
         assert_eq!(subject.aggregate_type, "channel");
         assert_eq!(subject.to_string(), "channel/018f3c5e-7a12-7c3d-9e1f-0a1b2c3d4e5f");
+        for (pseudonym, expected) in [
+            ("account/5c1e4b7e-0f7a-8f52-a7a1-6d1c0b2f9e44", true),
+            ("profile/5c1e4b7e-0f7a-8f52-a7a1-6d1c0b2f9e44", true),
+            ("account/018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f", false),
+            ("channel/5c1e4b7e-0f7a-8f52-a7a1-6d1c0b2f9e44", false),
+            ("account/x", false),
+        ] {
+            assert_eq!(pseudonym.parse::<Subject>().unwrap().is_pseudonym(), expected, "{pseudonym}");
+        }
         for bad in ["", "channel", "channel/", "/1", "channel/1/2", "channel/'", "Channel/1", "channel.*/1"] {
             assert_eq!(bad.parse::<Subject>(), Err(FilterError::Subject { given: bad.to_owned() }), "{bad}");
         }

@@ -1,16 +1,18 @@
-//! Tokens by which the file of an export is fetched without signing in: a time and a keyed digest of export and time. Who
-//! has one may fetch that file until then; nobody can make one without the keys.
+//! Tokens by which the file of an export is fetched without signing in: a time, the session that was given it, and a keyed digest
+//! of both and of the export. Who has one may fetch that file until then, and for as long as that session goes on; nobody can make
+//! one without the keys.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use domain::ids::ExportId;
+use domain::ids::{ExportId, SessionId};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::Commands;
 
 const TIME_LEN: usize = 8;
-const LEN: usize = TIME_LEN + 32;
+const ID_LEN: usize = 16;
 
 /// Why a token is worth nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -23,35 +25,40 @@ pub enum DownloadRefusal {
     Expired,
 }
 
-/// A token for the file of `export_id` until `expires_at`, in whole seconds; 54 characters that are safe in an address.
+/// A token for the file of `export_id`, for whoever has `session_id` (or the personal token of that id), until `expires_at` in whole
+/// seconds; 75 characters that are safe in an address.
 #[must_use]
-pub fn token(commands: &Commands, export_id: ExportId, expires_at: OffsetDateTime) -> String {
-    let seconds = expires_at.unix_timestamp();
-    let mut token = [0; LEN];
-    token[..TIME_LEN].copy_from_slice(&seconds.to_be_bytes());
-    token[TIME_LEN..].copy_from_slice(&digest(commands, export_id, seconds));
-    URL_SAFE_NO_PAD.encode(token)
+pub fn token(commands: &Commands, export_id: ExportId, session_id: SessionId, expires_at: OffsetDateTime) -> String {
+    let seconds = expires_at.unix_timestamp().to_be_bytes();
+    let session = session_id.uuid();
+    let digest = digest(commands, export_id, session, seconds);
+    URL_SAFE_NO_PAD.encode([seconds.as_slice(), session.as_bytes(), digest.as_slice()].concat())
 }
 
-/// Whether `token` is good for the file of `export_id` at `now`.
+/// The session that `token` for the file of `export_id` was made for, if it is good at `now`: whether that goes on is for the caller to
+/// see.
 ///
 /// # Errors
 /// [`DownloadRefusal`] when it is not.
-pub fn check(
+pub fn read(
     commands: &Commands,
     export_id: ExportId,
     token: &str,
     now: OffsetDateTime,
-) -> Result<(), DownloadRefusal> {
+) -> Result<SessionId, DownloadRefusal> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| DownloadRefusal::Invalid)?;
-    let (time, signed) = bytes.split_first_chunk::<TIME_LEN>().ok_or(DownloadRefusal::Invalid)?;
-    let seconds = i64::from_be_bytes(*time);
-    if !bool::from(digest(commands, export_id, seconds).as_slice().ct_eq(signed)) {
+    let (seconds, rest) = bytes.split_first_chunk::<TIME_LEN>().ok_or(DownloadRefusal::Invalid)?;
+    let (session, signed) = rest.split_first_chunk::<ID_LEN>().ok_or(DownloadRefusal::Invalid)?;
+    let session = Uuid::from_bytes(*session);
+    if !bool::from(digest(commands, export_id, session, *seconds).as_slice().ct_eq(signed)) {
         return Err(DownloadRefusal::Invalid);
     }
-    if seconds <= now.unix_timestamp() { Err(DownloadRefusal::Expired) } else { Ok(()) }
+    if i64::from_be_bytes(*seconds) <= now.unix_timestamp() {
+        return Err(DownloadRefusal::Expired);
+    }
+    Ok(session.into())
 }
 
-fn digest(commands: &Commands, export_id: ExportId, seconds: i64) -> [u8; 32] {
-    commands.keys().digest(&[b"export download", export_id.uuid().as_bytes(), &seconds.to_be_bytes()])
+fn digest(commands: &Commands, export_id: ExportId, session: Uuid, seconds: [u8; TIME_LEN]) -> [u8; 32] {
+    commands.keys().digest(&[b"export download", export_id.uuid().as_bytes(), session.as_bytes(), &seconds])
 }

@@ -67,6 +67,7 @@ async fn only_the_guilty_fail() {
     };
     let stale = give(edited.to_string(), retitle(owner, "Here"));
     let twins = [create("twin"), create("twin")].map(|(id, command)| give(id, command));
+    // As far as that can be had: what comes later is answered all the same.
     tokio::time::sleep(Duration::from_millis(100)).await;
     head.close().await.unwrap();
 
@@ -120,15 +121,17 @@ async fn a_name_given_back_is_free_within_the_batch() {
     }
     let bystander = give(bystander, elsewhere);
     wait_until_waiting(&stage).await;
-    // Remembered, so it is in the queue as soon as it is given; the two after it look at the log first.
-    let end = give(old, StreamCommand::End { node_id, reason: EndReason::Unpublished });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Remembered, so it is in the queue as soon as it is asked for; the two after it look at the log first.
+    let (old, end) = (old.to_string(), StreamCommand::End { node_id, reason: EndReason::Unpublished });
+    let mut end = Box::pin(commands.execute::<Stream>(&old, end, metadata()));
+    assert!(poll!(&mut end).is_pending());
     let contenders = [give(new, start(new)), give(late, start(late))];
+    // So that they come into the batch of the end, as far as that can be had.
     tokio::time::sleep(Duration::from_millis(50)).await;
     head.close().await.unwrap();
 
     bystander.await.unwrap().unwrap();
-    end.await.unwrap().unwrap();
+    end.await.unwrap();
     let mut winners = Vec::new();
     for (contender, stream_id) in contenders.into_iter().zip([new, late]) {
         match contender.await.unwrap() {
@@ -152,22 +155,18 @@ async fn more_than_the_queue_holds_is_refused() {
     let commands = stage.commands_with(CommandsOptions { queue_len: 3, ..CommandsOptions::default() }).await;
     let owner = account_id();
     let head = hold_the_head(&stage).await;
-    let waiting: Vec<_> = (0..3)
-        .map(|number| {
-            let commands = commands.clone();
-            tokio::spawn(async move { bare_channel(&commands, owner, &format!("waiting_{number}")).await })
-        })
-        .collect();
-    wait_until_waiting(&stage).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let names = [0, 1, 2].map(|number| format!("waiting_{number}"));
+    let mut waiting = names.each_ref().map(|name| Box::pin(bare_channel(&commands, owner, name)));
+    // From here on each has its place.
+    for waiting in &mut waiting {
+        assert!(poll!(waiting).is_pending());
+    }
     let channel_id = ChannelId::from(Uuid::now_v7());
     let command = create_command(channel_id, owner, "one_more");
     let refused = commands.execute::<Channel>(&channel_id.to_string(), command.clone(), metadata()).await;
     assert!(matches!(refused, Err(CommandError::Overloaded)));
     head.close().await.unwrap();
-    for waiting in waiting {
-        waiting.await.unwrap();
-    }
+    join_all(waiting).await;
     commands.execute::<Channel>(&channel_id.to_string(), command, metadata()).await.unwrap();
 }
 

@@ -2,16 +2,21 @@ use std::{borrow::Cow, time::Duration};
 
 use commands::{
     Actor, CommandError, Commands, Metadata,
-    accounts::{self, AccountsError, Erase, sessions},
+    accounts::{
+        self, AccountsError, Erase,
+        personal_tokens::{self, CreatePersonalToken},
+        sessions,
+    },
     channels,
     setup::{self, SetupToken},
 };
 use domain::{
-    accounts::{Account, AccountRefusal, SessionRefusal},
+    accounts::{Account, AccountRefusal, PersonalTokenName, PersonalTokenScope, SessionRefusal},
     channels::{Channel, ChannelClosedReason, ChannelRefusal},
     ids::AccountId,
     sealed::{Opened, Sealed},
 };
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::stage::{Stage, account_id, create, metadata, register};
@@ -44,6 +49,99 @@ async fn rests(stage: &Stage, id: AccountId) -> [i64; 5] {
     ]
 }
 
+/// The tables of the log that say of their rows whose they are.
+async fn tables_of_accounts(stage: &Stage) -> Vec<String> {
+    sqlx::query_scalar(
+        "select column_of.table_name::text from information_schema.columns column_of
+         join information_schema.tables using (table_schema, table_name)
+         where table_schema = 'log' and column_name = 'account_id' and table_type = 'BASE TABLE' order by 1",
+    )
+    .fetch_all(&stage.pool)
+    .await
+    .unwrap()
+}
+
+async fn rows_of(stage: &Stage, table: &str, id: AccountId) -> i64 {
+    count(stage, &format!("select count(*) from log.{table} where account_id = $1::uuid"), id).await
+}
+
+/// Puts a row into a table, with something in each column that wants it.
+async fn fill(stage: &Stage, table: &str, id: AccountId) {
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "select column_name::text, data_type::text from information_schema.columns
+         where table_schema = 'log' and table_name = $1 and is_nullable = 'NO' and column_default is null",
+    )
+    .bind(table)
+    .fetch_all(&stage.pool)
+    .await
+    .unwrap();
+    let value = |(name, kind): &(String, String)| match (name.as_str(), kind.as_str()) {
+        ("account_id", _) => format!("'{id}'"),
+        (_, "uuid") => "gen_random_uuid()".to_owned(),
+        (_, "bytea") => "'x'::bytea".to_owned(),
+        (_, "timestamp with time zone") => "now()".to_owned(),
+        (_, "ARRAY" | "json" | "jsonb") => "'{}'".to_owned(),
+        (_, "boolean") => "false".to_owned(),
+        (_, "bigint" | "integer" | "smallint" | "double precision") => "1".to_owned(),
+        (_, "text") => "'x'".to_owned(),
+        (name, kind) => panic!("{table}.{name} is {kind}: say here what may stand in it"),
+    };
+    let names = columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let values = columns.iter().map(value).collect::<Vec<_>>().join(", ");
+    sqlx::query(&format!("insert into log.{table} ({names}) values ({values})")).execute(&stage.pool).await.unwrap();
+}
+
+async fn personal_token(commands: &Commands, account_id: AccountId) {
+    let create = CreatePersonalToken {
+        account_id,
+        session_id: None,
+        name: PersonalTokenName::parse("A program").unwrap(),
+        scopes: PersonalTokenScope::ALL[..1].to_vec(),
+        expires_at: OffsetDateTime::now_utc() + Duration::from_secs(86_400),
+        metadata: Metadata::new(Actor::Account(account_id)),
+    };
+    personal_tokens::create(commands, create).await.unwrap();
+}
+
+/// A new table that has an account's rows is here without anybody thinking of it.
+#[tokio::test]
+async fn no_table_of_the_log_has_anything_of_an_erased_person() {
+    /// What is removed by a process that follows the erasure.
+    const LATER: [&str; 2] = ["due_erasures", "personal_exports"];
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let id = accounts::register(&commands, register("someone")).await.unwrap().account_id;
+    let other = accounts::register(&commands, register("other")).await.unwrap().account_id;
+    for account_id in [id, other] {
+        sessions::open(&commands, account_id, "A browser", "203.0.113.7").await.unwrap();
+    }
+    let tables = tables_of_accounts(&stage).await;
+    assert!(tables.len() >= 10, "{tables:?}");
+    for table in &tables {
+        // What has an aggregate behind each row is made by its command; of the rest a row is as good as another.
+        if rows_of(&stage, table, id).await > 0 {
+            continue;
+        }
+        match table.as_str() {
+            "personal_tokens" => personal_token(&commands, id).await,
+            table => fill(&stage, table, id).await,
+        }
+        assert!(rows_of(&stage, table, id).await > 0, "{table}");
+    }
+    let of_other: Vec<i64> = futures::future::join_all(tables.iter().map(|table| rows_of(&stage, table, other))).await;
+    accounts::erase(&commands, erase(id)).await.unwrap();
+    for table in tables.iter().filter(|table| !LATER.contains(&table.as_str())) {
+        let left = if table == "keys" {
+            count(&stage, "select count(*) from log.keys where account_id = $1::uuid and wrapped is not null", id).await
+        } else {
+            rows_of(&stage, table, id).await
+        };
+        assert_eq!(left, 0, "log.{table}");
+    }
+    let left = futures::future::join_all(tables.iter().map(|table| rows_of(&stage, table, other))).await;
+    assert_eq!(left, of_other, "nobody else loses anything");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erased_person_is_gone_and_cannot_come_back() {
     let stage = Stage::new().await;
@@ -69,7 +167,7 @@ async fn an_erased_person_is_gone_and_cannot_come_back() {
     // The other process hears of it; it would remember the key for a minute.
     let erased_at = Instant::now();
     while open(&other, &sealed).await != Opened::Erased {
-        assert!(erased_at.elapsed() < Duration::from_secs(20), "the other process still has the key");
+        assert!(erased_at.elapsed() < Duration::from_secs(50), "the other process still has the key");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 

@@ -355,3 +355,31 @@ async fn what_this_build_does_not_understand_is_delivered() {
     expected.push(serde_json::json!({"to": 7}));
     assert_eq!(data, expected);
 }
+
+#[tokio::test]
+async fn the_last_suspension_of_each_account_is_found_by_index() {
+    let stage = Stage::new().await;
+    let event = |id, sequence, name| Made::new("account", id, sequence, name, "{}".to_owned());
+    let made = vec![
+        event("a", 1, "account.suspended"),
+        event("b", 1, "account.suspended"),
+        event("a", 2, "account.reinstated"),
+        event("b", 2, "account.changed"),
+        event("a", 3, "account.suspended"),
+    ];
+    put(&stage.pool, made).await;
+    for (after, until, limit, expected) in
+        [(0, 9, 9, vec![2, 5]), (0, 4, 9, vec![2, 3]), (2, 9, 9, vec![5]), (0, 9, 1, vec![2]), (5, 9, 9, vec![])]
+    {
+        let found = events::last_suspensions(&stage.pool, after, until, limit).await.unwrap();
+        let found: Vec<i64> = found.iter().map(|event| event.position).collect();
+        assert_eq!(found, expected, "{after} {until} {limit}");
+    }
+    let mut connection = stage.pool.acquire().await.unwrap();
+    sqlx::raw_sql("set enable_seqscan = off").execute(&mut *connection).await.unwrap();
+    let explain = "explain select position from log.events event
+        where event_type in ('account.suspended', 'account.reinstated') and position > 0 and position <= 1000
+        order by position limit 1000";
+    let plan: Vec<String> = sqlx::query_scalar(explain).fetch_all(&mut *connection).await.unwrap();
+    assert!(plan.join("\n").contains("events_of_suspensions"), "{plan:?}");
+}

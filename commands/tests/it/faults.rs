@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use commands::{CommandError, LoadError};
 use domain::channels::Channel;
 
-use crate::stage::{Stage, account_id, bare_channel, metadata, retitle};
+use crate::stage::{PATIENCE, Stage, account_id, bare_channel, metadata, retitle};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -43,12 +43,14 @@ async fn killing_the_connection_loses_nothing_acknowledged_and_repeats_nothing()
         channels.push(bare_channel(&commands, owner, &format!("channel_{number}")).await.to_string());
     }
     let is_over = Arc::new(AtomicBool::new(false));
+    let [acknowledged, unknown] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
     let tasks: Vec<_> = channels
         .iter()
         .cloned()
         .enumerate()
         .map(|(task, id)| {
             let (commands, is_over) = (commands.clone(), Arc::clone(&is_over));
+            let (acknowledged, unknown) = (Arc::clone(&acknowledged), Arc::clone(&unknown));
             tokio::spawn(async move {
                 let mut outcomes = Vec::new();
                 for number in 0.. {
@@ -62,16 +64,31 @@ async fn killing_the_connection_loses_nothing_acknowledged_and_repeats_nothing()
                         Err(CommandError::Unavailable(_)) => Outcome::NotDone,
                         Err(error) => panic!("{error:?}"),
                     };
+                    match outcome {
+                        Outcome::Acknowledged => _ = acknowledged.fetch_add(1, Ordering::Relaxed),
+                        Outcome::Unknown => _ = unknown.fetch_add(1, Ordering::Relaxed),
+                        Outcome::NotDone => {}
+                    }
                     outcomes.push((title, outcome));
                 }
                 outcomes
             })
         })
         .collect();
-    for round in 0..100_u64 {
-        tokio::time::sleep(Duration::from_millis(3 + round * 7 % 13)).await;
-        kill_the_appenders(&stage).await;
-    }
+    let mut round = 0;
+    let killing = async {
+        // In the midst of the work, however long it takes to connect anew.
+        while round < 100 || unknown.load(Ordering::Relaxed) == 0 {
+            let before = acknowledged.load(Ordering::Relaxed);
+            while acknowledged.load(Ordering::Relaxed) == before {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(round * 7 % 13)).await;
+            kill_the_appenders(&stage).await;
+            round += 1;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE * 5, killing).await.is_ok(), "nothing was acknowledged after kill {round}");
     is_over.store(true, Ordering::Relaxed);
     let mut outcomes = Vec::new();
     for task in tasks {

@@ -8,7 +8,7 @@ use domain::{
     sealed::{Opened, Sealed},
 };
 
-use crate::stage::{Stage, account_id, register};
+use crate::stage::{PATIENCE, Stage, account_id, register};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const ADDRESS: &str = "203.0.113.77";
@@ -54,7 +54,7 @@ async fn it_opens_until_its_time_is_over_and_then_nowhere() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(90), heard).await.expect("the other process forgets it");
+    tokio::time::timeout(PATIENCE, heard).await.expect("the other process forgets it");
     assert_eq!(open(&commands, &lasting).await, Opened::Text("mira".to_owned()), "the rest stays");
     // A new day has a new key.
     let next = commands.account_keys().seal_for_a_while(account_id, ADDRESS).await.unwrap();

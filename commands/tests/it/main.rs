@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod accounts;
+mod administrators;
 mod as_of;
 mod batches;
 mod channels;
 mod compatibility;
 mod conflicts;
+mod decided_suspensions;
 mod due_erasures;
 mod erasure;
 mod events;
@@ -17,6 +19,9 @@ mod idempotency;
 mod keys;
 mod metrics;
 mod moderation;
+mod nodes;
+mod password_changes;
+mod password_costs;
 mod profiles;
 mod races;
 mod registrations;

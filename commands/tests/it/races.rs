@@ -70,7 +70,10 @@ async fn insist(commands: &Commands, channel_id: ChannelId, owner: domain::ids::
     loop {
         match commands.execute::<Channel>(&channel_id.to_string(), retitle(owner, title), metadata()).await {
             Ok(committed) => return committed.position,
-            Err(CommandError::Conflict) => tokio::time::sleep(Duration::from_millis(1)).await,
+            // Of neither anything was stored.
+            Err(CommandError::Conflict | CommandError::Unavailable(_)) => {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             Err(error) => panic!("{error:?}"),
         }
     }

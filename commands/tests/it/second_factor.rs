@@ -12,7 +12,7 @@ use domain::ids::AccountId;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
 
-use crate::stage::{Stage, hold_the_head, metadata, register, wait_until_waiting};
+use crate::stage::{Stage, hold_the_head, metadata, register, until, wait_until_waiting};
 
 /// The code of an authenticator, `steps` of 30 seconds from now (RFC 6238).
 fn shown(seed: &[u8], steps: i64) -> String {
@@ -84,12 +84,7 @@ async fn a_sweep_that_has_seen_a_seed_leaves_it_when_it_is_taken_up() {
     });
     let waiting = "select exists (select from pg_stat_activity where datname = current_database() \
                    and wait_event_type = 'Lock' and query like 'delete from log.vault%')";
-    let waits = async {
-        while !sqlx::query_scalar::<_, bool>(waiting).fetch_one(&stage.pool).await.unwrap() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(30), waits).await.expect("the sweep wants to delete it");
+    until(&stage, "the sweep wants to delete it", waiting).await;
     taking_up.commit().await.unwrap();
     sweeping.await.unwrap();
     let code = shown(&prepared.seed, 0);
@@ -113,8 +108,10 @@ async fn wrong_codes_of_who_signs_in_are_not_held_against_who_is_signed_in() {
     let stage = Stage::new().await;
     let commands = stage.commands().await;
     let (account, seed) = with_second_factor(&commands).await;
+    let is_wrong = |code: &String| (-3..=3).all(|steps| shown(&seed, steps) != *code);
+    let wrong_code = (0..10).map(|digit| digit.to_string().repeat(6)).find(is_wrong).unwrap();
     for _ in 0..10 {
-        let wrong = second_factor::check(&commands, account, Some("000000")).await;
+        let wrong = second_factor::check(&commands, account, Some(&wrong_code)).await;
         assert!(matches!(wrong, Err(CommandError::Refused(SecondFactorRefusal::CodeWrong))));
     }
     let right = second_factor::check(&commands, account, Some(&shown(&seed, 1))).await;
@@ -125,9 +122,91 @@ async fn wrong_codes_of_who_signs_in_are_not_held_against_who_is_signed_in() {
     assert!(matches!(right, Err(CommandError::Refused(SecondFactorRefusal::TooManyAttempts))));
     // Nor are theirs without end.
     for _ in 0..10 {
-        let wrong = second_factor::check_again(&commands, account, Some("000000")).await;
+        let wrong = second_factor::check_again(&commands, account, Some(&wrong_code)).await;
         assert!(matches!(wrong, Err(CommandError::Refused(SecondFactorRefusal::CodeWrong))));
     }
     let right = second_factor::check_again(&commands, account, Some(&shown(&seed, 1))).await;
     assert!(matches!(right, Err(CommandError::Refused(SecondFactorRefusal::TooManyAttempts))));
+}
+
+const NO_CODES: &str = "select not exists (select from log.recovery_codes)";
+const TEN_CODES: &str = "select count(*) = 10 from log.recovery_codes";
+
+#[tokio::test]
+async fn codes_that_are_replaced_go_before_the_log_says_so_whoever_hangs_up() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let (account, _) = with_second_factor(&commands).await;
+    let before: Vec<String> = digests(&stage).await;
+    let head = hold_the_head(&stage).await;
+    let replacing = tokio::spawn({
+        let commands = commands.clone();
+        async move { second_factor::replace_recovery_codes(&commands, account, metadata()).await.map(drop) }
+    });
+    wait_until_waiting(&stage).await;
+    // Whatever stops here, no code is good that the event calls replaced.
+    until(&stage, "the old codes are gone", NO_CODES).await;
+    replacing.abort();
+    assert!(replacing.await.unwrap_err().is_cancelled());
+    drop(head);
+    until(&stage, "there are new codes though nobody waits for them", TEN_CODES).await;
+    assert!(digests(&stage).await.iter().all(|digest| !before.contains(digest)));
+    assert_eq!(stage.event_types().await.last().unwrap(), "account.recovery_codes_replaced");
+}
+
+async fn digests(stage: &Stage) -> Vec<String> {
+    sqlx::query_scalar("select digest from log.recovery_codes").fetch_all(&stage.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn of_two_devices_at_once_the_one_that_wins_shows_codes_that_are_good() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let account = accounts::register(&commands, register("someone")).await.unwrap().account_id;
+    let head = hold_the_head(&stage).await;
+    let (mut enabling, mut last_step) = (Vec::new(), 0_i64);
+    // With the codes of two steps, since each is taken once.
+    for steps in [0, 1] {
+        let prepared = second_factor::prepare(&commands, account).await.unwrap();
+        let (commands, code) = (commands.clone(), shown(&prepared.seed, steps));
+        enabling.push(tokio::spawn(async move {
+            second_factor::enable(&commands, account, prepared.seed_id, &code, metadata()).await
+        }));
+        let taken = format!("select exists (select from log.second_factors where last_step > {last_step})");
+        until(&stage, "its code is taken", &taken).await;
+        last_step =
+            sqlx::query_scalar("select last_step from log.second_factors").fetch_one(&stage.pool).await.unwrap();
+    }
+    drop(head);
+    let mut shown_codes = Vec::new();
+    for enabling in enabling {
+        match enabling.await.unwrap() {
+            Ok((codes, _)) => shown_codes.push(codes),
+            Err(CommandError::Refused(SecondFactorRefusal::AlreadyThere)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(shown_codes.len(), 1, "one of them wins");
+    for code in &shown_codes[0] {
+        second_factor::check(&commands, account, Some(code)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn of_many_that_replace_codes_at_once_the_last_is_shown_those_that_are_good() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let (account, _) = with_second_factor(&commands).await;
+    let replacing = (0..6).map(|_| second_factor::replace_recovery_codes(&commands, account, metadata()));
+    let replaced = futures::future::join_all(replacing).await;
+    let kept: Vec<String> = digests(&stage).await;
+    assert_eq!(kept.len(), 10);
+    let mut usable = 0;
+    for codes in replaced.iter().flatten() {
+        usable += usize::from(second_factor::check(&commands, account, Some(&codes[0])).await.is_ok());
+    }
+    assert_eq!(usable, 1);
+    for refused in replaced.iter().filter_map(|replaced| replaced.as_ref().err()) {
+        assert!(matches!(refused, CommandError::Conflict), "{refused}");
+    }
 }

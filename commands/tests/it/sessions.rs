@@ -2,7 +2,7 @@ use commands::{
     CommandError, Commands,
     accounts::{self, sessions},
 };
-use domain::{accounts::SessionEndReason, ids::AccountId};
+use domain::ids::AccountId;
 use time::{Duration, OffsetDateTime};
 
 use crate::stage::{Stage, account_id, metadata, register};
@@ -153,8 +153,7 @@ async fn a_sign_in_under_way_does_not_outlive_a_change_of_the_password() {
     let account = accounts::register(&commands, register("someone")).await.unwrap().account_id;
     let kept = sessions::open(&commands, account, "A browser", "203.0.113.7").await.unwrap().session_id;
     let under_way = accounts::authenticate(&commands, "someone", "correct horse").await.unwrap();
-    accounts::change_password(&commands, account, "another correct horse", metadata()).await.unwrap();
-    sessions::end_others(&commands, account, kept, SessionEndReason::PasswordChanged).await.unwrap();
+    accounts::change_password(&commands, account, "another correct horse", Some(kept), metadata()).await.unwrap();
     let late = sessions::open_for(&commands, under_way, "Another", "203.0.113.8").await;
     assert!(matches!(late, Err(CommandError::Refused(accounts::CredentialsWrong))));
     let open: Vec<uuid::Uuid> =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use commands::{Actor, Commands, CommandsOptions, MasterKeys, Metadata, accounts, channels};
+use commands::{Actor, Commands, CommandsOptions, MasterKeys, Metadata, StartError, accounts, channels};
 use domain::{
     channels::{Channel, ChannelCommand, Description, Handle, Title},
     ids::{AccountId, ChannelId, SecretId},
@@ -10,6 +10,9 @@ use domain::{
 use sqlx::{Connection, PgConnection, PgPool, postgres::PgPoolOptions};
 use uuid::Uuid;
 use zeroize::Zeroizing;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     pub(crate) url: String,
@@ -31,7 +34,16 @@ impl Stage {
 
     pub(crate) async fn commands_with(&self, options: CommandsOptions) -> Commands {
         let pool = PgPoolOptions::new().max_connections(10).connect(&self.url).await.unwrap();
-        Commands::start(pool, keys(), options).await.unwrap()
+        let starting = async {
+            loop {
+                match Commands::start(pool.clone(), keys(), options.clone()).await {
+                    // A Postgres under strain may take longer than it is given to let somebody in.
+                    Err(StartError::Log(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                    started => break started.unwrap(),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, starting).await.expect("the log never answers")
     }
 
     pub(crate) async fn positions(&self) -> Vec<i64> {
@@ -119,18 +131,26 @@ pub(crate) async fn hold_the_head(stage: &Stage) -> PgConnection {
     connection
 }
 
+/// Waits until an append waits for the head.
 pub(crate) async fn wait_until_waiting(stage: &Stage) {
-    loop {
-        let waiting: i64 = sqlx::query_scalar(
-            "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'weir append' \
-             and wait_event_type = 'Lock'",
-        )
-        .fetch_one(&stage.pool)
-        .await
-        .unwrap();
-        if waiting > 0 {
-            return;
+    until_waiting(stage, 1).await;
+}
+
+/// Waits until appends of so many processes wait for the head.
+pub(crate) async fn until_waiting(stage: &Stage, processes: i64) {
+    let waiting = format!(
+        "select count(*) >= {processes} from pg_stat_activity where datname = current_database() \
+         and application_name = 'weir append' and wait_event_type = 'Lock'"
+    );
+    until(stage, "appends wait for the head", &waiting).await;
+}
+
+/// Waits until `sql` says so.
+pub(crate) async fn until(stage: &Stage, what: &str, sql: &str) {
+    let look = async {
+        while !sqlx::query_scalar::<_, bool>(sql).fetch_one(&stage.pool).await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    };
+    assert!(tokio::time::timeout(PATIENCE, look).await.is_ok(), "never: {what}");
 }

@@ -1,5 +1,5 @@
 use commands::{
-    CommandError,
+    Actor, CommandError, Metadata,
     streams::{self, OpenStream, StartStream},
 };
 use domain::{
@@ -105,4 +105,52 @@ async fn a_channel_has_one_live_stream_and_a_node_finds_its_own() {
     assert_eq!(ids(streams::open_streams(&commands, here).await.unwrap()), [other.stream_id]);
     streams::start(&commands, start(first, there)).await.unwrap();
     assert_eq!(streams::open_streams(&commands, there).await.unwrap().len(), 2);
+    assert_eq!(ids(streams::all_open(&commands).await.unwrap())[0], other.stream_id);
+    let found = streams::open_of_channel(&commands, second).await.unwrap().unwrap();
+    assert_eq!((found.stream_id, found.channel_id, found.node_id), (other.stream_id, second, here));
+    assert_eq!(streams::open_of_channel(&commands, ChannelId::from(Uuid::now_v7())).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_stream_is_given_up_for_a_node_that_is_gone_and_the_channel_is_free() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let [gone, here] = [(); 2].map(|()| NodeId::from(Uuid::now_v7()));
+    let channel_id = ChannelId::from(Uuid::now_v7());
+    let stream = start(channel_id, gone);
+    streams::start(&commands, stream.clone()).await.unwrap();
+    let give_up = || streams::give_up(&commands, stream.stream_id, EndReason::Crashed, Metadata::new(Actor::System));
+    assert_eq!(give_up().await.unwrap(), 2);
+    assert_eq!(give_up().await.unwrap(), 2);
+    assert_eq!(streams::open_of_channel(&commands, channel_id).await.unwrap(), None);
+    streams::start(&commands, start(channel_id, here)).await.unwrap();
+    // The node is back, and says what it knows.
+    streams::end(&commands, stream.stream_id, gone, EndReason::ConnectionLost).await.unwrap();
+    assert!(streams::is_live(&commands, channel_id).await.unwrap());
+    assert_eq!(stage.event_types().await, ["stream.started", "stream.ended", "stream.started"]);
+    let unknown = StreamId::from(Uuid::now_v7());
+    let unknown = streams::give_up(&commands, unknown, EndReason::Crashed, Metadata::new(Actor::System)).await;
+    assert!(matches!(unknown, Err(CommandError::Refused(StreamRefusal::Unknown))));
+}
+
+#[tokio::test]
+async fn an_open_stream_that_cannot_be_read_keeps_no_others_from_being_found() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    assert_eq!(streams::oldest_open(&commands).await.unwrap(), None);
+    let node_id = NodeId::from(Uuid::now_v7());
+    let [unread, read] = [(); 2].map(|()| start(ChannelId::from(Uuid::now_v7()), node_id));
+    let first = streams::start(&commands, unread.clone()).await.unwrap();
+    streams::start(&commands, read.clone()).await.unwrap();
+    // As a newer Weir would have written it.
+    let newer = format!(
+        "alter table log.events disable trigger events_are_kept;
+         update log.events set event_version = '9' where aggregate_id = '{}';
+         alter table log.events enable trigger events_are_kept",
+        unread.stream_id
+    );
+    sqlx::raw_sql(&newer).execute(&stage.pool).await.unwrap();
+    let open = streams::open_streams(&commands, node_id).await.unwrap();
+    assert_eq!(open.iter().map(|open| open.stream_id).collect::<Vec<_>>(), [read.stream_id]);
+    assert_eq!(streams::oldest_open(&commands).await.unwrap(), Some(first));
 }

@@ -9,4 +9,6 @@ pub enum ErasureCancelledReason {
     SignedIn,
     /// It had become the only administrator's meanwhile.
     OnlyAdministrator,
+    /// Whoever runs this Weir called it off for its owner, who cannot sign in.
+    Operator,
 }

@@ -38,8 +38,8 @@ pub enum PersonalExportCommand {
     Fail {
         /// Which one.
         export_id: PersonalExportId,
-        /// What went wrong, in words for whoever asked for it.
-        reason: String,
+        /// Why.
+        failure: PersonalExportFailure,
     },
     /// It is not to be had any more; again is fine.
     Delete {
@@ -48,6 +48,21 @@ pub enum PersonalExportCommand {
         /// Why.
         reason: PersonalExportDeletedReason,
     },
+}
+
+/// Why the file of a personal export could not be written. As text: what whoever asked for it is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Error)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonalExportFailure {
+    /// There is no room for it.
+    #[error("The server has no room left for the file. Tell whoever runs it, and ask again later.")]
+    StorageFull,
+    /// It was begun again and again, and each time whoever wrote it was stopped.
+    #[error("The server was interrupted again and again while it wrote the file. Tell whoever runs it, and ask again.")]
+    Interrupted,
+    /// Anything else, which is told in the log of the node.
+    #[error("The server could not write the file. Its log says why; tell whoever runs it, and ask again.")]
+    Unwritable,
 }
 
 /// Why a personal export was deleted.
@@ -99,8 +114,8 @@ pub enum PersonalExportEvent {
         export_id: PersonalExportId,
         /// Of whom it would have been.
         account_id: AccountId,
-        /// What went wrong, in words for whoever asked for it.
-        reason: String,
+        /// Why.
+        failure: PersonalExportFailure,
         /// When.
         #[serde(with = "time::serde::rfc3339")]
         #[schemars(schema_with = "timestamp::schema")]
@@ -151,6 +166,14 @@ impl Event for PersonalExportEvent {
             Self::Deleted { .. } => "personal_export.deleted",
         }
     }
+
+    fn event_version(&self) -> &'static str {
+        match self {
+            // 2 has a word for why, in place of a sentence.
+            Self::Failed { .. } => "2",
+            Self::Requested { .. } | Self::Completed { .. } | Self::Deleted { .. } => "1",
+        }
+    }
 }
 
 /// Why a personal export says no.
@@ -188,7 +211,7 @@ pub struct NewestPersonalExport {
     /// When it is deleted by itself; `None` until it is complete.
     pub expires_at: Option<OffsetDateTime>,
     /// Why it failed; `None` unless it did.
-    pub failure: Option<String>,
+    pub failure: Option<PersonalExportFailure>,
 }
 
 /// The exports of one person, by the id of whose account they go.
@@ -259,10 +282,10 @@ impl Aggregate for PersonalExports {
                 completed_at: now,
                 expires_at,
             },
-            PersonalExportCommand::Fail { export_id, reason } => PersonalExportEvent::Failed {
+            PersonalExportCommand::Fail { export_id, failure } => PersonalExportEvent::Failed {
                 export_id,
                 account_id: self.under_way(export_id)?,
-                reason,
+                failure,
                 failed_at: now,
             },
             PersonalExportCommand::Delete { export_id, reason } => {
@@ -300,9 +323,9 @@ impl Aggregate for PersonalExports {
                 newest.completed_at = Some(*completed_at);
                 newest.expires_at = Some(*expires_at);
             }
-            PersonalExportEvent::Failed { reason, .. } => {
+            PersonalExportEvent::Failed { failure, .. } => {
                 newest.state = ExportState::Failed;
-                newest.failure = Some(reason.clone());
+                newest.failure = Some(*failure);
             }
             PersonalExportEvent::Deleted { .. } => newest.state = ExportState::Deleted,
         }

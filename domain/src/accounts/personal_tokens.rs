@@ -108,6 +108,8 @@ pub enum PersonalTokenRevokedReason {
     AccountErased,
     /// Its account was suspended.
     AccountSuspended,
+    /// Its account may not administer the platform any more.
+    AdministratorRevoked,
     /// The password was reset, or changed and the owner wanted all other ways in closed.
     PasswordChanged,
 }
@@ -181,6 +183,9 @@ pub enum PersonalTokenRefusal {
     /// The account has as many as it may have.
     #[error("the account has as many tokens as it may have")]
     TooMany,
+    /// The session by which it was to be made has to end.
+    #[error("the session by which the token was to be made has ended")]
+    SessionEnded,
 }
 
 /// A personal token as far as its rules need it.

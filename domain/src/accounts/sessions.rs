@@ -51,6 +51,8 @@ pub enum SessionEndReason {
     ErasureRequested,
     /// Its account was suspended.
     AccountSuspended,
+    /// Its account may not administer the platform any more: what was opened by that right has to end.
+    AdministratorRevoked,
 }
 
 /// What can have happened to a session.

@@ -41,6 +41,16 @@ pub enum SuspensionCommand {
         /// When it is over by itself; `None` for not before it is lifted.
         until: Option<OffsetDateTime>,
     },
+    /// The same, but one that holds at least as long stays as it is: for what was decided before, perhaps by somebody who did not
+    /// know of it.
+    SuspendAtLeast {
+        /// The administrator who does it.
+        by: AccountId,
+        /// Why, sealed under the key of the account that is suspended.
+        reason: Sealed,
+        /// When it is over by itself; `None` for not before it is lifted.
+        until: Option<OffsetDateTime>,
+    },
     /// Let its owner in again; that it is not suspended, or not any more, is fine.
     Reinstate {
         /// The administrator who does it; `None` for Weir itself.
@@ -111,6 +121,27 @@ impl Suspension {
     pub fn holds(&self, now: OffsetDateTime) -> bool {
         self.until.is_none_or(|until| now < until)
     }
+
+    /// Whether it is over at `until` at the earliest; without an end it is over last.
+    fn lasts_until(&self, until: Option<OffsetDateTime>) -> bool {
+        self.until.is_none_or(|own| until.is_some_and(|until| until <= own))
+    }
+}
+
+/// Whether a suspension by `by` may begin at `now`.
+pub(super) fn may_begin(
+    account_id: AccountId,
+    by: Option<AccountId>,
+    until: Option<OffsetDateTime>,
+    now: OffsetDateTime,
+) -> Result<(), SuspensionRefusal> {
+    if by == Some(account_id) {
+        return Err(SuspensionRefusal::OwnAccount);
+    }
+    if until.is_some_and(|until| until <= now) {
+        return Err(SuspensionRefusal::AlreadyOver);
+    }
+    Ok(())
 }
 
 /// What `command` leads to for an account that exists.
@@ -120,13 +151,20 @@ pub(super) fn decide(
     command: SuspensionCommand,
     now: OffsetDateTime,
 ) -> Result<Vec<AccountEvent>, SuspensionRefusal> {
+    let suspend = |by, reason, until: Option<OffsetDateTime>| {
+        let until = until.map(timestamp::cut);
+        AccountEvent::Suspended(AccountSuspended { account_id, by, reason, until, suspended_at: now })
+    };
     match command {
-        SuspensionCommand::Suspend { by, .. } if by == Some(account_id) => Err(SuspensionRefusal::OwnAccount),
-        SuspensionCommand::Suspend { until: Some(until), .. } if until <= now => Err(SuspensionRefusal::AlreadyOver),
         SuspensionCommand::Suspend { by, reason, until } => {
+            may_begin(account_id, by, until, now)?;
+            Ok(vec![suspend(by, reason, until)])
+        }
+        SuspensionCommand::SuspendAtLeast { by, reason, until } => {
+            may_begin(account_id, Some(by), until, now)?;
             let until = until.map(timestamp::cut);
-            let suspended = AccountSuspended { account_id, by, reason, until, suspended_at: now };
-            Ok(vec![AccountEvent::Suspended(suspended)])
+            let is_longer = current.is_some_and(|current| current.holds(now) && current.lasts_until(until));
+            Ok(if is_longer { Vec::new() } else { vec![suspend(Some(by), reason, until)] })
         }
         SuspensionCommand::Reinstate { .. } if !current.is_some_and(|current| current.holds(now)) => Ok(Vec::new()),
         SuspensionCommand::Reinstate { by } => {

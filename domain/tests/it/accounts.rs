@@ -117,8 +117,9 @@ fn an_erased_account_is_nobodys() {
 fn erasing_gives_the_username_and_the_token_back() {
     let username = Claim::Release { kind: Claimed::Username, name: "of the username".to_owned() };
     let token = Claim::Release { kind: Claimed::SetupToken, name: "of the token".to_owned() };
-    assert_eq!(erased(None, None).claims(), std::slice::from_ref(&username));
-    assert_eq!(erased(None, Some("of the token")).claims(), [username, token]);
+    let administrator = Claim::Release { kind: Claimed::Administrator, name: id::<AccountId>(1).to_string() };
+    assert_eq!(erased(None, None).claims(), [username.clone(), administrator.clone()]);
+    assert_eq!(erased(None, Some("of the token")).claims(), [username, administrator, token]);
 }
 
 fn open() -> SessionCommand {

@@ -179,6 +179,43 @@ fn a_stream_of_version_2_is_the_same_in_version_3() {
 }
 
 #[test]
+fn what_ended_or_was_suspended_by_an_event_of_before_stood_in_none() {
+    for (event_type, variant, field) in
+        [("account.password_changed", "PasswordChanged", "ends_all_but"), ("report.decided", "Decided", "suspension")]
+    {
+        let old = fs::read_to_string(folder().join(format!("{event_type}.v1.json"))).unwrap();
+        let mut expected: Value = serde_json::from_str(&old).unwrap();
+        expected[variant][field] = Value::Null;
+        let upcast = domain::upcast(event_type, "1", &old).unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&upcast).unwrap(), expected);
+        let event = DomainEvent::decode(aggregate_of(event_type), event_type, "1", &old).unwrap();
+        assert_eq!((encoded(&event), version(&event)), (expected, "2"));
+    }
+}
+
+#[test]
+fn what_a_copy_of_before_failed_of_is_known_by_its_words() {
+    let old = fs::read_to_string(folder().join("personal_export.failed.v1.json")).unwrap();
+    let current = fs::read_to_string(folder().join("personal_export.failed.v2.json")).unwrap();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(read(&domain::upcast("personal_export.failed", "1", &old).unwrap()), read(&current));
+    for (reason, failure) in [
+        (
+            "The server was interrupted five times while it wrote the file. Tell whoever runs it, and ask again.",
+            "interrupted",
+        ),
+        ("The server could not write the file. Its log says why; tell whoever runs it, and ask again.", "unwritable"),
+        ("", "unwritable"),
+    ] {
+        let mut old = read(&old);
+        old["Failed"]["reason"] = reason.into();
+        let event = domain::decode::<PersonalExportEvent>("personal_export.failed", "1", &old.to_string()).unwrap();
+        assert_eq!(serde_json::to_value(&event).unwrap()["Failed"]["failure"], failure);
+        assert_eq!(event.event_version(), "2");
+    }
+}
+
+#[test]
 fn what_is_current_is_read_as_it_stands() {
     let current = fs::read_to_string(folder().join("stream.started.v3.json")).unwrap();
     assert!(matches!(domain::upcast("stream.started", "3", &current).unwrap(), std::borrow::Cow::Borrowed(_)));

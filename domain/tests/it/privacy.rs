@@ -3,8 +3,8 @@
 use domain::{
     accounts::{
         Account, AccountCommand, AccountEvent, AccountRefusal, ErasureCancelledReason, PersonalExportCommand,
-        PersonalExportDeletedReason, PersonalExportEvent, PersonalExportRefusal, PersonalExports, SignInCommand,
-        SignInEvent, SignInFailure, SignIns,
+        PersonalExportDeletedReason, PersonalExportEvent, PersonalExportFailure, PersonalExportRefusal,
+        PersonalExports, SignInCommand, SignInEvent, SignInFailure, SignIns,
     },
     ids::AccountId,
     sealed::Sealed,
@@ -114,7 +114,7 @@ fn one_copy_at_a_time_and_one_an_hour() {
     let failed = PersonalExportEvent::Failed {
         export_id: id(3),
         account_id: id(1),
-        reason: "no room".to_owned(),
+        failure: PersonalExportFailure::StorageFull,
         failed_at: NOW,
     };
     given::<PersonalExports>([requested(3, NOW), failed]).when(request(4)).then([requested(4, NOW)]);

@@ -141,6 +141,35 @@ fn it_is_published_or_fails_once() {
 }
 
 #[test]
+fn what_was_given_up_with_its_node_is_published_when_the_node_is_back() {
+    let lost = || RecordingEvent::Failed {
+        recording_id: id(1),
+        channel_id: id(3),
+        reason: RecordingFailure::NodeLost,
+        failed_at: NOW,
+    };
+    let give_up = || RecordingCommand::Fail { reason: RecordingFailure::NodeLost };
+    given::<Recording>([started()]).when(give_up()).then([lost()]);
+    given::<Recording>([started(), lost()]).when(publish()).then([published()]);
+    // Once, and what was published before stays so.
+    given::<Recording>([started(), lost(), published()])
+        .when(publish())
+        .then_refused(RecordingRefusal::AlreadyFinished);
+    given::<Recording>([started(), lost(), published()])
+        .when(give_up())
+        .then_refused(RecordingRefusal::AlreadyFinished);
+    given::<Recording>([started(), lost()]).when(fail()).then_refused(RecordingRefusal::AlreadyFinished);
+    let gone = deleted(None, RecordingDeletedReason::Retention);
+    given::<Recording>([started(), lost(), gone]).when(publish()).then_refused(RecordingRefusal::Deleted);
+
+    let mut recording = Recording::default();
+    for (event, is_unfinished) in [(started(), true), (lost(), true), (published(), false)] {
+        recording.apply(&event);
+        assert_eq!(recording.is_unfinished(), is_unfinished);
+    }
+}
+
+#[test]
 fn an_edit_names_all_and_counts_versions() {
     given::<Recording>([started(), published()]).when(edit(Some(2), Some("Again"))).then([edited("Again", false)]);
     given::<Recording>([started(), published()])
@@ -189,10 +218,15 @@ fn words_are_stored_and_sent_alike() {
     for visibility in [Published, Unlisted, Archived] {
         assert_eq!(serde_json::to_value(visibility).unwrap(), visibility.as_str());
     }
-    for cut_short in [CutShort::StorageFull, CutShort::StorageUnavailable, CutShort::Crashed] {
+    for cut_short in [CutShort::StorageFull, CutShort::StorageUnavailable, CutShort::Crashed, CutShort::Quota] {
         assert_eq!(serde_json::to_value(cut_short).unwrap(), cut_short.as_str());
     }
-    for failure in [RecordingFailure::Empty, RecordingFailure::StorageFull, RecordingFailure::StorageUnavailable] {
+    for failure in [
+        RecordingFailure::Empty,
+        RecordingFailure::StorageFull,
+        RecordingFailure::StorageUnavailable,
+        RecordingFailure::NodeLost,
+    ] {
         assert_eq!(serde_json::to_value(failure).unwrap(), failure.as_str());
     }
     for state in [RecordingState::Recording, RecordingState::Published, RecordingState::Failed, RecordingState::Deleted]

@@ -2,11 +2,13 @@ use domain::{
     Aggregate, Claim, Claimed, Event,
     ids::AccountId,
     reports::{
-        Report, ReportAction, ReportAnswer, ReportCommand, ReportEvent, ReportKind, ReportRefusal, ReportTarget,
-        ReportText, ReportVerdict,
+        DecidedSuspension, Report, ReportAction, ReportAnswer, ReportCommand, ReportEvent, ReportKind, ReportRefusal,
+        ReportTarget, ReportText, ReportVerdict,
     },
     sealed::Sealed,
 };
+
+use time::Duration;
 
 use crate::{NOW, given, id};
 
@@ -44,7 +46,12 @@ fn filed(target: ReportTarget) -> ReportEvent {
 }
 
 fn decide(verdict: ReportVerdict, action: ReportAction) -> ReportCommand {
-    ReportCommand::Decide { by: id(9), verdict, action, answer: Some(sealed(2)) }
+    ReportCommand::Decide { by: id(9), verdict, action, answer: Some(sealed(2)), suspension: suspension(action) }
+}
+
+fn suspension(action: ReportAction) -> Option<DecidedSuspension> {
+    let decided = DecidedSuspension { owner_id: id(2), reason: sealed(3), until: Some(NOW + Duration::days(7)) };
+    Some(decided).filter(|_| action == ReportAction::SuspendAccount)
 }
 
 fn decided(target: ReportTarget, verdict: ReportVerdict, action: ReportAction) -> ReportEvent {
@@ -56,6 +63,7 @@ fn decided(target: ReportTarget, verdict: ReportVerdict, action: ReportAction) -
         verdict,
         action,
         answer: Some(sealed(2)),
+        suspension: suspension(action),
         decided_at: NOW,
     }
 }
@@ -96,6 +104,32 @@ fn only_what_can_be_is_done() {
     for action in [TakeDown, SuspendAccount] {
         given::<Report>([filed(stream)]).when(decide(Dismissed, action)).then_refused(ReportRefusal::ActionImpossible);
     }
+}
+
+#[test]
+fn who_is_suspended_by_a_decision_stands_in_it() {
+    use ReportAction::{None as Nothing, SuspendAccount};
+    use ReportVerdict::Upheld;
+    let mut report = Report::default();
+    report.apply(&filed(recording()));
+    assert_eq!(report.suspension(), None);
+    report.apply(&decided(recording(), Upheld, SuspendAccount));
+    assert_eq!(report.suspension(), suspension(SuspendAccount).as_ref().map(|decided| (id(9), decided)));
+    // With another action it counts for nothing.
+    let suspension = suspension(SuspendAccount);
+    let command = ReportCommand::Decide { by: id(9), verdict: Upheld, action: Nothing, answer: None, suspension };
+    let events = given::<Report>([filed(recording())]).when(command);
+    events.then([ReportEvent::Decided {
+        report_id: id(7),
+        account_id: id(1),
+        target: recording(),
+        by: id(9),
+        verdict: Upheld,
+        action: Nothing,
+        answer: None,
+        suspension: None,
+        decided_at: NOW,
+    }]);
 }
 
 #[test]

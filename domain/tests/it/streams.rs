@@ -75,6 +75,17 @@ fn it_ends_once_with_its_length() {
     given::<Stream>([]).when(end(node())).then_refused(StreamRefusal::Unknown);
 }
 
+#[test]
+fn it_is_given_up_whatever_its_node_says() {
+    let give_up = || StreamCommand::GiveUp { reason: EndReason::ConnectionLost };
+    given::<Stream>([started()]).when_at(give_up(), NOW + Duration::milliseconds(61_234)).then([ended(61_234)]);
+    given::<Stream>([started()]).when(end(id(9))).then_refused(StreamRefusal::OtherNode);
+    // Its node says so later, or said so before.
+    given::<Stream>([started(), ended(1)]).when(end(node())).then_refused(StreamRefusal::AlreadyEnded);
+    given::<Stream>([started(), ended(1)]).when(give_up()).then_refused(StreamRefusal::AlreadyEnded);
+    given::<Stream>([]).when(give_up()).then_refused(StreamRefusal::Unknown);
+}
+
 fn renditions() -> Vec<Rendition> {
     vec![Rendition { name: "480p".to_owned(), width: 854, height: 480, bitrate_kbps: 1_000 }]
 }

@@ -104,6 +104,31 @@ fn only_what_holds_is_lifted() {
 }
 
 #[test]
+fn what_was_decided_before_never_shortens_a_suspension() {
+    let (week, month) = (Some(NOW + Duration::days(7)), Some(NOW + Duration::days(30)));
+    let at_least =
+        |until| AccountCommand::Suspension(SuspensionCommand::SuspendAtLeast { by: id(9), reason: sealed(3), until });
+    given::<Account>([registered()]).when(at_least(week)).then([suspended(week)]);
+    for (held, wanted) in [(None, week), (None, None), (month, week), (week, week)] {
+        given::<Account>([registered(), suspended(held)]).when(at_least(wanted)).then([]);
+    }
+    for (held, wanted) in [(week, month), (week, None)] {
+        given::<Account>([registered(), suspended(held)]).when(at_least(wanted)).then([suspended(wanted)]);
+    }
+    // What does not hold any more counts for nothing.
+    given::<Account>([registered(), suspended(None), reinstated(NOW)]).when(at_least(week)).then([suspended(week)]);
+    let refused = |refusal: SuspensionRefusal| AccountRefusal::Suspension(refusal);
+    given::<Account>([registered(), suspended(None)])
+        .when(at_least(Some(NOW)))
+        .then_refused(refused(SuspensionRefusal::AlreadyOver));
+    let own = SuspensionCommand::SuspendAtLeast { by: id(1), reason: sealed(3), until: None };
+    given::<Account>([registered()])
+        .when(AccountCommand::Suspension(own))
+        .then_refused(refused(SuspensionRefusal::OwnAccount));
+    given::<Account>([registered(), erased()]).when(at_least(week)).then_refused(AccountRefusal::Unknown);
+}
+
+#[test]
 fn a_reason_is_some_words() {
     assert_eq!(
         SuspensionReason::parse("  Two warnings.\nThen films. ").unwrap().as_str(),

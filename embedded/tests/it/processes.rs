@@ -11,6 +11,9 @@ use embedded::Status;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
+/// Far more than anything should take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A data directory that every account can pass through; one as [`tempfile`] makes it, only its owner.
 pub(crate) fn data_dir() -> TempDir {
     let folder = tempfile::tempdir_in(embedded::testing::temporary_folder()).unwrap();
@@ -58,13 +61,13 @@ pub(crate) fn pid_of(status: &watch::Receiver<Status>) -> u32 {
 /// Waits until the server runs under another pid.
 pub(crate) async fn runs_again(status: &mut watch::Receiver<Status>, old: u32) {
     let again = status.wait_for(|status| matches!(status, Status::Running { pid } if *pid != old));
-    tokio::time::timeout(Duration::from_secs(60), again).await.expect("started again in time").unwrap();
+    tokio::time::timeout(PATIENCE, again).await.expect("started again in time").unwrap();
 }
 
 pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let asked = Instant::now();
     while !condition() {
-        assert!(asked.elapsed() < Duration::from_secs(60), "waited too long: {what}");
+        assert!(asked.elapsed() < PATIENCE, "waited too long: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -49,7 +49,8 @@ async function fetchWithSession(request: Request): Promise<Response> {
 
   let response = await send(request)
   if (response.status === 401 && again !== null) {
-    await credentials.renew()
+    // Unless another call came back sooner, and it was renewed meanwhile.
+    if (credentials.accessToken() === token) await credentials.renew()
     const renewed = credentials.accessToken()
     // Without a session what is public can still be read.
     if (renewed !== null) again.headers.set('authorization', `Bearer ${renewed}`)

@@ -104,6 +104,33 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/accounts/{id}/administrator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Make somebody an administrator
+         * @description Administrators may, with their own password. That the account is an administrator's already makes no difference. It may do all that an administrator
+         *     may from then on, on every node.
+         */
+        put: operations["grant_administrator"];
+        post?: never;
+        /**
+         * Take the right to administer
+         * @description Administrators may, with their own password, from others and from themselves, as long as another administrator is left who is not suspended. That it is no
+         *     administrator's makes no difference. The right ends at once, on every node, and its owner is signed out everywhere, so that
+         *     what was opened by it ends, too; personal tokens are revoked for good.
+         */
+        delete: operations["revoke_administrator"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/admin/accounts/{id}/suspension": {
         parameters: {
             query?: never;
@@ -140,7 +167,9 @@ export interface paths {
         };
         /**
          * List the registration invites
-         * @description Those that are good, newest first, without their links. Administrators may.
+         * @description Those that are neither taken back nor over, newest first, without their links. One that is used up (`uses` is `max_uses`) is
+         *     among them: a registration that was interrupted gives its place back when somebody next comes with the link. At most 100 of each.
+         *     Administrators may.
          */
         get: operations["list_registration_invites"];
         put?: never;
@@ -227,8 +256,8 @@ export interface paths {
         /**
          * Decide a report
          * @description Administrators may, once; the same again makes no difference. What is taken down is gone within seconds and for good. With
-         *     `suspend_account` the account of whoever it belongs to is suspended, for `reason` and until `until`; where that cannot be,
-         *     nothing is decided. Whoever reported sees verdict and answer among their reports.
+         *     `suspend_account` the account of whoever it belongs to is suspended, for `reason` and until `until`, unless it is so for longer
+         *     already; where that cannot be, nothing is decided. Whoever reported sees verdict and answer among their reports.
          */
         put: operations["decide_report"];
         post?: never;
@@ -344,7 +373,8 @@ export interface paths {
         /**
          * Sign in
          * @description An unknown username and a wrong password get the same answer after the same time. An account with a second factor takes a
-         *     code, too: of its authenticator, or one of its recovery codes.
+         *     code, too: of its authenticator, or one of its recovery codes. The session of a refresh cookie that comes with it ends, whosever
+         *     it is.
          */
         post: operations["login"];
         delete?: never;
@@ -390,7 +420,7 @@ export interface paths {
          * @description Signs the person out everywhere, and forgets them for good after a time that the operator sets (14 days unless they say
          *     otherwise), or at once where they set none. Whoever signs in before that keeps the account. Then nothing personal can be read
          *     any more, the channels are closed, and the exports that it asked for are deleted. The username is free for others; the
-         *     channels' handles are not. The only administrator can be erased by the operator alone.
+         *     channels' handles are not. An administrator has that right taken first (`revoke_administrator`), or is erased by the operator.
          */
         delete: operations["erase_me"];
         options?: never;
@@ -409,7 +439,7 @@ export interface paths {
         /**
          * Change my password
          * @description Takes the present one, and with `end_other_sessions` signs out every device but this one
-         *     and revokes all personal tokens.
+         *     and revokes all personal tokens, within seconds also where the answer does not arrive.
          */
         put: operations["change_password"];
         post?: never;
@@ -477,7 +507,8 @@ export interface paths {
         /**
          * Register
          * @description Makes an account and signs it in, where registration is open (`get_registration`) or by an invite. With the set-up token that
-         *     `weir up` printed the account is the administrator, and may always be made.
+         *     `weir up` printed the account is the administrator, and may always be made. The session of a refresh cookie that comes with it
+         *     ends.
          */
         post: operations["register"];
         delete?: never;
@@ -551,6 +582,27 @@ export interface paths {
         get: operations["watch_session"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/session/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Prove my session
+         * @description Shows again who has the session, by password and, where there is one, second factor. For ten minutes, as after signing in, it may see
+         *     and replace stream keys.
+         */
+        post: operations["prove_session"];
         delete?: never;
         options?: never;
         head?: never;
@@ -662,7 +714,7 @@ export interface paths {
         put?: never;
         /**
          * Create a channel
-         * @description An account may own several.
+         * @description An account may own several: as many as the operator allows, 50 unless set.
          */
         post: operations["create_channel"];
         delete?: never;
@@ -838,7 +890,7 @@ export interface paths {
         };
         /**
          * Get the stream key
-         * @description Its owner may.
+         * @description Its owner may, within ten minutes of signing in or of `prove_session`, and programs whose personal token has the scope `stream_keys`.
          */
         get: operations["get_stream_key"];
         put?: never;
@@ -860,7 +912,7 @@ export interface paths {
         put?: never;
         /**
          * Rotate the stream key
-         * @description Its owner may. The old key is refused from then on, and an encoder that publishes with it is cut. A repeat with the same
+         * @description Its owner may, as for seeing it. The old key is refused from then on, and an encoder that publishes with it is cut. A repeat with the same
          *     `Idempotency-Key` rotates nothing, and answers the key of that moment.
          */
         post: operations["rotate_stream_key"];
@@ -901,13 +953,16 @@ export interface paths {
         /**
          * Give somebody a role in a channel
          * @description In place of any that they had; they are not asked, and may leave. The channel's owner may, and administrators. It counts at once.
+         *     Whoever becomes a moderator may have been an editor before: addresses of recordings end as when a role is taken.
          */
         put: operations["give_role"];
         post?: never;
         /**
          * Take somebody's role in a channel
          * @description The channel's owner may, administrators, and whoever has the role: they leave. That somebody has none makes no difference. What
-         *     it gave ends at once; addresses of a private channel's stream stop playing within a second.
+         *     it gave ends at once. Addresses that were given out for it end within a second, and downloads that are under way are cut:
+         *     of a private channel's stream and recordings, of archived recordings, and of downloads that viewers may not have. Such
+         *     addresses of everybody else end, too; whoever still may gets new ones.
          */
         delete: operations["take_role"];
         options?: never;
@@ -933,7 +988,7 @@ export interface paths {
          *
          *     A long answer that fails after its beginning breaks off without the end of its body, so that it cannot be taken for a
          *     whole one: go on with the last `position` as `after`. A reader that takes nothing for a minute is cut. Every long answer
-         *     is itself an event: `export.requested`, then `export.completed` or `export.failed`.
+         *     is itself an event: `export.requested`, then `export.completed` or `export.failed`. A page is read, and leaves none.
          */
         get: operations["list_events"];
         put?: never;
@@ -1021,7 +1076,8 @@ export interface paths {
         };
         /**
          * List exports
-         * @description Newest first: one's own; administrators see everybody's.
+         * @description Newest first: one's own; administrators see everybody's. Those of more than a channel are shown to administrators alone, and
+         *     not to who asked for one as an administrator and is none any more.
          */
         get: operations["list_exports"];
         put?: never;
@@ -1031,7 +1087,8 @@ export interface paths {
          *     kept for seven days. Administrators may export all events; a channel's owner those of that channel and its streams, by
          *     giving `channel`. Accounts stand under pseudonyms.
          *
-         *     It holds what was in the log when it was asked for. Who asks for what is itself an event.
+         *     It holds what was in the log when it was asked for. Who asks for what is itself an event: `export.requested`, then
+         *     `export.completed` or `export.failed`.
          */
         post: operations["create_export"];
         delete?: never;
@@ -1049,14 +1106,16 @@ export interface paths {
         };
         /**
          * Get an export
-         * @description Whoever asked for it may, and administrators. Ask every second or two while it is `waiting` or `running`.
+         * @description Whoever asked for it may, and administrators; of more than a channel, administrators alone. Ask every second or two while it is
+         *     `waiting` or `running`.
          */
         get: operations["get_export"];
         put?: never;
         post?: never;
         /**
          * Delete an export
-         * @description Whoever asked for it may, and administrators. Its file goes; what is being written is given up.
+         * @description Whoever asked for it may, and administrators; of more than a channel, administrators alone. Its file goes; what is being written is
+         *     given up.
          */
         delete: operations["delete_export"];
         options?: never;
@@ -1073,8 +1132,8 @@ export interface paths {
         };
         /**
          * Download an export
-         * @description Its file, by the address in `download_url`: nobody needs to sign in for it, and it is good for 15 minutes. A part of it
-         *     may be asked for with `Range`, to go on after a break.
+         * @description Its file, by the address in `download_url`: no header is needed for it. It is good for 15 minutes, and only while the session or
+         *     the personal token goes on that asked for it; of more than a channel, while whoever has that is an administrator. A part of it may be asked for with `Range`, to go on after a break.
          */
         get: operations["download_export"];
         put?: never;
@@ -1237,7 +1296,7 @@ export interface paths {
         };
         /**
          * List my reports
-         * @description Newest first, with what came of them.
+         * @description Newest first, with what came of them. What is gone, or not for you any more, has neither title nor handle.
          */
         get: operations["list_own_reports"];
         put?: never;
@@ -1667,7 +1726,8 @@ export interface components {
             max_count?: number | null;
             /**
              * Format: int64
-             * @description The oldest are deleted when all together are larger, in bytes.
+             * @description The oldest are deleted when all together are larger, in bytes, and a recording that is being made ends when it is so
+             *     large.
              * @example 50000000000
              */
             max_size_bytes?: number | null;
@@ -1718,6 +1778,12 @@ export interface components {
              *     others it is the asker's own, and good for eleven hours or more; `get_channel_playback` makes a new one.
              */
             playback: components["schemas"]["Playback"];
+            /**
+             * Format: int32
+             * @description How long a stream waits for its encoder when that is lost, in seconds; then it ends. The same for all channels.
+             * @example 60
+             */
+            reconnect_grace_seconds: number;
             standing: components["schemas"]["ChannelStanding"] | null;
             /**
              * Format: uri-reference
@@ -1779,6 +1845,8 @@ export interface components {
              * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
              */
             owner_id: string;
+            /** @description Whether its streams were recorded, and how much of that was to be kept. */
+            recording: components["schemas"]["RecordingAsOf"];
             /** @description Who had which role in it. */
             team: components["schemas"]["TeamMemberAsOf"][];
             /**
@@ -2091,12 +2159,13 @@ export interface components {
         };
         /**
          * @description Why a stream ended: the encoder stopped it (`unpublished`) or was lost and did not come back (`connection_lost`); the
-         *     server was shut down (`shutdown`) or crashed (`crashed`); the stream key was rotated (`key_rotated`); the channel was
+         *     server was shut down (`shutdown`) or crashed (`crashed`); the encoder came back to another node, which began a new stream
+         *     (`moved`); the stream key was rotated (`key_rotated`); the channel was
          *     closed (`channel_closed`); the account of its owner was suspended (`account_suspended`); an administrator took it down
          *     (`taken_down`); what the encoder sent could no longer be packaged (`error`).
          * @enum {string}
          */
-        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "key_rotated" | "channel_closed" | "account_suspended" | "taken_down" | "error";
+        EndReason: "unpublished" | "connection_lost" | "shutdown" | "crashed" | "moved" | "key_rotated" | "channel_closed" | "account_suspended" | "taken_down" | "error";
         /** @description Who wants to be forgotten. */
         EraseAccountRequest: {
             /**
@@ -2516,7 +2585,8 @@ export interface components {
             height: number;
             /**
              * Format: int32
-             * @description How far it is behind what the encoder sends, in milliseconds.
+             * @description How far it is behind what it should have by now, in milliseconds of the stream. The few pictures that are always under
+             *     way do not count, however rare they are.
              * @example 600
              */
             lag_ms: number;
@@ -2642,6 +2712,13 @@ export interface components {
              */
             stream_id: string | null;
             video: components["schemas"]["VideoFormat"] | null;
+            /**
+             * Format: int32
+             * @description How much longer the running stream waits for its lost encoder before it ends, in milliseconds; `null` while it need
+             *     not, and from when an encoder is connected again.
+             * @example 42000
+             */
+            waits_ms: number | null;
         };
         /** @description A link that lets its bearer into a channel, for the channel's owner. */
         Invite: {
@@ -2819,6 +2896,7 @@ export interface components {
              * @example The server has no room left for the file.
              */
             error: string | null;
+            error_code: components["schemas"]["PersonalExportError"] | null;
             /**
              * Format: date-time
              * @description When the file is deleted by itself; `null` until it is ready.
@@ -2855,6 +2933,12 @@ export interface components {
              */
             download_url: string;
         };
+        /**
+         * @description Why the file of a personal export could not be written: there is no room for it (`storage_full`), the server was stopped again and
+         *     again while it wrote it (`interrupted`), or anything else, which the log of the server tells (`unwritable`).
+         * @enum {string}
+         */
+        PersonalExportError: "storage_full" | "interrupted" | "unwritable";
         /**
          * @description How far a personal export is: it waits for its turn (`waiting`), is being written (`running`), can be downloaded
          *     (`ready`), could not be written (`failed`), or is not to be had any more (`deleted`).
@@ -3306,18 +3390,30 @@ export interface components {
             /** @description Who finds it. */
             visibility: components["schemas"]["RecordingVisibility"];
         };
+        /** @description What held for the recordings of a channel. */
+        RecordingAsOf: {
+            /**
+             * @description Whether streams were recorded that started then.
+             * @example true
+             */
+            is_on: boolean;
+            /** @description What the owner had said; what the server allowed at most is not in the log. */
+            own_limits: components["schemas"]["RecordingLimits"];
+        };
         /**
          * @description Why a recording is shorter than its stream: there was no room left (`storage_full`), the storage took nothing for too long
-         *     (`storage_unavailable`), or the server crashed and the stream was over when it came back (`crashed`).
+         *     (`storage_unavailable`), the server crashed and the stream was over when it came back (`crashed`), or it had become as large
+         *     as all of the channel's recordings together may be (`quota`).
          * @enum {string}
          */
-        RecordingCutShort: "storage_full" | "storage_unavailable" | "crashed";
+        RecordingCutShort: "storage_full" | "storage_unavailable" | "crashed" | "quota";
         /**
-         * @description Why there is nothing of a recording: the stream was over too soon (`empty`), there was no room left (`storage_full`), or
-         *     the storage took nothing (`storage_unavailable`).
+         * @description Why there is nothing of a recording: the stream was over too soon (`empty`), there was no room left (`storage_full`),
+         *     the storage took nothing (`storage_unavailable`), or what was kept of it is on a server that is gone (`node_lost`): then it becomes
+         *     `ready` after all if that server comes back.
          * @enum {string}
          */
-        RecordingFailure: "empty" | "storage_full" | "storage_unavailable";
+        RecordingFailure: "empty" | "storage_full" | "storage_unavailable" | "node_lost";
         /** @description How much of a channel's recordings is kept; `null` for no limit. */
         RecordingLimits: {
             /**
@@ -3334,7 +3430,8 @@ export interface components {
             max_count: number | null;
             /**
              * Format: int64
-             * @description The oldest are deleted when all together are larger, in bytes. The newest stays.
+             * @description The oldest are deleted when all together are larger, in bytes. The newest stays, and ends early if it becomes so large
+             *     while its stream is on.
              * @example 100000000000
              */
             max_size_bytes: number | null;
@@ -3509,8 +3606,8 @@ export interface components {
         /**
          * @description Why a stream has the renditions that it has: they are made from now on (`started`); making more fell behind
          *     (`too_slow`); the node has no processor time for more (`no_budget`), or has some again (`budget_freed`); ffmpeg fails
-         *     (`ffmpeg_failed`), is not installed (`ffmpeg_missing`), or works again (`recovered`); the encoder sends another picture
-         *     (`source_changed`).
+         *     (`ffmpeg_failed`) or is not installed (`ffmpeg_missing`); what failed or was too slow is made again (`recovered`); the
+         *     encoder sends another picture (`source_changed`).
          * @enum {string}
          */
         RenditionsReason: "started" | "too_slow" | "no_budget" | "budget_freed" | "ffmpeg_failed" | "ffmpeg_missing" | "recovered" | "source_changed";
@@ -3613,7 +3710,8 @@ export interface components {
         /** @description What was reported, as it is now. */
         ReportedThing: {
             /**
-             * @description The handle of the channel that it is or belongs to; `null` of an account.
+             * @description The handle of the channel that it is or belongs to; `null` of an account, where that is gone, and among one's own reports
+             *     where one may not see it any more.
              * @example river_talks
              */
             handle: string | null;
@@ -3628,7 +3726,7 @@ export interface components {
             /** @description Whose it is. */
             owner: components["schemas"]["ReportPerson"];
             /**
-             * @description What it is called; `null` of an account, and where that is gone.
+             * @description What it is called; `null` of an account, where that is gone, and among one's own reports where one may not see it any more.
              * @example Night shift on the river
              */
             title: string | null;
@@ -4585,6 +4683,286 @@ export interface operations {
             };
         };
     };
+    grant_administrator: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReauthenticationRequest"];
+            };
+        };
+        responses: {
+            /** @description The account as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdministeredAccount"];
+                };
+            };
+            /** @description It is an administrator's, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the account is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code is missing or wrong; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_while_suspended`: it is suspended; `not_while_leaving`: its owner has asked for its deletion; `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_administrator: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The account.
+                 * @example 01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9d00
+                 */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReauthenticationRequest"];
+            };
+        };
+        responses: {
+            /** @description The account as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdministeredAccount"];
+                };
+            };
+            /** @description It is no administrator's, but it cannot be read yet. */
+            202: {
+                headers: {
+                    /** @description Where the account is. */
+                    Location?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `forbidden`: only administrators may; `password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code is missing or wrong; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `not_found`: there is no such account. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `last_administrator`: nobody could administer this install any more; `conflict`: others are changing it at this moment. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     suspend_account: {
         parameters: {
             query?: never;
@@ -4843,7 +5221,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All of them. */
+            /** @description The invites. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6459,7 +6837,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `only_administrator`: nobody could administer this install any more. */
+            /** @description `only_administrator`: it administers the install, and has to give that up first. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7476,7 +7854,110 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests: `rate_limited`. `Retry-After` says when to try again. */
+            /** @description `too_many_open_pages`: 32 pages of this account wait already. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Something that the server needs does not answer: `unavailable`, `overloaded`, `outcome_unknown`. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Anything else that went wrong. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    prove_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReauthenticationRequest"];
+            };
+        };
+        responses: {
+            /** @description Proved. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is no JSON: `json_invalid`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The access token is missing, over or wrong: `unauthenticated`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `password_wrong`: the password is wrong; `second_factor_required`, `code_wrong`: the code is missing or wrong; `scope_missing`: a personal token cannot do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 kB: `body_too_large`. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is not `application/json`: `media_type_unsupported`. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A field is wrong, missing or unknown: `validation_failed`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `too_many_codes`: too many codes were wrong; wait a quarter of an hour. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -8146,7 +8627,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `handle_taken`: another channel has this handle; `idempotency_in_flight`: the same request is being carried out. */
+            /** @description `handle_taken`: another channel has this handle; `too_many_channels`: the account has as many as it may; `idempotency_in_flight`: the same request is being carried out. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9340,7 +9821,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden`: somebody else owns it. */
+            /** @description `forbidden`: somebody else owns it; `reauthentication_required`: it is too long since the session was opened or proved (`prove_session`); `scope_missing`: the personal token may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9435,7 +9916,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden`: somebody else owns it. */
+            /** @description `forbidden`: somebody else owns it; `reauthentication_required`: it is too long since the session was opened or proved (`prove_session`); `scope_missing`: the personal token may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10494,7 +10975,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`: there is no such export, or it is somebody else's. */
+            /** @description `not_found`: there is no such export, it is somebody else's, or it is of more than a channel and whoever asks is no administrator. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10572,7 +11053,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`: there is no such export, or it is somebody else's. */
+            /** @description `not_found`: there is no such export, it is somebody else's, or it is of more than a channel and whoever asks is no administrator. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10685,7 +11166,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `download_refused`: the token is wrong, or its time is over. */
+            /** @description `download_refused`: the token is wrong, its time is over, its session has ended, or whoever has that is no administrator any more, and the export is of more than a channel. */
             403: {
                 headers: {
                     [name: string]: unknown;

@@ -9,9 +9,12 @@ import {
   stringifySearchWith,
   type RouterHistory,
 } from '@tanstack/react-router'
-import { channelQuery } from '@/features/channels/queries'
+import { ownAddress } from '@/api/own-address'
+import { channelQuery, type Channel } from '@/features/channels/queries'
 import { session } from '@/features/accounts/session'
+import { LateRecordingPlayer } from '@/features/recordings/late-recording-player'
 import { recordingQuery } from '@/features/recordings/queries'
+import { LatePlayer } from '@/features/streams/late-player'
 import { liveStreamsQuery } from '@/features/streams/queries'
 import type { RouterContext } from './context'
 import { NotFoundPage } from './not-found-page'
@@ -32,6 +35,14 @@ function ownPath(value: unknown): string | undefined {
 function text(value: unknown): string | undefined {
   if (typeof value === 'number') return String(value)
   return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** What is live begins to load before the page around it is there. */
+async function startPlaying(channel: Promise<Channel>): Promise<void> {
+  const { loadEarly, loadNamed } = await import('@/features/streams/player/player')
+  loadNamed()
+  const { is_live: isLive, playback } = await channel
+  if (isLive) loadEarly(ownAddress(playback.hls_url))
 }
 
 /** A loader only starts what the page's own query then waits for, and the query shows what fails. */
@@ -67,10 +78,7 @@ const signIn = createRoute({
 const register = createRoute({
   getParentRoute: () => root,
   path: '/register',
-  validateSearch: (search): { setup_token?: string | undefined; next?: string | undefined } => ({
-    setup_token: text(search.setup_token),
-    next: ownPath(search.next),
-  }),
+  validateSearch: (search): { next?: string | undefined } => ({ next: ownPath(search.next) }),
   component: lazyRouteComponent(() => import('@/features/accounts/register-page'), 'RegisterPage'),
 })
 
@@ -200,10 +208,13 @@ const account = createRoute({
 const channel = createRoute({
   getParentRoute: () => root,
   path: '/$handle',
-  loader: ({ context, params }) => {
-    context.queryClient.query(channelQuery(params.handle)).catch(showsInPage)
+  loader: ({ context, params, cause }) => {
     // The player is the largest chunk: it travels beside the channel's data, not after it.
-    void import('@/features/streams/player/player')
+    LatePlayer.load().catch(showsInPage)
+    const channel = context.queryClient.query(channelQuery(params.handle))
+    channel.catch(showsInPage)
+    // Not for a link that is only pointed at.
+    if (cause === 'enter') startPlaying(channel).catch(showsInPage)
   },
   component: lazyRouteComponent(() => import('@/features/channels/channel-page'), 'ChannelPage'),
 })
@@ -219,7 +230,7 @@ const video = createRoute({
   path: '/$handle/videos/$id',
   loader: ({ context, params }) => {
     context.queryClient.query(recordingQuery(params.id)).catch(showsInPage)
-    void import('@/features/recordings/recording-player')
+    LateRecordingPlayer.load().catch(showsInPage)
   },
   component: lazyRouteComponent(() => import('@/features/recordings/recording-page'), 'RecordingPage'),
 })

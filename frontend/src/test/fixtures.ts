@@ -40,6 +40,7 @@ export function channelOf(changes: Partial<Channel> = {}): Channel {
     visibility: 'public',
     is_live: false,
     live_stream_id: null,
+    reconnect_grace_seconds: 60,
     playback: {
       hls_url: `http://weir.test/live/channels/channel-of-${handle}/index.m3u8`,
       dash_url: `http://weir.test/live/channels/channel-of-${handle}/index.mpd`,
@@ -104,6 +105,7 @@ export const waiting: IngestStatus = {
   missing_frames: null,
   sound_ahead_ms: null,
   silent_ms: null,
+  waits_ms: null,
   history: [],
   renditions: [],
   renditions_remark: null,
@@ -125,6 +127,7 @@ export const liveIngest: IngestStatus = {
   missing_frames: 0,
   sound_ahead_ms: -18,
   silent_ms: 12,
+  waits_ms: null,
   history: Array.from({ length: 60 }, (_, second) => ({
     bitrate_kbps: 4450 + Math.round(120 * Math.sin(second / 4)),
     frame_rate: 29.97,

@@ -33,7 +33,20 @@ export function visit(path: string, as: 'visitor' | 'member' = 'visitor') {
 /** Colours cannot be judged without layout; the screenshots' run does that in a real browser. */
 export async function expectAccessible(container: Element = document.body): Promise<void> {
   const result = await axe.run(container, { rules: { 'color-contrast': { enabled: false } } })
-  expect(
-    result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`),
-  ).toEqual([])
+  expect([
+    ...result.violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`),
+    ...misnamed(container),
+  ]).toEqual([])
+}
+
+/** What is read out of a control has to hold the words that are seen on it (WCAG 2.5.3); axe looks only where there is layout. */
+function misnamed(container: Element): string[] {
+  const squeezed = (text: string) => text.toLowerCase().replace(/\s+/g, ' ').trim()
+  return Array.from(container.querySelectorAll('button[aria-label], a[aria-label]')).flatMap((control) => {
+    const seen = control.cloneNode(true) as Element
+    seen.querySelectorAll('[aria-hidden], .sr-only, svg').forEach((part) => part.remove())
+    const words = squeezed(seen.textContent)
+    const name = control.getAttribute('aria-label') ?? ''
+    return squeezed(name).includes(words) ? [] : [`“${name}” does not say “${words}”`]
+  })
 }

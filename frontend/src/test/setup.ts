@@ -5,7 +5,7 @@ import { activateLanguage } from '@/app/languages'
 import { server } from './api'
 
 // A busy machine takes its time to load a page's chunk; what is waited for comes or is missing.
-configure({ asyncUtilTimeout: 15_000 })
+configure({ asyncUtilTimeout: 50_000 })
 
 // happy-dom has no layout, so nothing ever comes into sight by itself.
 class NoObserver {

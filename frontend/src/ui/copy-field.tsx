@@ -1,6 +1,6 @@
 import { useLingui } from '@lingui/react/macro'
 import { Check, Copy, Eye, EyeOff } from 'lucide-react'
-import { useEffect, useId, useState } from 'react'
+import { useEffect, useId, useRef, useState } from 'react'
 import { classes } from './classes'
 import { copyText } from './copy-text'
 import { IconButton } from './button'
@@ -10,17 +10,25 @@ export function CopyField({
   label,
   value,
   isSecret = false,
+  takesFocus = false,
   testId,
 }: {
   label: string
   value: string
   isSecret?: boolean
+  /** Whether it appears because of what one has just done. */
+  takesFocus?: boolean
   testId?: string
 }) {
   const { t } = useLingui()
   const id = useId()
+  const input = useRef<HTMLInputElement>(null)
   const [isShown, setShown] = useState(!isSecret)
   const [copied, setCopied] = useState<'no' | 'yes' | 'failed'>('no')
+
+  useEffect(() => {
+    if (takesFocus) input.current?.focus()
+  }, [takesFocus])
 
   useEffect(() => {
     if (copied === 'no') return
@@ -36,6 +44,7 @@ export function CopyField({
       <div className="flex items-center rounded-sm border border-line-strong/70 bg-raised pr-0.5 focus-within:border-accent-text">
         <input
           id={id}
+          ref={input}
           readOnly
           type={isShown ? 'text' : 'password'}
           value={value}

@@ -25,10 +25,20 @@ export function Notice({
       <span aria-hidden className="mt-px shrink-0 [&>svg]:size-5">
         {tones[tone].icon}
       </span>
-      <div className="min-w-0 text-sm text-soft">
+      <div className="min-w-0 grow text-sm text-soft">
         {title !== undefined && <p className="font-medium text-text">{title}</p>}
         {children}
       </div>
     </div>
+  )
+}
+
+/** What is wrong, and under it what to do: the first sentence says the one, the rest the other. */
+export function TextNotice({ tone, text }: { tone: keyof typeof tones; text: string }) {
+  const [what, ...then] = text.split(/(?<=\.)\s+/)
+  return (
+    <Notice tone={tone} title={what}>
+      {then.length > 0 && <p className="mt-1">{then.join(' ')}</p>}
+    </Notice>
   )
 }

@@ -31,13 +31,16 @@ pub(super) struct Answer {
     /// As it came: compressed where `is_gzip`.
     pub(super) body: Bytes,
     is_gzip: bool,
+    /// Not everybody may have it, the origin says.
+    pub(super) is_restricted: bool,
     plain: OnceLock<Bytes>,
 }
 
 impl Answer {
     pub(super) fn new(status: StatusCode, sent: HeaderMap, body: Bytes) -> Self {
         let is_gzip = sent.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
-        Self { status, headers: passed_on(&sent), body, is_gzip, plain: OnceLock::new() }
+        let is_restricted = sent.contains_key(RESTRICTED);
+        Self { status, headers: passed_on(&sent), body, is_gzip, is_restricted, plain: OnceLock::new() }
     }
 
     /// Without compression.

@@ -10,15 +10,13 @@ use std::{
 };
 
 use axum::http::StatusCode;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Refused, answer::Answer, playlist::Playlist, upstream::Upstream};
 use crate::{
-    origin::{address::ReloadQuery, problem::Problem},
+    bell::Bell,
+    origin::{address::ReloadQuery, problem::Problem, wait},
     packager::Reload,
 };
 
@@ -42,7 +40,7 @@ struct Shared {
 }
 
 struct Followed {
-    shown: watch::Sender<Shown>,
+    shown: Bell<Shown>,
     /// When somebody asked last, in milliseconds of the followers' clock.
     asked_ms: AtomicU64,
 }
@@ -73,16 +71,16 @@ impl Followers {
     pub(super) async fn playlist(&self, path: &str, reload: ReloadQuery) -> Result<Arc<Playlist>, Refused> {
         let wanted = |playlist: &Playlist| playlist.reload(reload);
         let followed = self.join(path);
-        let mut shown = followed.shown.subscribe();
         let is_settled = |shown: &Shown| match shown {
             Shown::Nothing => false,
             Shown::Here(playlist) => wanted(playlist) != Reload::Wait,
             Shown::Refused(_) => true,
         };
-        let limit = match &*shown.borrow() {
-            Shown::Here(playlist) => Duration::from_secs(3 * playlist.target_s),
+        let limit = match &*followed.shown.now() {
+            Shown::Here(playlist) => wait::limit(playlist.target_s),
             Shown::Nothing | Shown::Refused(_) => FIRST_PLAYLIST,
         };
+        let mut shown = followed.shown.subscribe_here();
         let settled = timeout(limit, shown.wait_for(is_settled)).await;
         match settled.ok().and_then(Result::ok).map(|shown| shown.clone()) {
             Some(Shown::Here(playlist)) if wanted(&playlist) == Reload::TooFar => {
@@ -101,7 +99,7 @@ impl Followers {
             followed.asked_ms.store(now_ms, Ordering::Relaxed);
             return Arc::clone(followed);
         }
-        let new = Arc::new(Followed { shown: watch::Sender::default(), asked_ms: AtomicU64::new(now_ms) });
+        let new = Arc::new(Followed { shown: Bell::new(Shown::default()), asked_ms: AtomicU64::new(now_ms) });
         followed.insert(path.to_owned(), Arc::clone(&new));
         let (shared, path, task) = (Arc::clone(&self.0), path.to_owned(), Arc::clone(&new));
         tokio::spawn(async move {
@@ -136,7 +134,7 @@ impl Shared {
                     retry = FIRST_RETRY;
                     let is_new = current.as_ref().is_none_or(|current| current.tag() != playlist.tag());
                     if is_new {
-                        followed.shown.send_replace(Shown::Here(Arc::clone(&playlist)));
+                        followed.shown.ring(Shown::Here(Arc::clone(&playlist)));
                     }
                     if playlist.is_ended {
                         self.rest(path, followed).await;
@@ -156,14 +154,14 @@ impl Shared {
                 // The encoder is away; what there is goes on being shown.
                 Ok(answer) if answer.status.is_server_error() => {
                     if current.is_none() {
-                        followed.shown.send_replace(Shown::Refused(Arc::new(answer)));
+                        followed.shown.ring(Shown::Refused(Arc::new(answer)));
                         return;
                     }
                     sleep(retry).await;
                     retry = LAST_RETRY.min(retry * 2);
                 }
                 Ok(answer) => {
-                    followed.shown.send_replace(Shown::Refused(Arc::new(answer)));
+                    followed.shown.ring(Shown::Refused(Arc::new(answer)));
                     sleep(NOTHING).await;
                     return;
                 }
@@ -182,7 +180,7 @@ impl Shared {
         // Under the lock under which others join, so that nobody joins what has ended.
         let mut all = self.followed();
         let unasked = self.now_ms().saturating_sub(followed.asked_ms.load(Ordering::Relaxed));
-        let is_left = followed.shown.receiver_count() == 0 && u128::from(unasked) > self.linger.as_millis();
+        let is_left = !followed.shown.is_heard() && u128::from(unasked) > self.linger.as_millis();
         if is_left {
             all.remove(path);
         }

@@ -16,7 +16,7 @@ use futures::{StreamExt, stream};
 use tokio::{sync::watch, time::timeout};
 
 use super::answer::{self, Answer};
-use crate::origin::reply;
+use crate::origin::{reply, rights::RESTRICTED};
 
 /// A segment for low-latency DASH while it grows.
 pub(super) struct Growing {
@@ -94,6 +94,11 @@ impl Growing {
         *response.headers_mut() = answer::passed_on(&self.sent);
         reply::allow_every_origin(response.headers_mut());
         response
+    }
+
+    /// Whether not everybody may have it, as the origin says.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.sent.contains_key(RESTRICTED)
     }
 
     fn pieces(&self) -> MutexGuard<'_, Vec<Bytes>> {

@@ -110,6 +110,11 @@ impl Playlist {
         self.answer.respond_with(request, cache.as_ref())
     }
 
+    /// Whether not everybody may have it, as the origin says.
+    pub(super) fn is_restricted(&self) -> bool {
+        self.answer.is_restricted
+    }
+
     pub(super) fn tag(&self) -> &str {
         self.answer.tag()
     }

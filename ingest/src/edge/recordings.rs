@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::{Refused, Shared, store::Found};
 use crate::{
     origin::{
+        cutting,
         problem::Problem,
         recordings::{Address, Wanted},
         reply,
@@ -45,15 +46,20 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
         return Problem::NOT_FOUND.into_response();
     }
     let wish = address.wanted.is_for();
-    let is_public = match shared.decide(&address, wish).await {
-        Ok(is_public) => is_public,
+    let (terms, is_public) = match shared.decide(&address, wish).await {
+        Ok(decided) => decided,
         Err(refused) => return refused.into_response(),
     };
     if wish == RecordingUse::Download {
-        // Too large to be kept; the origin ends it when the right to it does.
+        // Too large to be kept. The origin ends it when the right to it does, and so do we, of what has come until then.
         let path = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        return match shared.upstream.pass(request.method, &format!("/vod{path}"), &request.headers).await {
-            Ok(answer) => answer,
+        return match shared.upstream.pass(&request.method, &format!("/vod{path}"), &request.headers).await {
+            Ok(answer) => answer.map(|body| {
+                cutting::until(body, || {
+                    let (rights, token) = (shared.rights.clone(), address.token.map(str::to_owned));
+                    async move { rights.recording_lost(terms, wish, token.as_deref()).await }
+                })
+            }),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::debug!(error, "a request for a recording could not be passed on");
@@ -83,14 +89,14 @@ pub(super) async fn answer(State(shared): State<Arc<Shared>>, request: Request) 
 }
 
 impl Shared {
-    /// Whether everybody may have it.
-    async fn decide(&self, address: &Address<'_>, wish: RecordingUse) -> Result<bool, Refused> {
+    /// The terms under which it may be had, and whether everybody may.
+    async fn decide(&self, address: &Address<'_>, wish: RecordingUse) -> Result<(RecordingTerms, bool), Refused> {
         if !self.rights.is_complete() || !self.is_heard() {
             return Err(Refused::Ours(Problem::NOT_READY));
         }
         let terms = self.terms(address).await?;
         match self.rights.decide_recording(terms, wish, address.token) {
-            RecordingDecision::Granted { is_public } => Ok(is_public),
+            RecordingDecision::Granted { is_public } => Ok((terms, is_public)),
             RecordingDecision::Refused => Err(Refused::Ours(Problem::PLAYBACK_REFUSED)),
             RecordingDecision::Unknown => Err(Refused::Ours(Problem::RECORDING_NOT_FOUND)),
         }

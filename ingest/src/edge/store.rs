@@ -29,6 +29,16 @@ pub(super) enum Found {
     Growing(Arc<Growing>),
 }
 
+impl Found {
+    /// Whether not everybody may have it, as the origin says.
+    pub(super) fn is_restricted(&self) -> bool {
+        match self {
+            Self::Whole(answer) => answer.is_restricted,
+            Self::Growing(growing) => growing.is_restricted(),
+        }
+    }
+}
+
 /// What is kept, by its path.
 pub(super) struct Store {
     upstream: Arc<Upstream>,

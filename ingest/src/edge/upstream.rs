@@ -160,11 +160,29 @@ impl Upstream {
         Err(lost)
     }
 
-    /// Passes a viewer's request on, with its path and query, and the answer back as it comes.
+    /// Passes a viewer's request on, with its path and query, to the origin that answered last, or else to the others, and the
+    /// answer back as it comes.
     ///
     /// # Errors
-    /// When the origin that answered last does not begin to answer.
-    pub(super) async fn pass(&self, method: Method, path: &str, sent: &HeaderMap) -> Result<Response, Lost> {
+    /// When no origin begins to answer.
+    pub(super) async fn pass(&self, method: &Method, path: &str, sent: &HeaderMap) -> Result<Response, Lost> {
+        let first = self.current.load(Ordering::Relaxed);
+        let mut lost = Lost::Slow;
+        for attempt in 0..self.origins.len() {
+            let number = (first + attempt) % self.origins.len();
+            match self.pass_to(&self.origins[number], method, path, sent).await {
+                Ok(answer) if answer.status() == StatusCode::BAD_GATEWAY && attempt + 1 < self.origins.len() => {}
+                Ok(answer) => {
+                    self.current.store(number, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) => lost = error,
+            }
+        }
+        Err(lost)
+    }
+
+    async fn pass_to(&self, origin: &str, method: &Method, path: &str, sent: &HeaderMap) -> Result<Response, Lost> {
         /// What a viewer may say to an origin.
         const PASSED_ON: [HeaderName; 6] = [
             header::RANGE,
@@ -174,7 +192,6 @@ impl Upstream {
             header::ACCEPT_ENCODING,
             header::ACCEPT,
         ];
-        let origin = &self.origins[self.current.load(Ordering::Relaxed) % self.origins.len()];
         let uri = Uri::try_from(format!("{origin}{path}")).map_err(axum::http::Error::from)?;
         let mut request = Request::builder().method(method).uri(uri).body(Body::empty())?;
         for name in PASSED_ON {
@@ -246,4 +263,65 @@ fn is_held(path: &str) -> bool {
     path.contains("_HLS_msn=")
         || path.starts_with("/live/revocations")
         || (path.ends_with(".m4s") && (path.contains("/v/s") || path.contains("/a/s")))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::to_bytes};
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// An origin that answers all with this status, and its own number.
+    async fn origin(status: StatusCode, number: u8) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(async move || (status, number.to_string()));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        format!("http://{address}")
+    }
+
+    /// An address at which nobody listens, for as long as the socket is kept.
+    fn nobody() -> (TcpSocket, String) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = format!("http://{}", socket.local_addr().unwrap());
+        (socket, address)
+    }
+
+    async fn passed(upstream: &Upstream) -> Result<(StatusCode, String), Lost> {
+        let answer = upstream.pass(&Method::GET, "/vod/x/download.mp4", &HeaderMap::new()).await?;
+        let (head, body) = answer.into_parts();
+        Ok((head.status, String::from_utf8(to_bytes(body, 16).await.unwrap().to_vec()).unwrap()))
+    }
+
+    #[tokio::test]
+    async fn what_is_passed_on_goes_to_the_next_origin_too() {
+        let good = origin(StatusCode::OK, 1).await;
+        let (_taken, nobody) = nobody();
+        // Another node that stands before one that is away says 502.
+        let others = [nobody, origin(StatusCode::BAD_GATEWAY, 2).await];
+        for before in [&others[..1], &others[1..], &others] {
+            let origins = before.iter().chain([&good]).cloned().collect();
+            let upstream = Upstream::new(origins, PlaybackKeys::new([7; 32], []), &OriginTls::none());
+            for _ in 0..2 {
+                assert_eq!(passed(&upstream).await.unwrap(), (StatusCode::OK, "1".to_owned()), "{before:?}");
+            }
+            // The one that answered is asked first from then on.
+            assert_eq!(upstream.count(), before.len() as u64 + 2, "{before:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_origin_has_is_what_the_last_of_them_says() {
+        let (_taken, away) = nobody();
+        let upstream = Upstream::new(vec![away.clone()], PlaybackKeys::new([7; 32], []), &OriginTls::none());
+        assert!(passed(&upstream).await.is_err());
+        let lost = origin(StatusCode::BAD_GATEWAY, 2).await;
+        let upstream = Upstream::new(vec![away.clone(), lost], PlaybackKeys::new([7; 32], []), &OriginTls::none());
+        assert_eq!(passed(&upstream).await.unwrap().0, StatusCode::BAD_GATEWAY);
+        let refused = origin(StatusCode::FORBIDDEN, 3).await;
+        let upstream = Upstream::new(vec![refused, away], PlaybackKeys::new([7; 32], []), &OriginTls::none());
+        assert_eq!(passed(&upstream).await.unwrap().0, StatusCode::FORBIDDEN, "what an origin refuses stays refused");
+    }
 }

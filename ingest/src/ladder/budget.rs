@@ -10,17 +10,22 @@ use std::{
 };
 
 use metrics::gauge;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
+
+use super::corrections::{Corrections, Means};
 
 /// A thousandth of one processor core.
 pub(super) type Millicores = u64;
 
-/// A correction is kept between these, in per cent of the estimate.
-const CORRECTION: (u64, u64) = (50, 300);
+/// Of the capacity, in per cent, that may be taken by what was refused before: what is given on the edge would be taken back
+/// as soon as it turned out a little dearer, and each of the two pauses the stream's other renditions.
+const WITH_ROOM_TO_SPARE: u64 = 90;
 
 /// What a stream would take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Demand {
+    /// What would encode.
+    pub means: Means,
     /// Decoding, once for all renditions.
     pub decoding: Millicores,
     /// Each rendition beside that, the cheapest first.
@@ -32,6 +37,13 @@ impl Demand {
     pub(super) fn cost(&self, count: usize) -> Millicores {
         let count = count.min(self.renditions.len());
         if count == 0 { 0 } else { self.decoding + self.renditions[..count].iter().sum::<Millicores>() }
+    }
+
+    fn corrected(&self, corrections: &Corrections, now: Instant) -> Self {
+        let percent = corrections.percent(self.means, now);
+        let corrected = |cost: Millicores| cost * percent / 100;
+        let renditions = self.renditions.iter().map(|cost| corrected(*cost)).collect();
+        Self { means: self.means, decoding: corrected(self.decoding), renditions }
     }
 }
 
@@ -63,8 +75,7 @@ pub(super) struct Budget(Arc<Mutex<State>>);
 
 struct State {
     capacity: Millicores,
-    /// What renditions really cost, in per cent of what was estimated.
-    correction_percent: u64,
+    corrections: Corrections,
     next_id: u64,
     streams: BTreeMap<u64, Entry>,
 }
@@ -78,7 +89,8 @@ impl Budget {
     pub(super) fn new(capacity: Millicores) -> Self {
         gauge!("weir_ladder_budget_cores").set(cores(capacity));
         gauge!("weir_ladder_reserved_cores").set(0.0);
-        Self(Arc::new(Mutex::new(State { capacity, correction_percent: 100, next_id: 0, streams: BTreeMap::new() })))
+        let corrections = Corrections::none(Instant::now());
+        Self(Arc::new(Mutex::new(State { capacity, corrections, next_id: 0, streams: BTreeMap::new() })))
     }
 
     /// A stream's place, without a demand yet. It is given up when it is dropped.
@@ -91,16 +103,12 @@ impl Budget {
         Lease { budget: self.clone(), id, granted }
     }
 
-    /// Learns from what ffmpeg really took. Nobody loses a rendition by it at once: it counts when the next stream comes
-    /// or goes.
-    pub(super) fn measured(&self, estimate: Millicores, measured: Millicores) {
-        if estimate == 0 {
-            return;
+    /// Learns from what ffmpeg really took. Nobody loses a rendition by it at once: that counts when the next stream comes
+    /// or goes. Who was refused one may have it as soon as there is room, see [`Claim::ask`].
+    pub(super) fn measured(&self, means: Means, estimate: Millicores, measured: Millicores) {
+        if let Some(percent) = (measured * 100).checked_div(estimate) {
+            self.state().corrections.learn(means, percent, Instant::now());
         }
-        let mut state = self.state();
-        let (least, most) = CORRECTION;
-        let percent = (measured * 100 / estimate).clamp(least, most);
-        state.correction_percent = (state.correction_percent * 7 + percent) / 8;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -110,17 +118,29 @@ impl Budget {
 }
 
 impl State {
-    fn corrected(&self, cost: Millicores) -> Millicores {
-        cost * self.correction_percent / 100
+    /// What each stream would take and get of this capacity, in their order; one of them perhaps with another demand.
+    fn plan(&self, capacity: Millicores, instead: Option<(u64, &Demand)>) -> (Vec<Demand>, Vec<usize>) {
+        let now = Instant::now();
+        let demand_of = |id: u64, entry: &Entry| match instead {
+            Some((changed, demand)) if changed == id => demand.corrected(&self.corrections, now),
+            _ => entry.demand.corrected(&self.corrections, now),
+        };
+        let demands: Vec<_> = self.streams.iter().map(|(id, entry)| demand_of(*id, entry)).collect();
+        let plan = plan(capacity, &demands);
+        (demands, plan)
+    }
+
+    /// Whether a stream would get more than it has with this demand and of this capacity, and no other less.
+    fn has_room(&self, capacity: Millicores, id: u64, demand: &Demand) -> bool {
+        let (_, plan) = self.plan(capacity, Some((id, demand)));
+        self.streams.iter().zip(plan).all(|((other, entry), count)| {
+            let granted = *entry.granted.borrow();
+            if *other == id { count > granted } else { count >= granted }
+        })
     }
 
     fn distribute(&self) {
-        let corrected = |demand: &Demand| Demand {
-            decoding: self.corrected(demand.decoding),
-            renditions: demand.renditions.iter().map(|cost| self.corrected(*cost)).collect(),
-        };
-        let demands: Vec<_> = self.streams.values().map(|entry| corrected(&entry.demand)).collect();
-        let plan = plan(self.capacity, &demands);
+        let (demands, plan) = self.plan(self.capacity, None);
         let mut reserved = 0;
         for ((entry, demand), count) in self.streams.values().zip(demands).zip(plan) {
             reserved += demand.cost(count);
@@ -144,7 +164,38 @@ pub(super) struct Lease {
     granted: watch::Receiver<usize>,
 }
 
+/// The same place, for who only asks about it. Not to be used after the lease is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    budget: Budget,
+    id: u64,
+}
+
+impl Claim {
+    /// Whether the stream would get more than it has with this demand, and no other less. What is only a try takes nothing
+    /// from anybody.
+    pub(super) fn has_room_for(&self, demand: &Demand) -> bool {
+        let state = self.budget.state();
+        state.has_room(state.capacity, self.id, demand)
+    }
+
+    /// Gives the stream what it was refused, if that has become cheaper than it was, or others have: nothing comes or goes
+    /// then, for which all would be shared out anew. Nobody loses anything by it. Some room has to be left over.
+    pub(super) fn ask(&self) {
+        let state = self.budget.state();
+        if let Some(entry) = state.streams.get(&self.id)
+            && state.has_room(state.capacity * WITH_ROOM_TO_SPARE / 100, self.id, &entry.demand)
+        {
+            state.distribute();
+        }
+    }
+}
+
 impl Lease {
+    pub(super) fn claim(&self) -> Claim {
+        Claim { budget: self.budget.clone(), id: self.id }
+    }
+
     /// Says what the stream would take from now on.
     pub(super) fn demand(&mut self, demand: Demand) {
         let mut state = self.budget.state();
@@ -187,9 +238,13 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::ladder::{
+        Encoder,
+        corrections::{FORGOTTEN_BY_HALF, LEAST_AND_MOST},
+    };
 
     fn demand(decoding: Millicores, renditions: &[Millicores]) -> Demand {
-        Demand { decoding, renditions: renditions.to_vec() }
+        Demand { means: Means::Processor, decoding, renditions: renditions.to_vec() }
     }
 
     #[test]
@@ -227,7 +282,7 @@ mod tests {
         let mut first = budget.join();
         first.demand(demand(100, &[100, 200]));
         for _ in 0..100 {
-            budget.measured(400, 800);
+            budget.measured(Means::Processor, 400, 800);
         }
         assert_eq!(first.granted(), 2);
         drop(first);
@@ -235,10 +290,69 @@ mod tests {
         next.demand(demand(100, &[100, 200]));
         assert_eq!(next.granted(), 1);
         for _ in 0..100 {
-            budget.measured(400, 1_000_000);
+            budget.measured(Means::Processor, 400, 1_000_000);
         }
-        assert!(budget.state().correction_percent <= CORRECTION.1);
-        budget.measured(0, 100);
+        assert!(budget.state().corrections.percent(Means::Processor, Instant::now()) <= LEAST_AND_MOST.1);
+        budget.measured(Means::Processor, 0, 100);
+        // Hardware was not measured.
+        next.demand(Demand { means: Means::Other, ..demand(100, &[100, 200]) });
+        assert_eq!(next.granted(), 2);
+        for _ in 0..100 {
+            budget.measured((&Encoder::H264Nvenc).into(), 400, 800);
+        }
+        assert_eq!(budget.state().corrections.percent(Means::Other, Instant::now()), 193);
+    }
+
+    #[test]
+    fn a_try_takes_nothing_from_anybody() {
+        let budget = Budget::new(400);
+        let (one, two) = (demand(100, &[100]), demand(100, &[100, 100]));
+        let mut first = budget.join();
+        first.demand(one.clone());
+        let claim = first.claim();
+        assert!(claim.has_room_for(&two) && !claim.has_room_for(&one));
+        let mut second = budget.join();
+        second.demand(one);
+        assert_eq!((first.granted(), second.granted()), (1, 1));
+        assert!(!claim.has_room_for(&two));
+        second.demand(demand(50, &[50]));
+        assert!(claim.has_room_for(&two));
+        // Who came first would get it before the other's second.
+        second.demand(demand(50, &[50, 50]));
+        assert_eq!(second.granted(), 2);
+        assert!(!claim.has_room_for(&two));
+        drop(second);
+        assert!(claim.has_room_for(&two));
+        assert_eq!(first.granted(), 1, "nothing has changed by asking");
+    }
+
+    #[tokio::test]
+    async fn what_was_refused_because_it_seemed_dear_is_given_when_it_no_longer_does() {
+        let budget = Budget::new(400);
+        let mut first = budget.join();
+        for _ in 0..100 {
+            budget.measured(Means::Processor, 100, 300);
+        }
+        first.demand(demand(100, &[100]));
+        assert_eq!(first.granted(), 0);
+        first.claim().ask();
+        assert_eq!(first.granted(), 0, "it is as dear as it was");
+        // Nothing runs, so nothing is measured.
+        budget.state().corrections.age(FORGOTTEN_BY_HALF);
+        assert!(first.claim().has_room_for(&demand(100, &[100])));
+        first.claim().ask();
+        assert_eq!(first.granted(), 0, "it would fit, with nothing to spare");
+        budget.state().corrections.age(FORGOTTEN_BY_HALF);
+        first.claim().ask();
+        first.changed().await;
+        assert_eq!(first.granted(), 1);
+        let later = |times| Instant::now() + times * FORGOTTEN_BY_HALF;
+        assert_eq!(budget.state().corrections.percent(Means::Processor, later(100)), 100);
+        for _ in 0..100 {
+            budget.measured(Means::Processor, 100, 1);
+        }
+        let percent = |later| budget.state().corrections.percent(Means::Processor, later);
+        assert_eq!([later(0), later(1), later(100)].map(percent), [LEAST_AND_MOST.0, 75, 100]);
     }
 
     proptest! {
@@ -248,7 +362,7 @@ mod tests {
             demands in vec((0..500_u64, vec(0..1_000_u64, 0..4)), 0..8),
         ) {
             let demands: Vec<_> =
-                demands.into_iter().map(|(decoding, renditions)| Demand { decoding, renditions }).collect();
+                demands.into_iter().map(|(decoding, renditions)| demand(decoding, &renditions)).collect();
             let granted = plan(capacity, &demands);
             let taken: u64 = demands.iter().zip(&granted).map(|(demand, count)| demand.cost(*count)).sum();
             prop_assert!(taken <= capacity);

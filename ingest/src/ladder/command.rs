@@ -14,22 +14,18 @@ use std::{ffi::OsString, io, io::PipeReader, os::fd::OwnedFd};
 
 use command_fds::{CommandFdExt, FdMapping};
 use ffmpeg_sidecar::command::FfmpegCommand;
-use rustix::process::{Pid, setpriority_process};
 use tokio::process::{Child, Command};
 
 use super::{
     Encoder, LadderConfig, Rung,
     cost::{self, SourcePicture},
 };
+use crate::niceness::give_way;
 
 /// The first descriptor after stdin, stdout and stderr.
 const FIRST_DESCRIPTOR: i32 = 3;
 /// Key frames come from the source; a source that has none for 20 s is refused before.
 const KEY_FRAME_LIMIT: &str = "600";
-
-/// What takes streams in and serves them goes first: by setpriority(2), five is a third of the usual share where there is
-/// not enough for all.
-const NICENESS: i32 = 5;
 
 /// A started ffmpeg; it ends when it is dropped.
 pub(super) struct Running {
@@ -38,11 +34,16 @@ pub(super) struct Running {
     pub outputs: Vec<PipeReader>,
 }
 
-/// Starts ffmpeg for these rungs.
-pub(super) fn start(config: &LadderConfig, source: &SourcePicture, rungs: &[Rung]) -> io::Result<Running> {
+/// Starts ffmpeg for these rungs, with this encoder.
+pub(super) fn start(
+    config: &LadderConfig,
+    encoder: &Encoder,
+    source: &SourcePicture,
+    rungs: &[Rung],
+) -> io::Result<Running> {
     let program = config.ffmpeg.clone().unwrap_or_else(ffmpeg_sidecar::paths::ffmpeg_path);
     let mut ffmpeg = FfmpegCommand::new_with_path(program);
-    ffmpeg.args(arguments(&config.encoder, source, rungs));
+    ffmpeg.args(arguments(encoder, source, rungs));
     let mut command = std::process::Command::from(ffmpeg);
     let (mut outputs, mut mappings) = (Vec::new(), Vec::new());
     for child_fd in (FIRST_DESCRIPTOR..).take(rungs.len()) {
@@ -58,10 +59,7 @@ pub(super) fn start(config: &LadderConfig, source: &SourcePicture, rungs: &[Rung
         .stderr(std::process::Stdio::piped())
         .kill_on_drop(true);
     let child = command.spawn()?;
-    // It has one thread yet, whose niceness all others will have. Without it renditions are made all the same.
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw) {
-        let _ = setpriority_process(Some(pid), NICENESS);
-    }
+    give_way(&child);
     // Our ends of what the child writes to go with the command: only then do the pipes end with the child.
     Ok(Running { child, outputs })
 }

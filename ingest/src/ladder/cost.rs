@@ -60,7 +60,7 @@ pub(super) fn demand(source: &SourcePicture, rungs: &[Rung], encoder: &Encoder) 
         };
         millicores(pixels * each)
     });
-    Demand { decoding: millicores(decoding), renditions: renditions.collect() }
+    Demand { means: encoder.into(), decoding: millicores(decoding), renditions: renditions.collect() }
 }
 
 fn million_pixels(width: u32, height: u32, frame_rate: f64) -> f64 {

@@ -61,8 +61,11 @@ impl Reporter {
             return;
         }
         let (names, before) = (report.names(), self.last.as_ref().map(Report::names).unwrap_or_default());
+        let are_more = self.last.as_ref().is_some_and(|last| last.renditions.len() < report.renditions.len());
         match reason {
-            RenditionsReason::TooSlow | RenditionsReason::FfmpegFailed | RenditionsReason::FfmpegMissing => {
+            RenditionsReason::TooSlow | RenditionsReason::FfmpegFailed | RenditionsReason::FfmpegMissing
+                if !are_more =>
+            {
                 warn!(stream.id = %self.stream_id, renditions = names, before, reason = reason.as_str(), "fewer renditions");
             }
             _ => {

@@ -2,12 +2,16 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use bytes::Bytes;
+use rustix::io::ioctl_fionread;
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,34 +22,34 @@ use tokio::{
 };
 
 use super::{
-    LadderPace, Ladders, Rung,
+    Encoder, Ladders, Rung,
     budget::{Lease, Millicores},
     command::{self, Running},
     cost::SourcePicture,
-    cpu,
     flv::{FlvError, FlvReader, FlvTag, unwrap_time},
+    process::{self, Process},
+    watch::{Done, Made, Watch},
 };
-use crate::packager::{Broadcast, Feed, FeedItem, Follower, MediaRefusal, RenditionSpec, Tag};
+use crate::packager::{Broadcast, Feed, FeedItem, Follower, MediaRefusal, RenditionSpec, Tag, TagKind};
 
 /// How often it is seen whether ffmpeg keeps up.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Over how long its processor time is measured; the first such time is left out, as it catches up then.
 const MEASURED_OVER: Duration = Duration::from_secs(10);
-/// A rendition is silent when it has nothing new although the source is this much further: more than comes at once.
-const HELD_BACK_MS: u32 = 1_500;
-/// So many pictures decoder and encoder may have under way, which are seconds where pictures are rare.
-const HELD_BACK_PICTURES: f64 = 6.0;
 /// The sound of the source, which goes with each rendition: hardly any stream has more.
 const SOUND_KBPS: u32 = 192;
 const READ_BYTES: usize = 64 << 10;
 /// How much of what ffmpeg complains of is logged.
 const MAX_COMPLAINT_BYTES: u64 = 1_000;
+/// How long it is waited for an ffmpeg that was killed. One that is stuck in a driver goes when the driver lets it.
+const PATIENCE_WITH_THE_KILLED: Duration = Duration::from_secs(2);
 
 /// What a run is about.
 pub(super) struct Session<'a> {
     pub ladders: &'a Ladders,
     pub broadcast: &'a Arc<Broadcast>,
     pub source: SourcePicture,
+    pub encoder: &'a Encoder,
     /// The highest first.
     pub rungs: &'a [Rung],
     /// What they are expected to cost.
@@ -67,6 +71,12 @@ pub(super) enum End {
     Missing,
     /// It does not work.
     Failed(SessionError),
+    /// It made no picture before that.
+    NeverStarted(SessionError),
+    /// One more of those that were too slow may be tried.
+    OneMore,
+    /// The encoder of the settings works again, in whose place another encodes.
+    EncoderWorks,
 }
 
 /// Why ffmpeg does not work.
@@ -76,8 +86,10 @@ pub(super) enum SessionError {
     Start(#[source] io::Error),
     #[error("ffmpeg ended: {0}")]
     Exited(String),
-    #[error("ffmpeg has written nothing for {} s", .0.as_secs_f32())]
+    #[error("ffmpeg has made nothing for {} s", .0.as_secs_f32())]
     Silent(Duration),
+    #[error("ffmpeg has been stopped for {} s, by a signal or by who debugs it", .0.as_secs_f32())]
+    Stopped(Duration),
     #[error("what ffmpeg writes cannot be read")]
     Read(#[source] io::Error),
     #[error("what ffmpeg writes is not FLV")]
@@ -88,7 +100,7 @@ pub(super) enum SessionError {
 
 /// What is seen of a run twice a second.
 pub(super) struct Look {
-    /// How far each rendition is behind the source, in the order of the rungs.
+    /// How far each rendition is behind what it should have by now, in the order of the rungs.
     pub lags_ms: Vec<u32>,
     /// Whether all of them have their first segment begun.
     pub are_all_there: bool,
@@ -97,7 +109,8 @@ pub(super) struct Look {
 /// A rendition that is being made.
 struct Track {
     follower: Mutex<Follower>,
-    last_output: Mutex<Option<Instant>>,
+    /// How many messages with its picture have come.
+    messages: AtomicU64,
 }
 
 impl Track {
@@ -106,22 +119,52 @@ impl Track {
     }
 
     fn push(&self, tag: FlvTag, near_ms: i64) -> Result<(), MediaRefusal> {
-        *self.last_output.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        if tag.kind == TagKind::Video {
+            self.messages.fetch_add(1, Ordering::Relaxed);
+        }
         // The upper bits are those of the source's times.
         let timestamp_ms = unwrap_time(tag.time_ms, near_ms) as u32;
         self.follower().push(Tag { kind: tag.kind, timestamp_ms, body: tag.body })
     }
 
-    fn last_output(&self) -> Option<Instant> {
-        *self.last_output.lock().unwrap_or_else(PoisonError::into_inner)
+    fn made(&self) -> Made {
+        Made { messages: self.messages.load(Ordering::Relaxed), latest_ms: self.follower().latest_ms() }
+    }
+}
+
+/// The pipe that ffmpeg is fed through.
+struct Input {
+    /// Another handle of it; `None` where there is none to be had.
+    pipe: Option<OwnedFd>,
+    /// What was written to it.
+    bytes: AtomicU64,
+}
+
+impl Input {
+    fn new(stdin: &ChildStdin) -> Self {
+        Self { pipe: stdin.as_fd().try_clone_to_owned().ok(), bytes: AtomicU64::new(0) }
+    }
+
+    /// How much of that was read, and how much was not.
+    fn read_and_unread(&self) -> (u64, u64) {
+        let unread = self.pipe.as_ref().and_then(|pipe| ioctl_fionread(pipe).ok()).unwrap_or(0);
+        (self.bytes.load(Ordering::Relaxed).saturating_sub(unread), unread)
     }
 }
 
 impl Session<'_> {
-    /// Runs ffmpeg on what begins with this initialisation segment, until there is a reason to stop.
-    pub(super) async fn run(&self, init: Bytes, feed: &mut Feed, lease: &mut Lease, mut look: impl FnMut(Look)) -> End {
+    /// Runs ffmpeg on what begins with this initialisation segment, until there is a reason to stop: one of its own, or
+    /// something better than this.
+    pub(super) async fn run(
+        &self,
+        init: Bytes,
+        feed: &mut Feed,
+        lease: &mut Lease,
+        mut look: impl FnMut(Look),
+        better: impl Future<Output = End>,
+    ) -> End {
         let config = &self.ladders.0.config;
-        let Running { mut child, outputs } = match command::start(config, &self.source, self.rungs) {
+        let Running { mut child, outputs } = match command::start(config, self.encoder, &self.source, self.rungs) {
             Ok(running) => running,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
                 return End::Missing;
@@ -140,17 +183,22 @@ impl Session<'_> {
             };
             let rendition = self.broadcast.add_rendition(spec(rung, &self.source));
             let follower = Mutex::new(Follower::new(self.broadcast, rendition));
-            let track = Arc::new(Track { follower, last_output: Mutex::new(None) });
+            let track = Arc::new(Track { follower, messages: AtomicU64::new(0) });
             tracks.push(Arc::clone(&track));
             readers.spawn(read(output, track, Arc::clone(self.broadcast)));
         }
 
-        let mut watch = Watch::new(&config.pace, child.id(), &self.source);
+        let pid = child.id();
+        let begins_at = Instant::now();
+        let mut meter = Meter::new(begins_at);
+        let mut watch = Watch::new(&config.pace, tracks.len(), begins_at);
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = {
-            let pump = pump(init, feed, stdin);
-            tokio::pin!(pump);
+            // It goes with the pump: who is to write out what it holds back has to hear of the end.
+            let input = Input::new(&stdin);
+            let pump = pump(init, feed, stdin, &input.bytes);
+            tokio::pin!(pump, better);
             loop {
                 tokio::select! {
                     pumped = &mut pump => break match pumped {
@@ -167,31 +215,45 @@ impl Session<'_> {
                     () = lease.changed() => if lease.granted() != self.rungs.len() {
                         break End::Regranted;
                     },
+                    end = &mut better => break end,
                     _ = ticks.tick() => {
-                        watch.measure(self);
+                        let process = pid.and_then(process::look);
+                        meter.measure(self, process);
+                        let made = tracks.iter().map(|track| track.made()).collect();
+                        let (read_bytes, unread_bytes) = input.read_and_unread();
+                        let state = process.map(|process| process.state).unwrap_or_default();
+                        let done = Done { made, read_bytes, unread_bytes, state };
+                        let end = watch.look(Instant::now(), self.broadcast.source().view().as_deref(), &done);
                         look(Look {
-                            lags_ms: tracks.iter().map(|track| track.follower().lag().behind_ms).collect(),
+                            lags_ms: watch.lags_ms(),
                             are_all_there: tracks.iter().all(|track| track.follower().is_following()),
                         });
-                        if let Some(end) = watch.judge(&tracks) {
+                        if let Some(end) = end {
                             break end;
                         }
                     }
                 }
             }
         };
-        watch.measure(self);
+        meter.measure(self, pid.and_then(process::look));
         if let End::NewSource(_) = end {
             // Its stdin is closed: it writes out what it holds back.
             let drained = async { while readers.join_next().await.is_some() {} };
             let _ = timeout(config.pace.drain, drained).await;
         }
         // It may be gone already.
-        let _ = child.kill().await;
+        let _ = timeout(PATIENCE_WITH_THE_KILLED, child.kill()).await;
         complaint.abort();
         // Before another follower of the same renditions begins, these have ended.
         readers.shutdown().await;
-        end
+        match end {
+            // Whoever stopped it, that says nothing about the encoder.
+            end @ End::Failed(SessionError::Stopped(_)) => end,
+            End::Failed(error) if tracks.iter().all(|track| track.made().latest_ms.is_none()) => {
+                End::NeverStarted(error)
+            }
+            end => end,
+        }
     }
 }
 
@@ -213,11 +275,14 @@ enum Pumped {
 }
 
 /// Feeds ffmpeg for as long as there is one source. What it does not take in time is gone from the feed, not kept here.
-async fn pump(init: Bytes, feed: &mut Feed, mut stdin: ChildStdin) -> Pumped {
+async fn pump(init: Bytes, feed: &mut Feed, mut stdin: ChildStdin, written: &AtomicU64) -> Pumped {
     let mut next = init;
     loop {
-        if stdin.write_all(&next).await.is_err() {
-            return Pumped::Refused;
+        while !next.is_empty() {
+            match stdin.write_buf(&mut next).await {
+                Ok(count) if count > 0 => written.fetch_add(count as u64, Ordering::Relaxed),
+                _ => return Pumped::Refused,
+            };
         }
         next = match feed.next().await {
             Some(FeedItem::Fragment { bytes, .. }) => bytes,
@@ -257,7 +322,7 @@ async fn exited(child: &mut Child, complaint: &mut JoinHandle<String>) -> End {
 }
 
 /// The first of what ffmpeg complains of; the rest is read so that it is not held up by it.
-async fn listen(mut stderr: ChildStderr) -> String {
+pub(super) async fn listen(mut stderr: ChildStderr) -> String {
     let mut complaint = Vec::new();
     let read = (&mut stderr).take(MAX_COMPLAINT_BYTES).read_to_end(&mut complaint).await;
     if read.is_ok() && complaint.len() as u64 == MAX_COMPLAINT_BYTES {
@@ -266,35 +331,22 @@ async fn listen(mut stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&complaint).trim().replace('\n', "; ")
 }
 
-/// Sees whether ffmpeg works and keeps up.
-struct Watch<'a> {
-    pace: &'a LadderPace,
-    pid: Option<u32>,
+/// What ffmpeg takes of the processors.
+struct Meter {
     started: Instant,
-    /// How far behind the pictures that are under way can be.
-    under_way_ms: u32,
-    late_since: Option<Instant>,
     counted: Duration,
     /// When the present measurement began, and with how much processor time.
     measuring: Option<(Instant, Duration)>,
 }
 
-impl<'a> Watch<'a> {
-    fn new(pace: &'a LadderPace, pid: Option<u32>, source: &SourcePicture) -> Self {
-        Self {
-            pace,
-            pid,
-            started: Instant::now(),
-            under_way_ms: (HELD_BACK_PICTURES * 1_000.0 / source.frame_rate()) as u32,
-            late_since: None,
-            counted: Duration::ZERO,
-            measuring: None,
-        }
+impl Meter {
+    fn new(started: Instant) -> Self {
+        Self { started, counted: Duration::ZERO, measuring: None }
     }
 
     /// Counts the processor time, and lets the budget learn from it.
-    fn measure(&mut self, session: &Session<'_>) {
-        let Some(taken) = self.pid.and_then(cpu::time_of) else { return };
+    fn measure(&mut self, session: &Session<'_>, process: Option<Process>) {
+        let Some(Process { time: taken, .. }) = process else { return };
         session.ladders.count_cpu(taken.saturating_sub(self.counted));
         self.counted = taken;
         let now = Instant::now();
@@ -302,34 +354,10 @@ impl<'a> Watch<'a> {
             None if now - self.started >= MEASURED_OVER => self.measuring = Some((now, taken)),
             Some((since, before)) if now - since >= MEASURED_OVER => {
                 let millicores = taken.saturating_sub(before).as_secs_f64() / (now - since).as_secs_f64() * 1_000.0;
-                session.ladders.0.budget.measured(session.estimate, millicores as Millicores);
+                session.ladders.0.budget.measured(session.encoder.into(), session.estimate, millicores as Millicores);
                 self.measuring = Some((now, taken));
             }
             _ => {}
         }
-    }
-
-    fn judge(&mut self, tracks: &[Arc<Track>]) -> Option<End> {
-        let now = Instant::now();
-        let max_lag_ms = u32::try_from(self.pace.max_lag.as_millis()).unwrap_or(u32::MAX);
-        let mut is_late = false;
-        for track in tracks {
-            let behind_ms = track.follower().lag().behind_ms.saturating_sub(self.under_way_ms);
-            let (silent_since, has_more_to_write) = match track.last_output() {
-                // There is something to read from the start.
-                None => (self.started, true),
-                Some(last_output) => (last_output, behind_ms > HELD_BACK_MS),
-            };
-            if has_more_to_write && now - silent_since > self.pace.silent_for {
-                return Some(End::Failed(SessionError::Silent(now - silent_since)));
-            }
-            is_late |= behind_ms > max_lag_ms;
-        }
-        if !is_late {
-            self.late_since = None;
-            return None;
-        }
-        let late_since = *self.late_since.get_or_insert(now);
-        (now - late_since > self.pace.late_for).then_some(End::TooSlow)
     }
 }

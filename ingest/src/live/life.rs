@@ -13,9 +13,11 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Channel, Current, Ending, Kick, Live, Pause, Refused, Shared, tracks::Sent};
+use super::{
+    Channel, Current, Ending, Kick, Live, Pause, Refused, Shared, cutting::leaves_nothing, numbers, tracks::Sent,
+};
 use crate::{
-    packager::{Broadcast, FirstNumbers},
+    packager::Broadcast,
     ports::{OpenStream, PublishError, StartedStream},
 };
 
@@ -85,6 +87,13 @@ impl Shared {
 
     /// Reports an end until the write side accepts it or the shutdown has waited long enough.
     async fn report_end(&self, stream_id: StreamId, reason: EndReason) -> Result<(), PublishError> {
+        self.unstored.begin(stream_id, reason);
+        let answer = self.report_end_on(stream_id, reason).await;
+        self.unstored.finish(stream_id);
+        answer
+    }
+
+    async fn report_end_on(&self, stream_id: StreamId, reason: EndReason) -> Result<(), PublishError> {
         let mut pause = Pause::new();
         let mut has_warned = false;
         loop {
@@ -184,7 +193,14 @@ impl Life {
         self.shared.tasks.spawn(reporting);
         let ending = self.wait_for_end().await;
         let ended = Instant::now();
+        // Before anybody sees that it is over: nobody is to think that it is known.
+        self.shared.unstored.begin(self.stream_id, ending.reason);
         self.broadcast.end();
+        // There is nothing to see in it, or nothing that may be seen: not even until the write side has taken the end.
+        let lingers = ending.has_begun && !leaves_nothing(ending.reason);
+        if !lingers {
+            self.shared.broadcasts.remove(self.stream_id);
+        }
         let answer = self.shared.report_end(self.stream_id, ending.reason).await;
         drop(turn);
         let handle =
@@ -203,10 +219,7 @@ impl Life {
                 %error, "stream ended, which could not be stored"
             ),
         }
-        // There is nothing to see in it, or nothing that may be seen.
-        let is_taken_away = matches!(ending.reason, EndReason::AccountSuspended | EndReason::TakenDown);
-        if !ending.has_begun || is_taken_away {
-            self.shared.broadcasts.remove(self.stream_id);
+        if !lingers {
             return;
         }
         tokio::select! {
@@ -285,7 +298,9 @@ impl Live {
             for OpenStream { stream_id, channel_id, started_at } in open {
                 let channel = channels.entry(channel_id).or_default();
                 let config = shared.settings.packager.clone();
-                let broadcast = Broadcast::new(stream_id, config, numbers_after_a_crash(started_at));
+                let lasted = OffsetDateTime::now_utc() - started_at;
+                let numbers = numbers::after_a_crash(lasted, shared.broadcasts.left_of(stream_id));
+                let broadcast = Broadcast::new(stream_id, config, numbers);
                 // Players that come back meanwhile wait for it instead of finding nothing.
                 shared.show(channel_id, &broadcast);
                 if let Some(place) = begun.iter().position(|begun| begun.stream_id == stream_id) {
@@ -312,13 +327,6 @@ impl Live {
         shared.tasks.spawn(mending);
         shared.recovered.send_replace(true);
     }
-}
-
-/// Higher than the crashed process can have come: it cut a segment a second at most.
-fn numbers_after_a_crash(started_at: OffsetDateTime) -> FirstNumbers {
-    let seconds = u64::try_from((OffsetDateTime::now_utc() - started_at).whole_seconds()).unwrap_or(0);
-    let first = 2 * seconds + 100;
-    FirstNumbers { media_sequence: first, discontinuity_sequence: first }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,9 +3,14 @@
 use std::{borrow::Cow, net::SocketAddr};
 
 use domain::streams::EndReason;
+use time::OffsetDateTime;
 use tracing::{debug, info};
 
+use super::LastRefusal;
 use crate::{packager::MediaRefusal, ports::PublishError};
+
+/// The code of who came beside a live encoder.
+const ALREADY_LIVE: &str = "already_live";
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +57,15 @@ impl Refused {
                 "NetStream.Publish.Denied",
                 "This stream was taken down by an administrator of this server.",
             ),
+            // Another node was asked to take over, or nobody heard of this one for a while.
+            EndReason::Crashed | EndReason::Moved => Self {
+                is_passing: true,
+                ..Self::new(
+                    "ended_elsewhere",
+                    "NetStream.Failed",
+                    "The server had to end this stream, because its parts lost sight of each other. Please start it again.",
+                )
+            },
             EndReason::Shutdown => Self {
                 is_passing: true,
                 ..Self::new("shutdown", "NetStream.Failed", "The server is being restarted. Please try again.")
@@ -106,7 +120,7 @@ impl From<PublishError> for Refused {
             PublishError::OwnerSuspended => ("account_suspended", "NetStream.Publish.Denied"),
             PublishError::AddressRefused => ("address_not_allowed", "NetStream.Publish.Denied"),
             // What Adobe's server says when the name is taken.
-            PublishError::AlreadyLive => ("already_live", "NetStream.Publish.BadName"),
+            PublishError::AlreadyLive => (ALREADY_LIVE, "NetStream.Publish.BadName"),
             PublishError::StreamUnknown => ("stream_unknown", "NetStream.Publish.Denied"),
             PublishError::Unavailable => ("unavailable", "NetStream.Failed"),
         };
@@ -117,5 +131,40 @@ impl From<PublishError> for Refused {
 impl From<MediaRefusal> for Refused {
     fn from(refusal: MediaRefusal) -> Self {
         Self::new(refusal.code(), "NetStream.Publish.Rejected", refusal.to_string())
+    }
+}
+
+impl LastRefusal {
+    /// Whether it still concerns the streamer at `now`; `let_in_at` is when viewers last began to see an encoder of the
+    /// channel.
+    ///
+    /// Encoders come back by themselves after a refusal, and are refused again some seconds later: what is told only in
+    /// between would be seen by nobody.
+    pub(super) fn is_news(&self, let_in_at: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+        const RECENT: time::Duration = time::Duration::minutes(2);
+        let is_answered = let_in_at.is_some_and(|let_in_at| let_in_at > self.at) || self.code == ALREADY_LIVE;
+        !is_answered || now - self.at < RECENT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_until_another_encoder_was_let_in_for_a_while() {
+        let at = datetime!(2026-11-21 10:00 UTC);
+        let after = |seconds| at + time::Duration::seconds(seconds);
+        let refusal = |code| LastRefusal { code, message: String::new(), at };
+        let stopped = refusal("video_stopped");
+        assert!(stopped.is_news(None, after(86_400)), "nobody has been let in since");
+        assert!(stopped.is_news(Some(after(-60)), after(86_400)), "it had been let in itself");
+        assert!(stopped.is_news(Some(after(5)), after(119)), "it may be refused again");
+        assert!(!stopped.is_news(Some(after(5)), after(120)));
+        let second = refusal(ALREADY_LIVE);
+        assert!(second.is_news(Some(after(-60)), after(119)));
+        assert!(!second.is_news(Some(after(-60)), after(120)), "the first is live all the while");
     }
 }

@@ -53,6 +53,8 @@ pub(crate) enum Leaving {
 pub(super) struct Slot {
     pub(super) peer: SocketAddr,
     pub(super) since: OffsetDateTime,
+    /// How many events the channel had had when its key was accepted.
+    pub(super) version: i64,
     /// On the registry's clock.
     heard_ms: AtomicU64,
     received_bytes: AtomicU64,
@@ -94,11 +96,17 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// Takes the free seat of `channel`.
-    pub(super) fn take(shared: &Arc<Shared>, channel_id: ChannelId, channel: &mut Channel, peer: SocketAddr) -> Self {
+    /// Takes the free seat of `channel`, which had had `version` events when the key was accepted.
+    pub(super) fn take(
+        shared: &Arc<Shared>,
+        (channel_id, version): (ChannelId, i64),
+        channel: &mut Channel,
+        peer: SocketAddr,
+    ) -> Self {
         let slot = Arc::new(Slot {
             peer,
             since: timestamp::cut(OffsetDateTime::now_utc()),
+            version,
             heard_ms: AtomicU64::new(shared.now_ms()),
             received_bytes: AtomicU64::new(0),
             kick: OnceLock::new(),
@@ -173,6 +181,7 @@ impl Seat {
             return;
         }
         self.is_feeding = true;
+        channel.let_in_at = Some(timestamp::cut(OffsetDateTime::now_utc()));
         match &mut channel.stream {
             Some(stream) => {
                 let until = stream.grace_until.take();
@@ -241,7 +250,13 @@ impl Seat {
         if !channel.vacate(&self.slot, &self.shared.settings) {
             return;
         }
+        let told = match self.slot.kick.get() {
+            // It may have gone by itself just before it heard of that. All the same its stream must not wait for it.
+            Some(Kick::Ended(reason)) => Some(*reason),
+            Some(Kick::TakenOver | Kick::Refused(_)) | None => None,
+        };
         let reason = match how {
+            _ if told.is_some() => told,
             Leaving::Unpublished => Some(EndReason::Unpublished),
             Leaving::Ended(reason) => Some(reason),
             Leaving::Lost | Leaving::Refused if self.shared.stopping.is_cancelled() => Some(EndReason::Shutdown),

@@ -12,6 +12,8 @@ use crate::packager::{Health, Tracks};
 
 /// Health is measured over so long.
 const SPAN: Duration = Duration::from_secs(5);
+/// A minute of reports, one a second.
+const REMEMBERED: usize = 60;
 
 /// How far a channel's publishing has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,9 +61,12 @@ pub struct IngestStatus {
     pub history: Vec<Health>,
     /// How long nothing has come from a connected encoder, in milliseconds.
     pub silent_ms: u64,
+    /// How much longer the stream waits for its encoder, in milliseconds; `None` while it need not.
+    pub waits_ms: Option<u64>,
     /// What would make the stream better, the most important first.
     pub advice: Vec<Advice>,
-    /// The last encoder that was sent away from this channel since this node started.
+    /// The last encoder that was sent away from this channel, until another has been let in and two minutes have passed;
+    /// one that came beside a live encoder for two minutes only.
     pub last_refusal: Option<LastRefusal>,
     /// The smaller sizes that are made of its stream, and why there are no more.
     pub ladder: LadderStatus,
@@ -183,21 +188,20 @@ pub(super) struct View {
     bitrates_kbps: VecDeque<u32>,
     /// One a second, the last minute.
     history: VecDeque<Health>,
+    reported_at: Option<Instant>,
 }
 
 impl View {
     pub(super) fn update(&mut self, tracks: Option<&Tracks>, health: Health, now: Instant) {
-        /// A minute of reports.
-        const REMEMBERED: usize = 60;
         let Some(tracks) = tracks else { return };
         if self.tracks.as_ref() != Some(tracks) {
             self.tracks = Some(tracks.clone());
         }
+        // Reports come with what is received: nothing came in the seconds without one.
+        let before = self.reported_at.replace(now);
+        self.fall_silent(before.map_or(0, |before| (now - before).as_secs().saturating_sub(1)));
         self.health = Some(health);
-        if self.history.len() == REMEMBERED {
-            self.history.pop_front();
-        }
-        self.history.push_back(health);
+        self.remember(health);
         let since = self.since.get_or_insert(now);
         if now - *since >= SPAN {
             *since = now;
@@ -206,6 +210,24 @@ impl View {
             }
             self.bitrates_kbps.push_back(health.bitrate_kbps);
         }
+    }
+
+    /// So many seconds have passed since the last report.
+    fn fall_silent(&mut self, seconds: u64) {
+        let Some(last) = self.health else { return };
+        // What is older than the last minute is not remembered.
+        let seconds = seconds.min(REMEMBERED as u64);
+        for second in 1..=seconds {
+            self.remember(silent(last, second * 1_000));
+        }
+        self.health = Some(silent(last, seconds * 1_000));
+    }
+
+    fn remember(&mut self, health: Health) {
+        if self.history.len() == REMEMBERED {
+            self.history.pop_front();
+        }
+        self.history.push_back(health);
     }
 
     fn advice(&self, silent_ms: u64) -> Vec<Advice> {
@@ -263,6 +285,17 @@ impl View {
     }
 }
 
+/// Health when nothing has come for so long: what came in the span before has less and less of it.
+fn silent(health: Health, silent_ms: u64) -> Health {
+    let span_ms = u64::try_from(SPAN.as_millis()).unwrap_or(u64::MAX);
+    let left_ms = span_ms.saturating_sub(silent_ms);
+    Health {
+        bitrate_kbps: u32::try_from(u64::from(health.bitrate_kbps) * left_ms / span_ms).unwrap_or(u32::MAX),
+        frame_rate: health.frame_rate * left_ms as f64 / span_ms as f64,
+        ..health
+    }
+}
+
 impl IngestStatus {
     /// The status with what its ladder does, and the advice that follows from it.
     pub(super) fn with_ladder(mut self, ladder: LadderStatus) -> Self {
@@ -290,19 +323,26 @@ impl Channel {
             (_, Some(_)) => PublishState::Receiving,
             (_, None) => PublishState::Waiting,
         };
-        let view = self.publisher.as_ref().map(|publisher| publisher.view()).unwrap_or_default();
+        let mut view = self.publisher.as_ref().map(|publisher| publisher.view()).unwrap_or_default();
         let silent_ms = self.publisher.as_ref().map_or(0, |publisher| now_ms.saturating_sub(publisher.last_heard_ms()));
+        let advice = view.advice(silent_ms);
+        view.fall_silent(silent_ms / 1_000);
+        let grace_until = self.stream.as_ref().filter(|stream| stream.is_started).and_then(|stream| stream.grace_until);
+        // Where one is connected again, the stream waits for its key frame, and for as long as that takes.
+        let waits = grace_until.filter(|_| self.publisher.is_none()).map(|until| until - Instant::now());
+        let now = OffsetDateTime::now_utc();
         IngestStatus {
             state,
             stream_id: self.stream.as_ref().filter(|stream| stream.is_started).map(|stream| stream.id),
             connected_since: self.publisher.as_ref().map(|publisher| publisher.since),
-            advice: view.advice(silent_ms),
+            advice,
             tracks: view.tracks,
             encoder: view.encoder,
             health: view.health,
             history: view.history.into(),
             silent_ms,
-            last_refusal: self.last_refusal.clone(),
+            waits_ms: waits.map(|waits| u64::try_from(waits.as_millis()).unwrap_or(u64::MAX)),
+            last_refusal: self.last_refusal.clone().filter(|refusal| refusal.is_news(self.let_in_at, now)),
             // Known to the ladders.
             ladder: LadderStatus::default(),
         }
@@ -335,6 +375,25 @@ mod tests {
         }
         assert_eq!(view.advice(100), []);
         assert_eq!(view.history.len(), 60);
+    }
+
+    #[test]
+    fn each_second_has_its_figures_also_when_nothing_comes() {
+        let (mut view, start) = (View::default(), Instant::now());
+        let mut report = |at_ms| {
+            view.update(Some(&tracks(true)), health(2_500, 30.0, 2_000), start + Duration::from_millis(at_ms));
+            view.history.iter().map(|health| health.bitrate_kbps).collect::<Vec<_>>()
+        };
+        assert_eq!(report(0), [2_500]);
+        // Reports come with the first message after a second.
+        assert_eq!(report(1_040), [2_500; 2]);
+        assert_eq!(report(8_050), [2_500, 2_500, 2_000, 1_500, 1_000, 500, 0, 0, 2_500]);
+        assert_eq!(report(4_000_000).len(), 60);
+        view.fall_silent(3);
+        let health = view.health.unwrap();
+        assert_eq!((health.bitrate_kbps, health.frame_rate, health.key_frame_interval_ms), (1_000, 12.0, 2_000));
+        assert_eq!(view.history.len(), 60);
+        assert_eq!(view.history.back(), Some(&health));
     }
 
     #[test]

@@ -11,7 +11,10 @@ pub(crate) struct Clock {
 
 /// The encoder's clock jumped; it was set to the new time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Jump;
+pub(crate) struct Jump {
+    /// From the message before, negative where it went back.
+    pub step_ms: i64,
+}
 
 impl Clock {
     /// The time of a message. After a jump the same message can be asked for again.
@@ -22,7 +25,7 @@ impl Clock {
         };
         let step_ms = i64::from(timestamp_ms.wrapping_sub(latest_ms as u32) as i32);
         self.latest_ms = Some(latest_ms + step_ms);
-        if step_ms.abs() > MAX_STEP_MS { Err(Jump) } else { Ok(latest_ms + step_ms) }
+        if step_ms.abs() > MAX_STEP_MS { Err(Jump { step_ms }) } else { Ok(latest_ms + step_ms) }
     }
 }
 
@@ -43,7 +46,8 @@ mod tests {
     fn a_jump_is_told_once() {
         let mut clock = Clock::default();
         assert_eq!(clock.unwrap(5_000), Ok(5_000));
-        assert_eq!(clock.unwrap(3_000_000_000), Err(Jump));
+        let step_ms = i64::from(2_999_995_000_u32 as i32);
+        assert_eq!(clock.unwrap(3_000_000_000), Err(Jump { step_ms }));
         let after = clock.unwrap(3_000_000_000).unwrap();
         assert_eq!(clock.unwrap(3_000_000_040), Ok(after + 40));
     }

@@ -159,3 +159,6 @@ fn grow(rendition: &Rendition, number: u64, track: Track) -> Body {
     });
     Body::from_stream(parts.fuse())
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,6 @@ use axum::{
 use bytes::Bytes;
 use domain::ids::RecordingId;
 use flate2::{Compression, write::GzEncoder};
-use futures::StreamExt;
 use serde::Serialize;
 use storage::{Key, Storage, StorageError};
 use tokio_util::io::ReaderStream;
@@ -47,6 +46,7 @@ use uuid::Uuid;
 
 use self::{copies::Copies, file::File};
 use super::{
+    cutting,
     problem::Problem,
     reply,
     rights::{bearer, json},
@@ -221,9 +221,13 @@ impl Origin {
             Ok(RecordingAccess::Refused) => return Err(Problem::PLAYBACK_REFUSED),
             Err(_) => return Err(Problem::RECORDING_UNAVAILABLE),
         };
+        // It may take minutes to go out: who loses the right meanwhile gets no more of it.
+        let cut = |answer: Response| {
+            answer.map(|body| cutting::until(body, || self.rights.lost(recording_id, wish, token.map(str::to_owned))))
+        };
         let stored = |name: String, kind, keep| async move {
             let key = recorder::key(recording_id, &name).map_err(|_| Problem::MEDIA_NOT_FOUND)?;
-            self.object(&key, kind, request, is_public, keep).await
+            self.object(&key, kind, request, is_public, keep).await.map(cut)
         };
         match wanted {
             Wanted::Master => {
@@ -248,12 +252,7 @@ impl Origin {
             Wanted::Times => stored("sheets/index.vtt".to_owned(), "text/vtt; charset=utf-8", Keep::Briefly).await,
             Wanted::Sheet(number) => stored(format!("sheets/{number}.jpg"), "image/jpeg", Keep::ForEver).await,
             Wanted::Files => self.files(recording_id).await,
-            Wanted::File(which) => {
-                let lost = self.rights.lost(recording_id, wish, token.map(str::to_owned));
-                let file = self.file(recording_id, which, &file_name, token, (request, is_head)).await?;
-                // It takes minutes: who loses the right meanwhile gets no more of it.
-                Ok(file.map(|body| Body::from_stream(body.into_data_stream().take_until(lost))))
-            }
+            Wanted::File(which) => self.file(recording_id, which, &file_name, token, (request, is_head)).await.map(cut),
             Wanted::Rights => Err(Problem::NOT_FOUND),
         }
     }

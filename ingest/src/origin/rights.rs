@@ -1,4 +1,4 @@
-//! The layer in front of everything that viewers ask for: reads the token out of the address, says whether it is enough,
+//! The guard in front of everything that viewers ask for: reads the token out of the address, says whether it is enough,
 //! hands on what is asked for without it, and takes back an answer that is still waited for when the right to it is lost.
 //!
 //! | address | what |
@@ -10,23 +10,22 @@
 //!
 //! The last two want `Authorization: Bearer <a relay's token>`. Of a channel that was closed everything is 404.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     body::{Body, HttpBody},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
-    middleware::{self, Next},
     response::Response,
 };
 use domain::ids::ChannelId;
-use futures::{StreamExt, future::BoxFuture};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{problem::Problem, reply};
+use super::{cutting, problem::Problem, reply};
 use crate::rights::{Bearer, ChannelRights, Pass, Refusal, Rights};
 
 /// What a relay or a verifying cache is told of an answer: that it may keep it under the address without the token, for
@@ -53,21 +52,35 @@ pub(crate) trait Lookup: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unanswered;
 
-#[derive(Clone)]
 struct Guard {
     rights: Rights,
     lookup: Option<Arc<dyn Lookup>>,
 }
 
-/// Lets to `inner` only who has a right. What belongs to no channel that `rights` knows of is let through.
-pub(crate) fn guard(rights: Rights, inner: Router) -> Router {
-    with_lookup(rights, None, inner)
+/// To whose media somebody is let, and why.
+struct Owned {
+    channel_id: ChannelId,
+    pass: Option<Pass>,
+    /// Who loses the right when it is taken away.
+    holder: Option<Pass>,
 }
 
-/// As [`guard`], asking `lookup` about what is not known.
-pub(crate) fn with_lookup(rights: Rights, lookup: Option<Arc<dyn Lookup>>, inner: Router) -> Router {
-    let guard = Guard { rights, lookup };
-    inner.layer(middleware::from_fn_with_state(guard, admit))
+/// What is behind the guard.
+pub(crate) trait Guarded: Send + Sync + 'static {
+    /// Answers who has a right.
+    fn answer(&self, request: Request) -> impl Future<Output = Response> + Send;
+}
+
+/// Lets to `inner` only who has a right, asking `lookup` about what is not known. What belongs to no channel is let through.
+///
+/// One handler and no layers: a layer would cost each request that is held 0.7 KiB more.
+pub(crate) fn guarded(rights: Rights, lookup: Option<Arc<dyn Lookup>>, inner: impl Guarded) -> Router {
+    Router::new().fallback(answer).with_state(Arc::new((Guard { rights, lookup }, inner)))
+}
+
+async fn answer<T: Guarded>(State(guarded): State<Arc<(Guard, T)>>, request: Request) -> Response {
+    let (guard, inner) = &*guarded;
+    guard.admit(request, inner).await
 }
 
 /// What an address asks for, read as far as rights go.
@@ -108,6 +121,12 @@ impl Guard {
     /// The channel that is asked for and the right to it; `Ok(None)` for what belongs to none.
     async fn decide(&self, asked: &Asked<'_>) -> Result<Option<(ChannelId, Option<Pass>)>, Problem> {
         let Some(subject) = asked.subject else { return Ok(None) };
+        if let Subject::Owned(id) = subject
+            && self.rights.is_withdrawn(id)
+        {
+            // For everybody, relays among them.
+            return Err(Problem::STREAM_NOT_FOUND);
+        }
         let known = match subject {
             Subject::Channel(id) if self.lookup.is_none() && self.rights.is_complete() => Some(ChannelId::from(id)),
             Subject::Owned(id) | Subject::Channel(id) => self.rights.channel_of(id),
@@ -126,17 +145,86 @@ impl Guard {
             // It may be something that only some may see.
             (None, None) => return Err(Problem::NOT_READY),
         };
-        if self.rights.of_channel(channel_id).is_closed {
+        let rights = self.rights.of_channel(channel_id);
+        if rights.is_closed {
             // For everybody, whatever they bring: there is nothing to have a right to.
             return Err(Problem::STREAM_NOT_FOUND);
         }
-        match self.rights.decide(channel_id, asked.token) {
+        match self.rights.decide_by(&rights, asked.token) {
             Ok(Some(_)) if self.lookup.as_ref().is_some_and(|lookup| !lookup.is_up_to_date()) => {
                 Err(Problem::NOT_READY)
             }
             Ok(pass) => Ok(Some((channel_id, pass))),
             Err(Refusal::TokenMissing | Refusal::TokenWrong) => Err(Problem::PLAYBACK_REFUSED),
         }
+    }
+
+    async fn admit(&self, mut request: Request, inner: &impl Guarded) -> Response {
+        let (path, headers) = (request.uri().path(), request.headers());
+        match Service::read(path) {
+            _ if request.method() == Method::OPTIONS => {}
+            Some(Service::Authorise) => return self.authorise(headers).await,
+            Some(Service::Revocations) => return self.tell_changes(headers, request.uri().query()).await,
+            Some(Service::Rights) => return self.tell_rights(headers, path),
+            None => {}
+        }
+        let owned = match request.method() {
+            // A browser asks for no media by it, and without what would show a right.
+            &Method::OPTIONS => None,
+            _ => match self.enter(&mut request).await {
+                Ok(owned) => owned,
+                Err(problem) => return problem.into_response(),
+            },
+        };
+        // The one place at which thousands wait: what is kept over it is kept for each of them.
+        let mut response = tokio::select! {
+            biased;
+            response = inner.answer(request) => response,
+            problem = self.refusal(owned.as_ref()) => return problem.into_response(),
+        };
+        let Some(Owned { channel_id, pass, holder }) = owned else { return response };
+        match pass {
+            Some(pass) if pass.bearer == Bearer::Edge => {
+                response.headers_mut().insert(RESTRICTED, HeaderValue::from_static("1"));
+            }
+            Some(_) => make_private(response.headers_mut()),
+            None => {}
+        }
+        if response.body().size_hint().exact().is_none() {
+            // It goes on for as long as the segment grows: everybody may watch now, and not all of them then, it may be.
+            let rights = self.rights.clone();
+            let lost = || async move { rights.lost(channel_id, holder).await };
+            response = response.map(|body| cutting::until(body, lost));
+        }
+        response
+    }
+
+    /// Whose it is that is asked for, and by which right; `Ok(None)` for what is nobody's. The token goes out of the address.
+    async fn enter(&self, request: &mut Request) -> Result<Option<Owned>, Problem> {
+        let mut asked = Asked::read(request.uri().path());
+        let has_token = asked.token.is_some();
+        let relay = bearer(request.headers()).filter(|_| !has_token).and_then(|token| self.rights.edge(token));
+        if relay.is_some() {
+            asked.token = bearer(request.headers());
+        }
+        let decided = self.decide(&asked).await?;
+        let is_unowned = decided.is_some_and(|(owner, _)| asked.subject == Some(Subject::Owned(owner.uuid())));
+        if has_token {
+            *request.uri_mut() = with_path(request.uri(), asked.path).ok_or(Problem::NOT_FOUND)?;
+        }
+        if is_unowned {
+            request.extensions_mut().insert(Unowned);
+        }
+        // A relay asks for all of its viewers, and looks itself at who of them may go on.
+        Ok(decided.map(|(channel_id, pass)| Owned { channel_id, pass, holder: pass.or(relay) }))
+    }
+
+    /// Why there is no answer any more, once the right to it is lost; nobody has to have a right to what is nobody's.
+    async fn refusal(&self, owned: Option<&Owned>) -> Problem {
+        let Some(Owned { channel_id, holder, .. }) = owned else { return pending().await };
+        self.rights.lost(*channel_id, *holder).await;
+        let is_closed = self.rights.of_channel(*channel_id).is_closed;
+        if is_closed { Problem::STREAM_NOT_FOUND } else { Problem::PLAYBACK_REFUSED }
     }
 
     /// Says for a cache whether it may serve an address.
@@ -185,55 +273,34 @@ impl Guard {
     }
 }
 
-async fn admit(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    if request.method() == Method::OPTIONS {
-        return next.run(request).await;
-    }
-    match request.uri().path() {
-        "/authorise" => return guard.authorise(request.headers()).await,
-        "/revocations" => return guard.tell_changes(request.headers(), request.uri().query()).await,
-        path if path.ends_with("/rights") => return guard.tell_rights(request.headers(), path),
-        _ => {}
-    }
-    let mut asked = Asked::read(request.uri().path());
-    let has_token = asked.token.is_some();
-    if asked.token.is_none() && guard.is_edge(request.headers()) {
-        asked.token = bearer(request.headers());
-    }
-    let decided = match guard.decide(&asked).await {
-        Ok(decided) => decided,
-        Err(problem) => return problem.into_response(),
-    };
-    if has_token {
-        match without_token(request.uri(), asked.path) {
-            Some(uri) => *request.uri_mut() = uri,
-            None => return Problem::NOT_FOUND.into_response(),
-        }
-    }
-    let Some((channel_id, pass)) = decided else { return next.run(request).await };
-    let mut response = tokio::select! {
-        biased;
-        response = next.run(request) => response,
-        () = guard.rights.lost(channel_id, pass) => {
-            let is_closed = guard.rights.of_channel(channel_id).is_closed;
-            let problem = if is_closed { Problem::STREAM_NOT_FOUND } else { Problem::PLAYBACK_REFUSED };
-            return problem.into_response();
-        }
-    };
-    let Some(pass) = pass else { return response };
-    if pass.bearer == Bearer::Edge {
-        response.headers_mut().insert(RESTRICTED, HeaderValue::from_static("1"));
-    } else {
-        make_private(response.headers_mut());
-    }
-    if response.body().size_hint().exact().is_none() {
-        // It goes on for as long as the segment grows.
-        let rights = guard.rights.clone();
-        let lost = async move { rights.lost(channel_id, Some(pass)).await };
-        response = response.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(lost))));
-    }
-    response
+/// What the guard answers itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    Authorise,
+    Revocations,
+    Rights,
 }
+
+impl Service {
+    /// Reads a path below `/live`, without a token.
+    pub(super) fn read(path: &str) -> Option<Self> {
+        match path {
+            "/authorise" => Some(Self::Authorise),
+            "/revocations" => Some(Self::Revocations),
+            path if path.ends_with("/rights") => Some(Self::Rights),
+            _ => None,
+        }
+    }
+}
+
+/// A path below `/live` without the token that may be in it.
+pub(super) fn without_token(path: &str) -> &str {
+    Asked::read(path).path
+}
+
+/// Says to what is behind the guard that nobody is known to own what is asked for, so that no right to it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unowned;
 
 /// The token of a relay or of a verifying cache, which comes in a header, so that it needs no address of its own.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -241,7 +308,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The address with another path.
-fn without_token(uri: &Uri, path: &str) -> Option<Uri> {
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     match uri.query() {
         Some(query) => format!("{path}?{query}").parse().ok(),
         None => path.parse().ok(),

@@ -18,9 +18,8 @@ use crate::media::fragment::{self, Run, Sample};
 /// Where numbering begins.
 ///
 /// Numbers of one stream never go backwards and are never used twice, since addresses are made of them and caches
-/// keep what they name. A stream that goes on after a crash therefore starts higher than it can have come before:
-/// segments last about a second or more, so twice the seconds since the stream's start and 100 are enough. Its
-/// discontinuity sequence must be higher too: the same number will do.
+/// keep what they name. A stream that goes on after a crash therefore starts higher than it can have come before: see
+/// `live/numbers.rs`. Its discontinuity sequence must be higher too: the same number will do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FirstNumbers {
     /// The number of the first segment.
@@ -259,7 +258,7 @@ impl Broadcast {
         let is_first = self.key_frame.lock().replace(key_frame).is_none();
         if is_first {
             // Who waits for a first picture listens to the same bell.
-            self.source.shown().send_modify(|_| {});
+            self.source.ring_again();
         }
     }
 }

@@ -18,12 +18,14 @@ use super::{
 };
 use crate::media::{aac::AacConfig, init, video::VideoConfig};
 
-/// A picture that lasts longer is a hole in the stream.
-const MAX_PICTURE_MS: i64 = 2_400;
+/// For so long a picture may stay, with sound or without: an encoder of a still desktop sends none while nothing changes.
+/// Until the next one comes it is not known how long it stays, and nothing is written. Who joins meanwhile needs a key frame
+/// in the playlist, which may be no longer than 12 s; and 10 s without a message are a jump of the clock.
+pub(crate) const MAX_PICTURE_MS: i64 = 8_000;
+/// For so long there may be nothing where sound comes alone; beyond it is a hole in the stream.
+const MAX_SILENCE_MS: i64 = 2_400;
 /// How far a picture may lie before the one it follows and still be put after it.
 const MAX_BACKWARDS_MS: i64 = 500;
-/// How far sound may be ahead of the picture. Beyond it the picture has stopped.
-const MAX_SOUND_AHEAD_MS: i64 = 5_000;
 /// Breaks in a row that are forgiven; each regular segment takes one away.
 const MAX_BREAKS: u32 = 10;
 
@@ -83,6 +85,11 @@ impl Cutter {
         self.lane.is_running()
     }
 
+    /// The same for a stream with pictures.
+    pub(super) fn shows_pictures(&self) -> bool {
+        self.lane.epoch.as_ref().is_some_and(|epoch| epoch.video.is_some())
+    }
+
     /// How much media this connection has brought.
     pub(super) fn media_ms(&self) -> i64 {
         self.lane.reached_ms() - self.started_ms
@@ -100,6 +107,10 @@ impl Cutter {
         if let Some(epoch) = &self.lane.epoch {
             let held_ms = epoch.held.as_ref().map_or(epoch.part.end_ms, |held| held.decode_ms);
             let step_ms = picture.time_ms + epoch.offset_ms - held_ms;
+            if step_ms > MAX_PICTURE_MS && !picture.is_key {
+                // It cannot be decoded after a discontinuity, and nobody should find out by what is missing.
+                return Err(MediaRefusal::VideoStopped);
+            }
             if !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
                 self.break_off()?;
             }
@@ -135,8 +146,8 @@ impl Cutter {
         data: Bytes,
     ) -> Result<(), MediaRefusal> {
         let Some(epoch) = &mut self.lane.epoch else { return Ok(()) };
-        if time_ms + epoch.offset_ms > epoch.picture_ms() + MAX_SOUND_AHEAD_MS {
-            return self.break_off();
+        if time_ms + epoch.offset_ms > epoch.picture_ms() + MAX_PICTURE_MS {
+            return Err(MediaRefusal::VideoStopped);
         }
         match epoch.push_sound(time_ms, config, data) {
             Ok(()) => Ok(()),
@@ -155,7 +166,7 @@ impl Cutter {
             let is_other =
                 epoch.video.is_some() || epoch.sound.as_ref().is_none_or(|sound| sound.config() != &**config);
             let step_ms = time_ms + epoch.offset_ms - epoch.part.end_ms;
-            if is_other || !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
+            if is_other || !(-MAX_BACKWARDS_MS..=MAX_SILENCE_MS).contains(&step_ms) {
                 self.break_off()?;
             }
         }
@@ -249,12 +260,46 @@ impl Cutter {
         if is_long_enough || (would_overflow && has_spare_numbers) { self.end_segment() } else { Ok(()) }
     }
 
-    /// Puts a picture whose duration is known into its segment.
+    /// Puts a picture whose duration is known into its segment. Where it stays for longer than that may be, other segments
+    /// follow under it, with sound alone or with nothing.
     fn place(&mut self, held: Held, duration_ms: i64) -> Result<(), MediaRefusal> {
         let segment_ms = self.lane.segment_ms();
+        let ends_ms = held.decode_ms + duration_ms;
+        let mut begins_ms = held.decode_ms;
         if segment_ms > 0 && segment_ms + duration_ms > self.lane.segment_limit_ms() {
-            self.end_segment()?;
+            if self.lane.timing.is_none() && !held.is_key && duration_ms > MIN_SEGMENT_MS {
+                // The first segment is filled up: the target duration is made from it.
+                begins_ms -= segment_ms;
+            } else {
+                self.lane.write_rest()?;
+                self.end_segment()?;
+            }
         }
-        self.lane.place(held, duration_ms)
+        let mut until_ms = self.cut_under(begins_ms, ends_ms);
+        self.lane.place(held, duration_ms, until_ms)?;
+        while until_ms < ends_ms {
+            self.lane.write_rest()?;
+            self.end_segment()?;
+            until_ms = self.cut_under(until_ms, ends_ms);
+            self.lane.stay(until_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Where the segment that begins at this time ends under a picture that stays until `ends_ms`; the latter where it need
+    /// not end.
+    fn cut_under(&self, begins_ms: i64, ends_ms: i64) -> i64 {
+        let limit_ms = self.lane.segment_limit_ms();
+        let rest_ms = ends_ms - begins_ms;
+        if rest_ms <= limit_ms {
+            return ends_ms;
+        }
+        if self.lane.timing.is_none() {
+            // The playlist has waited long enough.
+            return begins_ms + limit_ms;
+        }
+        // Of equal lengths, so that none is short.
+        let count = (rest_ms + limit_ms - 1) / limit_ms;
+        begins_ms + (rest_ms + count - 1) / count
     }
 }

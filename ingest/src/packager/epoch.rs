@@ -238,7 +238,8 @@ impl Epoch {
 
     /// Takes in a frame of sound at the encoder's time; of another configuration it is dropped.
     pub(super) fn push_sound(&mut self, time_ms: i64, config: &AacConfig, data: Bytes) -> Result<(), TooLate> {
-        let came_at_ms = self.picture_ms();
+        // Under a picture that stays, sound goes on.
+        let came_at_ms = self.picture_ms().max(time_ms + self.offset_ms);
         let Some(sound) = self.sound.as_mut().filter(|sound| sound.config() == config) else { return Ok(()) };
         self.sound_came_at_ms = came_at_ms;
         self.segment_bytes += data.len();

@@ -59,7 +59,10 @@ impl Feed {
         let number = match self.next_part {
             Some(number) => number,
             None => {
-                let first = view.segments().rev().find(|segment| segment.is_independent())?.parts.first()?.number;
+                // What has left the playlist is not given: where groups of pictures are longer than that, the next one has
+                // to be waited for.
+                let listed = view.segments().skip(view.facts.listed_from);
+                let first = listed.filter(|segment| segment.is_independent()).last()?.parts.first()?.number;
                 *self.next_part.insert(first)
             }
         };

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::{
     Broadcast, MAX_AAC_FRAME_BYTES, MAX_UNREADABLE_MESSAGES, MediaRefusal, Rendition, Tag, TagKind,
-    cutter::{Configs, Picture},
+    cutter::{Configs, MAX_PICTURE_MS, Picture},
     epoch::Epoch,
     lane::Lane,
     rendition::Shown,
@@ -19,19 +19,17 @@ use super::{
 use crate::media::{
     aac::AacConfig,
     flv::{self, AudioTag, VideoTag},
-    fragment::AUDIO_TRACK,
-    times::Times,
+    fragment::{AUDIO_TRACK, VIDEO_TIMESCALE},
+    times::{self, Times},
     video::VideoConfig,
 };
 
-/// A picture that lasts longer is a hole.
-const MAX_PICTURE_MS: i64 = 2_400;
 /// How far a picture may lie before the one it follows and still be put after it.
 const MAX_BACKWARDS_MS: i64 = 500;
 /// How far a picture may be from the source's and still be the same.
 const TOLERANCE_MS: i64 = 16;
-/// Sound that is further from the picture belongs to another epoch of the source.
-const MAX_SOUND_APART_MS: i64 = 5_000;
+/// Sound that is further from the picture belongs to another epoch of the source. Under a picture that stays it goes on.
+const MAX_SOUND_APART_MS: i64 = MAX_PICTURE_MS + 4_000;
 
 /// How a rendition keeps up with its source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,6 +116,11 @@ impl Follower {
         Lag { behind_ms: u32::try_from(behind_ms.max(0)).unwrap_or(u32::MAX), lost: self.lost }
     }
 
+    /// When its latest picture is shown, on the broadcast's timeline; `None` before the first.
+    pub(crate) fn latest_ms(&self) -> Option<i64> {
+        self.latest_ms
+    }
+
     /// Whether the rendition is being written to: from the first segment that it has in common with the source.
     #[must_use]
     pub fn is_following(&self) -> bool {
@@ -195,13 +198,26 @@ impl Follower {
         let decode_ms = self.schedule.decode_ms(presents_ms).unwrap_or(presents_ms - epoch.reorder_ms);
         let tolerance_ms = (epoch.usual_duration_ms() / 2).min(TOLERANCE_MS);
         let place = Place { presents_ms, decode_ms, tolerance_ms };
-        let mut reached = segments_from(view, self.number + 1).take_while(|segment| place.has_reached(segment));
-        match (reached.next(), reached.next()) {
-            (Some(next), None) if next.number == self.number + 1 => {
-                let is_new = next.is_after_discontinuity || !epoch.shows(&video);
+        let is_other = !epoch.shows(&video);
+        let mut under: Vec<_> =
+            segments_from(view, self.number + 1).take_while(|segment| place.has_reached(segment)).collect();
+        let next = under.pop_if(|last| !lies_under(last));
+        let number = next.or(under.last().copied()).map_or(self.number, |last| last.number);
+        let begun = under.len() + usize::from(next.is_some());
+        let is_beside = number == self.number + begun as u64
+            && under.iter().all(|one| is_bare(one) || (next.is_none() && one.number == number));
+        if !is_beside {
+            // A whole segment of the source has no picture here, or those that we need are gone.
+            return self.rejoin(view, picture, &video);
+        }
+        let is_new = next.is_some_and(|next| next.is_after_discontinuity || is_other);
+        if let Some(last) = under.last() {
+            self.stay_under(view, &under, if is_new { end_ms(last) } else { decode_ms })?;
+        }
+        match next {
+            Some(next) => {
                 let twin = twin(next);
-                let sound = view.segment(self.number).and_then(|own| Times::read(&own.bytes, AUDIO_TRACK));
-                let sound_end = sound.map(|sound| (sound.decode + sound.duration) as i64);
+                let sound_end = self.sound_end(view);
                 if is_new {
                     if let Some(epoch) = &mut self.lane.epoch {
                         // Sound of after the break may have come already.
@@ -225,19 +241,17 @@ impl Follower {
                 self.number = twin.number;
                 Ok(())
             }
-            // A whole segment of the source has no picture here, or those that we need are gone.
-            (Some(_), _) => self.rejoin(view, picture, &video),
-            (None, _) if view.segments().next().is_some_and(|oldest| oldest.number > self.number + 1) => {
+            None if view.segments().next().is_some_and(|oldest| oldest.number > self.number + 1) => {
                 self.rejoin(view, picture, &video)
             }
-            (None, _) => {
+            None => {
                 let next = segments_from(view, self.number + 1).next().filter(|next| next.cut.is_key);
                 let decode_ms = next.map_or(decode_ms, |next| decode_ms.min(next.cut.decode_ms - 1));
-                let step_ms = decode_ms - epoch.picture_ms();
+                let step_ms = decode_ms - self.lane.epoch.as_ref().map_or(decode_ms, Epoch::picture_ms);
                 if !(-MAX_BACKWARDS_MS..=MAX_PICTURE_MS).contains(&step_ms) {
                     return self.rejoin(view, picture, &video);
                 }
-                if !epoch.shows(&video) {
+                if is_other {
                     // The picture has changed, and the source has not come to a new segment.
                     return Ok(());
                 }
@@ -254,10 +268,44 @@ impl Follower {
         match epoch.held.replace(held) {
             Some(previous) => {
                 let duration_ms = decode_ms - previous.decode_ms;
-                self.lane.place(previous, duration_ms)
+                self.lane.place(previous, duration_ms, decode_ms)
             }
-            None => Ok(()),
+            // It was placed in the segment where it begins, and has stayed.
+            None => self.lane.stay(decode_ms),
         }
+    }
+
+    /// Places the picture that is held, which stays until `ends_ms`, and goes on beside the source's segments under it.
+    fn stay_under(&mut self, view: &View, under: &[&Segment], ends_ms: i64) -> Result<(), MediaRefusal> {
+        let mut held = self.lane.epoch.as_mut().and_then(|epoch| epoch.held.take());
+        for segment in under {
+            let cut_ms = segment.cut.decode_ms;
+            let sound_ends = self.sound_end(view).map(|end| (cut_ms, end));
+            if let Some(epoch) = &mut self.lane.epoch {
+                epoch.sound_ends = sound_ends;
+            }
+            match held.take() {
+                Some(held) => {
+                    let duration_ms = (ends_ms - held.decode_ms).max(1);
+                    self.lane.place(held, duration_ms, cut_ms)?;
+                }
+                None => self.lane.stay(cut_ms)?,
+            }
+            self.lane.write_rest()?;
+            self.lane.end_segment()?;
+            if let Some(epoch) = &mut self.lane.epoch {
+                epoch.sound_ends = None;
+                epoch.twin = Some(twin(segment));
+            }
+            self.number = segment.number;
+        }
+        self.lane.stay(ends_ms)
+    }
+
+    /// Where the sound of the source's segment beside which we are ends, on the track's own clock.
+    fn sound_end(&self, view: &View) -> Option<i64> {
+        let sound = view.segment(self.number).and_then(|own| Times::read(&own.bytes, AUDIO_TRACK))?;
+        i64::try_from(sound.decode + sound.duration).ok()
     }
 
     /// Begins with a key frame that begins a segment of the source; other pictures are dropped.
@@ -353,6 +401,25 @@ impl Place {
             false => self.decode_ms >= segment.cut.decode_ms,
         }
     }
+}
+
+/// Whether a segment of the source begins under a picture that stays.
+fn lies_under(segment: &Segment) -> bool {
+    const TICKS_PER_MS: i64 = VIDEO_TIMESCALE as i64 / 1_000;
+    let mut pictures = segment.parts.iter().flat_map(|part| times::pictures(&part.bytes));
+    !segment.cut.is_key
+        && !segment.is_after_discontinuity
+        && pictures.next().is_none_or(|(decode, _)| decode > segment.cut.decode_ms * TICKS_PER_MS)
+}
+
+/// Whether it also ends there.
+fn is_bare(segment: &Segment) -> bool {
+    lies_under(segment) && segment.parts.iter().all(|part| times::pictures(&part.bytes).next().is_none())
+}
+
+/// Where a segment ends, in decode time.
+fn end_ms(segment: &Segment) -> i64 {
+    segment.cut.decode_ms + i64::from(segment.duration_ms)
 }
 
 /// The source's segments with this number and higher ones, as far as they are kept.

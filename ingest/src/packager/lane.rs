@@ -21,8 +21,12 @@ const MAX_FIRST_SEGMENT_MS: i64 = 4_000;
 const MIN_PART_PERCENT: i64 = 85;
 /// The last picture before a break lasts as long as those before it, up to this.
 const MAX_LAST_PICTURE_MS: i64 = 1_000;
-/// What one rendition may take in; a segment of twice the bits is refused.
+/// What one rendition may take in.
 const MAX_MBPS: u32 = 100;
+/// A segment above this is refused: scenes that need much for a moment are none.
+const BURST_MBPS: u32 = MAX_MBPS * 3 / 2;
+/// Counted over this at least: a segment begins with a key frame, which is many times as large as other pictures.
+const BURST_MS: i64 = 1_000;
 /// Sound may end this much after the picture.
 const SOUND_TAIL_MS: i64 = 1_000;
 /// A duration is rounded before it is compared with the target duration; a little is left for the clock.
@@ -81,9 +85,10 @@ impl Lane {
         self.epoch.as_ref().map_or(0, |epoch| epoch.part.end_ms - epoch.segment_start_ms)
     }
 
-    /// Puts a picture whose duration is known into a part.
-    pub(super) fn place(&mut self, held: Held, duration_ms: i64) -> Result<(), MediaRefusal> {
-        let (part_limit_ms, segment_limit_ms) = (self.part_limit_ms(), self.segment_limit_ms());
+    /// Puts a picture whose duration is known into a part. Its segment goes on until `until_ms`, which is before its end where
+    /// other segments follow under it: see [`Lane::stay`].
+    pub(super) fn place(&mut self, held: Held, duration_ms: i64, until_ms: i64) -> Result<(), MediaRefusal> {
+        let part_limit_ms = self.part_limit_ms();
         let Some(epoch) = &self.epoch else { return Ok(()) };
         let part_ms = epoch.part.length_ms();
         if part_ms > 0 && part_ms + duration_ms > part_limit_ms {
@@ -96,11 +101,31 @@ impl Lane {
             }
         }
         let Some(epoch) = &mut self.epoch else { return Ok(()) };
+        let begins_ms = held.decode_ms;
         epoch.add(held, duration_ms);
-        if epoch.segment_bytes as i64 > segment_limit_ms * i64::from(MAX_MBPS) * 250 {
+        epoch.part.end_ms = until_ms.max(begins_ms);
+        let segment_ms = (epoch.part.end_ms - epoch.segment_start_ms).max(BURST_MS);
+        if epoch.segment_bytes as i64 > segment_ms * i64::from(BURST_MBPS) * 125 {
             return Err(MediaRefusal::BitrateTooHigh { max_mbps: MAX_MBPS });
         }
         self.end_full_parts(duration_ms)
+    }
+
+    /// The picture that was placed last stays until this time.
+    pub(super) fn stay(&mut self, until_ms: i64) -> Result<(), MediaRefusal> {
+        let Some(epoch) = &mut self.epoch else { return Ok(()) };
+        let stays_ms = until_ms - epoch.part.end_ms;
+        if stays_ms <= 0 {
+            return Ok(());
+        }
+        epoch.part.end_ms = until_ms;
+        self.end_full_parts(stays_ms)
+    }
+
+    /// Writes what the growing part has, or that there is nothing in it: a segment that ends under a picture must have begun.
+    pub(super) fn write_rest(&mut self) -> Result<(), MediaRefusal> {
+        let rest = self.epoch.as_ref().filter(|epoch| epoch.part.length_ms() > 0).map(|epoch| epoch.part.end_ms);
+        rest.map_or(Ok(()), |end_ms| self.write_part(end_ms, true))
     }
 
     /// Ends parts that have no room for another picture like the last, without waiting for it.
@@ -229,7 +254,8 @@ impl Lane {
     /// Writes out all that is held back.
     pub(super) fn end_epoch(&mut self) -> Result<(), MediaRefusal> {
         if let Some((held, duration_ms)) = self.take_last() {
-            self.place(held, duration_ms)?;
+            let until_ms = held.decode_ms + duration_ms;
+            self.place(held, duration_ms, until_ms)?;
         }
         if let Some(epoch) = &mut self.epoch {
             epoch.is_ending = true;

@@ -64,8 +64,13 @@ pub enum MediaRefusal {
     /// Picture without a key frame.
     #[error("No key frame has arrived: set the key-frame interval to 2 s")]
     NoKeyFrame,
-    /// The picture has stopped while the sound goes on.
-    #[error("The picture has stopped: check the video encoder, then start again")]
+    /// No picture has come for longer than one may stay: the video encoder has stopped, or sends pictures only when something
+    /// changes.
+    #[error(
+        "No picture has come for {} s: set the encoder to a constant frame rate, so that it sends pictures while nothing \
+         changes, then start again",
+        super::cutter::MAX_PICTURE_MS / 1_000
+    )]
     VideoStopped,
     /// Timestamps that make no sense, again and again.
     #[error("The encoder's timestamps jump or stand still: restart the stream, or choose another encoder")]

@@ -18,6 +18,7 @@ use super::{
     view::View,
     window::{Timing, Window},
 };
+use crate::bell::Bell;
 
 /// What a rendition is to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Rendition {
     writer: AtomicU64,
     window: Lock<Window>,
     holds: Arc<Holds>,
-    shown: watch::Sender<Shown>,
+    shown: Bell<Shown>,
 }
 
 /// What the bell rings for.
@@ -71,7 +72,7 @@ impl Rendition {
             writer: AtomicU64::new(0),
             holds: Arc::clone(window.holds()),
             window: Lock::new(window),
-            shown: watch::Sender::new(Shown::default()),
+            shown: Bell::new(Shown::default()),
         })
     }
 
@@ -90,7 +91,7 @@ impl Rendition {
     /// Whether it can be played: it has a complete segment. From then on the multivariant playlist lists it.
     #[must_use]
     pub fn is_playable(&self) -> bool {
-        self.shown.borrow().view.as_ref().is_some_and(|view| !view.facts.segments.is_empty())
+        self.shown.now().view.as_ref().is_some_and(|view| !view.facts.segments.is_empty())
     }
 
     /// Whether nothing more is written to it.
@@ -104,9 +105,19 @@ impl Rendition {
         self.shown.subscribe()
     }
 
+    /// The same for one of many viewers on this thread.
+    pub(crate) fn subscribe_here(&self) -> watch::Receiver<Shown> {
+        self.shown.subscribe_here()
+    }
+
+    /// What is shown now.
+    pub(crate) fn now(&self) -> watch::Ref<'_, Shown> {
+        self.shown.now()
+    }
+
     /// What is shown now; `None` before its playlist is out.
     pub(crate) fn view(&self) -> Option<Arc<View>> {
-        self.shown.borrow().view.clone()
+        self.shown.now().view.clone()
     }
 
     /// What others do with its segments.
@@ -114,8 +125,9 @@ impl Rendition {
         &self.holds
     }
 
-    pub(super) fn shown(&self) -> &watch::Sender<Shown> {
-        &self.shown
+    /// Rings once more, for who looks at something else than what is shown.
+    pub(super) fn ring_again(&self) {
+        self.shown.ring_again();
     }
 
     /// Ends it: the playlist says so, who waits is woken, packagers are refused.
@@ -136,7 +148,7 @@ impl Rendition {
         let mut window = self.window.lock();
         self.writer.store(ENDED, Ordering::Release);
         window.is_ended = true;
-        self.shown.send_replace(Shown { view: None, is_ended: true });
+        self.shown.ring(Shown { view: None, is_ended: true });
     }
 
     /// Makes the caller the one that writes, and closes what an earlier one left open.
@@ -187,7 +199,7 @@ impl Rendition {
         let view = window.view().map(Arc::new);
         let is_ended = window.is_ended;
         if view.is_some() || is_ended {
-            self.shown.send_replace(Shown { view, is_ended });
+            self.shown.ring(Shown { view, is_ended });
         }
     }
 }

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use time::OffsetDateTime;
 
 use super::{FirstNumbers, PackagerConfig, holds::Holds, view::View};
-use crate::media::split;
+use crate::media::{fragment, split};
 
 /// Part numbers start at this many times the first segment's number, so that they too are new after a crash. No segment
 /// has as many parts: it lasts 4.4 s at most, and two parts in a row at least 0.1 s.
@@ -46,6 +46,13 @@ impl Part {
 pub(crate) struct Split {
     video: OnceLock<Option<Bytes>>,
     audio: OnceLock<Option<Bytes>>,
+}
+
+#[cfg(test)]
+impl Split {
+    fn is_made(&self) -> bool {
+        self.video.get().is_some() || self.audio.get().is_some()
+    }
 }
 
 /// Where a segment begins on the broadcast's timeline.
@@ -140,6 +147,12 @@ impl Segment {
         self.cut.is_key
     }
 
+    /// When it begins, in ticks of the picture's track. A picture that stays may last into it, and then its own first one comes
+    /// later, or there is none.
+    pub(crate) fn decode_time(&self) -> u64 {
+        u64::try_from(self.cut.decode_ms).unwrap_or(0) * u64::from(fragment::VIDEO_TIMESCALE / 1_000)
+    }
+
     /// The sound alone of a complete segment; `None` where there is none in it.
     pub(crate) fn audio(&self) -> Option<Bytes> {
         self.split.audio.get_or_init(|| split::audio_only(&self.bytes)).clone()
@@ -148,6 +161,12 @@ impl Segment {
     /// The picture alone of a complete segment; `None` where there is none in it.
     pub(crate) fn video(&self) -> Option<Bytes> {
         self.split.video.get_or_init(|| split::video_only(&self.bytes)).clone()
+    }
+
+    /// Whether picture and sound were put apart, of it or of any of its parts.
+    #[cfg(test)]
+    pub(crate) fn is_split(&self) -> bool {
+        self.split.is_made() || self.parts.iter().any(|part| part.split.is_made())
     }
 
     /// Joins the parts and makes slices of them, so that their bytes are held once.

@@ -2,7 +2,7 @@
 //! and one behind them (`mfra`, section 8.8.9), so that a player finds any moment of a long file with two reads. The segments
 //! keep their pictures and their sound; only their times are moved to where they are in the file.
 
-use crate::media::fragment::{AUDIO_TRACK, VIDEO_TIMESCALE, VIDEO_TRACK};
+use crate::media::fragment::{AUDIO_TRACK, VIDEO_TIMESCALE};
 
 /// A segment as it lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,31 +13,6 @@ pub(crate) struct Placed {
     pub size_bytes: u64,
     /// Whether it begins with a key frame.
     pub is_key: bool,
-}
-
-/// When a segment begins, in ticks of the picture's track: the first `tfdt` of the picture, whatever else is there, or that
-/// of the sound where it is alone and has so many ticks a second.
-pub(crate) fn decode_time(segment: &[u8], sound_timescale: Option<u32>) -> Option<u64> {
-    let moof = children(segment).find(|(kind, _)| *kind == b"moof")?.1;
-    track_time(moof, VIDEO_TRACK).or_else(|| {
-        let scale = u128::from(sound_timescale.filter(|scale| *scale > 0)?);
-        let time = u128::from(track_time(moof, AUDIO_TRACK)?);
-        u64::try_from(time * u128::from(VIDEO_TIMESCALE) / scale).ok()
-    })
-}
-
-/// The `tfdt` of a track in a fragment.
-fn track_time(moof: &[u8], wanted: u32) -> Option<u64> {
-    children(moof).filter(|(kind, _)| *kind == b"traf").find_map(|(_, traf)| {
-        let tfhd = children(traf).find(|(kind, _)| *kind == b"tfhd")?.1;
-        let track = u32::from_be_bytes(tfhd.get(4..8)?.try_into().ok()?);
-        let tfdt = children(traf).find(|(kind, _)| *kind == b"tfdt")?.1;
-        let time = match tfdt.first()? {
-            0 => u64::from(u32::from_be_bytes(tfdt.get(4..8)?.try_into().ok()?)),
-            _ => u64::from_be_bytes(tfdt.get(4..12)?.try_into().ok()?),
-        };
-        (track == wanted).then_some(time)
-    })
 }
 
 /// How many ticks a second the sound's track has, by the initialisation segment; `None` without sound.
@@ -185,7 +160,10 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::media::fragment::{self, Run, Sample};
+    use crate::media::{
+        fragment::{self, Run, Sample, VIDEO_TRACK},
+        times::Times,
+    };
 
     #[test]
     fn boxes_say_how_long_they_are() {
@@ -205,23 +183,6 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_tells_when_its_picture_begins() {
-        let sample =
-            |length| Sample { duration: 3_000, composition: 0, is_sync: true, data: Bytes::from(vec![1; length]) };
-        let (picture, sound) = ([sample(30)], [sample(9)]);
-        let video = Run { decode_time: 123_456, samples: &picture };
-        let audio = Run { decode_time: 77, samples: &sound };
-        assert_eq!(decode_time(&fragment::write(1, video, audio), Some(48_000)), Some(123_456));
-        let nothing = Run { decode_time: 0, samples: &[] };
-        assert_eq!(decode_time(&fragment::write(1, nothing, audio), None), None);
-        assert_eq!(decode_time(&fragment::write(1, nothing, audio), Some(45_000)), Some(154));
-        let whole = fragment::write(1, video, nothing);
-        assert_eq!(decode_time(&whole[..40], None), None);
-        assert_eq!(decode_time(b"", Some(1)), None);
-        assert_eq!(decode_time(&[0; 64], Some(0)), None);
-    }
-
-    #[test]
     fn times_are_moved_and_nothing_else() {
         let sample = Sample { duration: 3_000, composition: 0, is_sync: true, data: Bytes::from(vec![1; 30]) };
         let samples = [sample];
@@ -235,7 +196,8 @@ mod tests {
         assert_eq!(segment, write(90_000, 48_000));
         // Not before the beginning.
         shift(&mut segment, -900_000, Some(48_000));
-        assert_eq!(decode_time(&segment, None), Some(0));
+        let begins = Times::read(&segment, VIDEO_TRACK).map(|times| times.decode);
+        assert_eq!(begins, Some(0));
         let mut broken = vec![0; 20];
         shift(&mut broken, 5, None);
         assert_eq!(broken, [0; 20]);

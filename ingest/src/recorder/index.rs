@@ -10,6 +10,7 @@ use storage::{InvalidKey, Key, StorageError};
 use time::OffsetDateTime;
 
 use super::{key, shelf::Shelf};
+use crate::packager::Init;
 
 /// How many lines a file has: 40 kB, which is written again for each segment.
 pub(crate) const LINES: usize = 256;
@@ -29,6 +30,17 @@ pub(crate) struct KeptInit {
 }
 
 impl KeptInit {
+    pub(super) fn of(init: &Init) -> Self {
+        Self {
+            number: init.number,
+            size_bytes: init.media.bytes.len() as u64,
+            codecs: init.media.codecs.clone(),
+            width: init.media.width,
+            height: init.media.height,
+            frame_rate: init.media.frame_rate,
+        }
+    }
+
     /// Whether there is a picture, and not sound alone.
     pub(crate) fn has_picture(&self) -> bool {
         self.width > 0
@@ -53,7 +65,7 @@ pub(crate) struct KeptSegment {
     pub starts_at: OffsetDateTime,
     /// How long the fragment is that it begins with, if a key frame is in that; 0 otherwise.
     pub key_frame_bytes: u64,
-    /// When its first picture is decoded, or its first sound where there is no picture, in ticks of
+    /// When it begins, by decode time, in ticks of
     /// [`VIDEO_TIMESCALE`](crate::media::fragment::VIDEO_TIMESCALE).
     pub decode_time: u64,
 }
@@ -132,6 +144,12 @@ impl Index {
 
     pub(crate) fn last_init(&self) -> Option<u64> {
         self.inits.last().map(|init| init.number)
+    }
+
+    /// All that it names, in bytes.
+    pub(super) fn size_bytes(&self) -> u64 {
+        let inits = self.inits.iter().map(|init| init.size_bytes);
+        inits.chain(self.segments.iter().map(|segment| segment.size_bytes)).sum()
     }
 
     pub(crate) fn push_init(&mut self, init: KeptInit) {

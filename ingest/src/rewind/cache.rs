@@ -1,8 +1,10 @@
-//! What was read from the disk last: viewers who went back to the same place share one reading.
+//! What was read from the disk last: viewers who went back to the same place share one reading. What nobody asks for any more goes after
+//! a while, and not only once there is no room.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -24,6 +26,9 @@ pub(super) struct CacheKey {
     pub track: Track,
 }
 
+/// How long what was read is kept for others who read the same.
+pub(super) const KEPT_UNUSED: Duration = Duration::from_secs(60);
+
 /// Holds so many bytes at most, and what is being read.
 pub(super) struct Cache {
     capacity_bytes: usize,
@@ -40,6 +45,7 @@ struct Entries {
 struct Entry {
     cell: Arc<OnceCell<Option<Bytes>>>,
     last_used: u64,
+    used_at: Instant,
     /// 0 while it is being read.
     bytes: usize,
 }
@@ -55,14 +61,31 @@ impl Cache {
         let cell = self.with(|entries| {
             entries.clock += 1;
             let clock = entries.clock;
-            let entry =
-                entries.by_key.entry(key).or_insert_with(|| Entry { cell: Arc::default(), last_used: 0, bytes: 0 });
+            let used_at = Instant::now();
+            let entry = entries.by_key.entry(key).or_insert_with(|| Entry {
+                cell: Arc::default(),
+                last_used: 0,
+                used_at,
+                bytes: 0,
+            });
             entry.last_used = clock;
+            entry.used_at = used_at;
             Arc::clone(&entry.cell)
         });
         let bytes = cell.get_or_init(|| load).await.clone();
         self.with(|entries| entries.settle(key, &cell, bytes.as_ref(), self.capacity_bytes));
         bytes
+    }
+
+    /// Lets go of what nobody has asked for since `before`.
+    pub(super) fn forget_unused(&self, before: Instant) {
+        self.with(|entries| {
+            // Who is reading, or waits for that, has the cell; what is not read, nobody having waited, has no size.
+            entries
+                .by_key
+                .retain(|_, entry| Arc::strong_count(&entry.cell) > 1 || (entry.bytes > 0 && entry.used_at >= before));
+            entries.bytes = entries.by_key.values().map(|entry| entry.bytes).sum();
+        });
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> T {
@@ -146,6 +169,27 @@ mod tests {
             cache.get(key(9), async { Some(Bytes::from(vec![0; 99])) }).await.map(|bytes| bytes.len()),
             Some(99)
         );
+        assert_eq!(cache.with(|entries| entries.bytes), 0);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asks_for_is_let_go_of() {
+        let cache = Cache::new(1_000);
+        let fill = |number| cache.get(key(number), async { Some(Bytes::from(vec![0; 10])) });
+        fill(1).await;
+        fill(2).await;
+        let before = Instant::now();
+        fill(2).await;
+        let given_up = cache.get(key(3), std::future::pending());
+        assert!(tokio::time::timeout(Duration::ZERO, given_up).await.is_err());
+        let mut reading = std::pin::pin!(cache.get(key(4), std::future::pending()));
+        assert!(futures::poll!(reading.as_mut()).is_pending());
+        cache.forget_unused(before);
+        let mut kept = cache.with(|entries| entries.by_key.keys().map(|key| key.number).collect::<Vec<_>>());
+        kept.sort_unstable();
+        assert_eq!(kept, [2, 4]);
+        assert_eq!(cache.with(|entries| entries.bytes), 10);
+        cache.forget_unused(Instant::now());
         assert_eq!(cache.with(|entries| entries.bytes), 0);
     }
 

@@ -34,6 +34,19 @@ pub struct RecordingTerms {
 }
 
 impl RecordingTerms {
+    /// Whether only who owns the channel, has a role in it or administers the install has it under these terms: what was given to
+    /// them for it is worth nothing once somebody has less of a role there than before.
+    #[must_use]
+    pub fn takes_role(
+        visibility: RecordingVisibility,
+        is_download_allowed: bool,
+        channel: Visibility,
+        wanted: RecordingUse,
+    ) -> bool {
+        let is_kept_back = wanted == RecordingUse::Download && !is_download_allowed;
+        channel == Visibility::Private || visibility == RecordingVisibility::Archived || is_kept_back
+    }
+
     /// What stands in a token for these terms: one that was given out under others is worth nothing.
     #[must_use]
     pub fn digest(
@@ -41,7 +54,7 @@ impl RecordingTerms {
         is_download_allowed: bool,
         channel: Visibility,
         wanted: RecordingUse,
-    ) -> i64 {
+    ) -> u16 {
         let downloads = match wanted {
             RecordingUse::Play => "play",
             RecordingUse::Download if is_download_allowed => "download",
@@ -49,7 +62,7 @@ impl RecordingTerms {
         };
         let terms = format!("{}/{}/{downloads}", channel.as_str(), visibility.as_str());
         let digest = Sha256::digest(terms.as_bytes());
-        digest.first_chunk().map_or(0, |bytes| i64::from_be_bytes(*bytes))
+        digest.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
     }
 }
 
@@ -130,7 +143,7 @@ impl Rights {
     ) -> RecordingDecision {
         let terms = self.newest(terms);
         let channel = self.of_channel(terms.channel_id);
-        if terms.is_deleted || channel.is_closed {
+        if terms.is_deleted || channel.is_closed || self.is_kept_out(terms.channel_id) {
             return RecordingDecision::Unknown;
         }
         let is_listed = terms.visibility == RecordingVisibility::Published;
@@ -154,15 +167,26 @@ impl Rights {
     }
 
     fn is_good_for(&self, pass: &Pass, terms: &RecordingTerms, channel: &ChannelRights, wanted: RecordingUse) -> bool {
-        let Bearer::Recording { recording_id, session_id, wanted: given } = pass.bearer else { return false };
+        let Bearer::Recording { recording_id, session_id, wanted: given, terms: signed } = pass.bearer else {
+            return false;
+        };
+        let (visibility, is_download_allowed) = (terms.visibility, terms.is_download_allowed);
         let now = now_s();
-        let digest = RecordingTerms::digest(terms.visibility, terms.is_download_allowed, channel.visibility, wanted);
+        let digest = RecordingTerms::digest(visibility, is_download_allowed, channel.visibility, wanted);
+        let takes_role = RecordingTerms::takes_role(visibility, is_download_allowed, channel.visibility, wanted);
+        let table = self.read();
         recording_id == terms.recording_id
             && given == wanted
-            && pass.version == digest
+            && signed == digest
             && pass.expires_at_s > now
             && pass.expires_at_s <= now + LONGEST_S
-            && session_id.is_none_or(|session_id| !self.read().ended.contains_key(&session_id.uuid()))
+            && session_id.is_none_or(|session_id| !table.ended.contains_key(&session_id.uuid()))
+            && (!takes_role || table.roles.get(&terms.channel_id).is_none_or(|taken| pass.version >= taken.version))
+    }
+
+    /// Whether nothing that was recorded of a channel is shown now.
+    fn is_kept_out(&self, channel_id: ChannelId) -> bool {
+        self.read().kept_out.get(&channel_id).is_some_and(|(_, until_s)| *until_s > now_s())
     }
 
     /// Returns once a recording may not be had any more by whoever has `token`. Cancel safe.

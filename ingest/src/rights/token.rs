@@ -4,14 +4,16 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | the version of this form: 1 |
-//! | 1 | what the bearer is: 0 anybody who knows the address, 1 a session, 2 an edge, 3 who has an invite; 4 to watch a recording, 5 to download it |
+//! | 1 | what the bearer is: 0 anybody who knows the address, 1 a session, 2 an edge, 3 who has an invite; 6 to watch a recording, 7 to download it |
 //! | 16 | the channel, or the recording; zeros for an edge |
 //! | 16 | the session, or the invite; zeros where there is none |
-//! | 8 | the channel's version when the right was looked at, or a digest of a recording's terms, big-endian |
+//! | 2 | a digest of the terms of a recording, big-endian; zeros for all else |
+//! | 6 | the channel's version when the right was looked at, big-endian |
 //! | 8 | when it expires, in seconds since 1970, big-endian |
 //! | 32 | the MAC over all that |
 //!
-//! Written in base64url without padding (RFC 4648 section 5): 110 letters, which neither paths nor shells mind.
+//! Written in base64url without padding (RFC 4648 section 5): 110 letters, which neither paths nor shells mind. 4 and 5 were tokens
+//! of recordings that knew nothing of the channel's version; they are worth nothing.
 
 use std::{fmt, time::SystemTime};
 
@@ -26,6 +28,8 @@ use crate::ports::RecordingUse;
 /// How long a token is good at most, in seconds: what was taken away must be remembered for as long.
 pub const LONGEST_S: u64 = 12 * 60 * 60;
 
+/// The greatest version that has room.
+const LAST_VERSION: i64 = (1 << 48) - 1;
 const PAYLOAD: usize = 50;
 const TOKEN: usize = PAYLOAD + 32;
 
@@ -40,7 +44,8 @@ pub struct PlaybackKeys {
 pub struct Pass {
     /// Who bears it.
     pub bearer: Bearer,
-    /// The channel's version when the right was looked at; of a recording [`RecordingTerms::digest`](super::RecordingTerms::digest).
+    /// How many events the channel had had when the right was looked at, from 0 to 2^48 - 1; 0 for an edge, and for a recording
+    /// that is to be had without a role in its channel.
     pub version: i64,
     /// In seconds since 1970.
     pub expires_at_s: u64,
@@ -65,6 +70,8 @@ pub enum Bearer {
         session_id: Option<SessionId>,
         /// What it may be had for.
         wanted: RecordingUse,
+        /// Under which terms: [`RecordingTerms::digest`](super::RecordingTerms::digest).
+        terms: u16,
     },
 }
 
@@ -114,10 +121,10 @@ impl Pass {
             Bearer::Session(channel_id, session_id) => (1, channel_id.uuid(), session_id.uuid()),
             Bearer::Edge => (2, nil, nil),
             Bearer::Invited(channel_id, invite_id) => (3, channel_id.uuid(), invite_id.uuid()),
-            Bearer::Recording { recording_id, session_id, wanted } => {
+            Bearer::Recording { recording_id, session_id, wanted, .. } => {
                 let kind = match wanted {
-                    RecordingUse::Play => 4,
-                    RecordingUse::Download => 5,
+                    RecordingUse::Play => 6,
+                    RecordingUse::Download => 7,
                 };
                 (kind, recording_id.uuid(), session_id.map_or(nil, SessionId::uuid))
             }
@@ -127,7 +134,10 @@ impl Pass {
         payload[1] = kind;
         payload[2..18].copy_from_slice(channel.as_bytes());
         payload[18..34].copy_from_slice(session.as_bytes());
-        payload[34..42].copy_from_slice(&self.version.to_be_bytes());
+        payload[34..42].copy_from_slice(&self.version.clamp(0, LAST_VERSION).to_be_bytes());
+        if let Bearer::Recording { terms, .. } = self.bearer {
+            payload[34..36].copy_from_slice(&terms.to_be_bytes());
+        }
         payload[42..].copy_from_slice(&self.expires_at_s.to_be_bytes());
         payload
     }
@@ -136,26 +146,29 @@ impl Pass {
         let ([version, kind], rest) = payload.split_first_chunk()?;
         let (channel, rest) = rest.split_first_chunk::<16>()?;
         let (session, rest) = rest.split_first_chunk::<16>()?;
+        let (terms, _) = rest.split_first_chunk::<2>()?;
         let (channel_version, rest) = rest.split_first_chunk::<8>()?;
+        let terms = u16::from_be_bytes(*terms);
         let channel_id = ChannelId::from(Uuid::from_bytes(*channel));
         let session = Uuid::from_bytes(*session);
         let recording = |wanted| Bearer::Recording {
             recording_id: channel_id.uuid().into(),
             session_id: (!session.is_nil()).then(|| session.into()),
             wanted,
+            terms,
         };
         let bearer = match (version, kind) {
             (1, 0) => Bearer::Anybody(channel_id),
             (1, 1) => Bearer::Session(channel_id, session.into()),
             (1, 2) => Bearer::Edge,
             (1, 3) => Bearer::Invited(channel_id, session.into()),
-            (1, 4) => recording(RecordingUse::Play),
-            (1, 5) => recording(RecordingUse::Download),
+            (1, 6) => recording(RecordingUse::Play),
+            (1, 7) => recording(RecordingUse::Download),
             _ => return None,
         };
         Some(Self {
             bearer,
-            version: i64::from_be_bytes(*channel_version),
+            version: i64::from_be_bytes(*channel_version) & LAST_VERSION,
             expires_at_s: u64::from_be_bytes(rest.try_into().ok()?),
         })
     }
@@ -184,8 +197,12 @@ mod tests {
     fn what_is_minted_is_read_and_nothing_else() {
         let keys = PlaybackKeys::new([1; 32], []);
         let (channel, session) = (ChannelId::from(Uuid::from_u128(3)), SessionId::from(Uuid::from_u128(4)));
-        let recording =
-            |session_id, wanted| Bearer::Recording { recording_id: channel.uuid().into(), session_id, wanted };
+        let recording = |session_id, wanted| Bearer::Recording {
+            recording_id: channel.uuid().into(),
+            session_id,
+            wanted,
+            terms: 0xA5C3,
+        };
         for bearer in [
             Bearer::Anybody(channel),
             Bearer::Session(channel, session),
@@ -207,6 +224,35 @@ mod tests {
             for other in [&token[1..], &format!("{token}A"), &format!("{token}=="), "", "é"] {
                 assert_eq!(keys.check(other), None, "{other}");
             }
+        }
+    }
+
+    #[test]
+    fn a_version_has_room_and_is_never_taken_for_a_later_one() {
+        let keys = PlaybackKeys::new([1; 32], []);
+        let bearer = Bearer::Recording {
+            recording_id: Uuid::from_u128(3).into(),
+            session_id: None,
+            wanted: RecordingUse::Play,
+            terms: u16::MAX,
+        };
+        for (version, read) in [(0, 0), (LAST_VERSION, LAST_VERSION), (i64::MAX, LAST_VERSION), (-1, 0)] {
+            for bearer in [bearer, Bearer::Edge] {
+                let token = keys.mint(&Pass { version, ..pass(bearer) }).unwrap();
+                assert_eq!(keys.check(&token), Some(Pass { version: read, ..pass(bearer) }), "{version}");
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_of_recordings_of_a_former_form_are_none() {
+        let keys = PlaybackKeys::new([1; 32], []);
+        let mut payload = pass(Bearer::Anybody(Uuid::from_u128(3).into())).payload();
+        for kind in [4, 5, 8] {
+            payload[1] = kind;
+            let mut token = payload.to_vec();
+            token.extend_from_slice(&mac(&[1; 32], &payload).finalize().into_bytes());
+            assert_eq!(keys.check(&URL_SAFE_NO_PAD.encode(token)), None, "{kind}");
         }
     }
 

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use crate::{
     node::{LONG, Origin, get},
-    read, settled,
+    pause, read, settled,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,7 +61,7 @@ async fn a_segment_that_breaks_off_does_not_end_as_if_it_were_whole() {
     let response = timeout(LONG, router.clone().oneshot(request)).await.unwrap().unwrap();
     let mut stream = response.into_body().into_data_stream();
     assert!(timeout(LONG, stream.next()).await.unwrap().unwrap().is_ok());
-    origin.stop();
+    origin.stop().await;
     let end = async {
         loop {
             match stream.next().await {
@@ -78,7 +78,7 @@ async fn a_segment_that_breaks_off_does_not_end_as_if_it_were_whole() {
             if router.clone().oneshot(request).await.unwrap().status() == StatusCode::SERVICE_UNAVAILABLE {
                 break;
             }
-            tokio::task::yield_now().await;
+            pause().await;
         }
     })
     .await

@@ -75,10 +75,10 @@ async fn streams_come_over_tls_by_http2_and_what_is_held_by_http1() {
     let (segment, part) = crate::read(&body).next_position();
     let waiting = {
         let (router, path) = (router.clone(), format!("{playlist}?_HLS_msn={segment}&_HLS_part={part}"));
-        tokio::spawn(async move { get(&router, &path).await })
+        tokio::spawn(async move { settled(&router, &path).await })
     };
     for rest in ["source/init0.mp4", "source/s0.m4s", "source/p1.m4s", "source/p2.m4s"] {
-        let (status, _, body) = get(&router, &origin.path(rest)).await;
+        let (status, _, body) = settled(&router, &origin.path(rest)).await;
         let straight = get(&origin.straight, &format!("/live{}", origin.path(rest))).await;
         assert_eq!((status, body), (StatusCode::OK, straight.2), "{rest}");
     }

@@ -155,7 +155,8 @@ async fn a_picture_that_changes_its_size_is_told_at_once_and_viewers_cross_a_dis
             status.tracks.as_ref().and_then(|tracks| tracks.video.as_ref()).is_some_and(|video| video.width == width)
         }
     };
-    assert_eq!(plane.status(channel, width(320)).await.state, PublishState::Live);
+    plane.status(channel, width(320)).await;
+    plane.state(channel, PublishState::Live).await;
     send(&mut peer, &large).await;
     // All has come: the next message would be the one that tells.
     assert_eq!(plane.status(channel, width(640)).await.state, PublishState::Live);
@@ -194,12 +195,62 @@ async fn a_clock_that_goes_back_a_little_is_put_in_order_and_one_that_goes_back_
 async fn a_stall_in_the_media_is_a_break_and_a_short_one_is_none() {
     let plane = Plane::start().await;
     plane.platform.channel("key");
-    let film = encoder::film("320x180", 3);
-    // Half a second without anything is a picture that stays, 3 s are a break.
-    let past = published(&plane, "key", &[film.clone(), shifted(&film, 3_500), shifted(&film, 9_500)].concat()).await;
+    let film = encoder::film("320x180", 2);
+    // Half a second without anything is a picture that stays, and so are 3 s; 12 s are a break.
+    let begin_ms = [0, 2_500, 7_500, 21_500];
+    let past = published(&plane, "key", &begin_ms.map(|begins_ms| shifted(&film, begins_ms)).concat()).await;
     assert_eq!(past.breaks(), 1, "{}", past.playlist);
     let pictures = pictures_ms(&film);
-    let both: Vec<u64> = pictures.iter().copied().chain(pictures.iter().map(|time_ms| time_ms + 3_500)).collect();
-    assert_eq!(decoded_ms(&past.stretches[0].1), both);
+    let before: Vec<u64> = begin_ms[..3]
+        .iter()
+        .flat_map(|begins_ms| pictures.iter().map(|time_ms| time_ms + u64::from(*begins_ms)))
+        .collect();
+    assert_eq!(decoded_ms(&past.stretches[0].1), before);
     assert_eq!(decoded_ms(&past.stretches[1].1), pictures);
+}
+
+#[tokio::test]
+async fn numbers_go_on_after_a_crash_whatever_has_become_of_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = std::sync::Arc::new(crate::platform::Platform::default());
+    let stream_id = StreamId::from(uuid::Uuid::now_v7());
+    // It had lasted for hours, and by the clock that was set back it begins in an hour or has just begun.
+    let now = time::OffsetDateTime::now_utc();
+    let just_begun = StreamId::from(uuid::Uuid::now_v7());
+    for (stream_id, key, started_at) in
+        [(stream_id, "key", now + time::Duration::hours(1)), (just_begun, "other", now - time::Duration::seconds(9))]
+    {
+        let channel_id = platform.channel(key);
+        platform.leave_open(ingest::OpenStream { stream_id, channel_id, started_at });
+        let kept = folder.path().join(stream_id.to_string()).join("0-source");
+        std::fs::create_dir_all(&kept).unwrap();
+        std::fs::write(kept.join("s7200.m4s"), b"what viewers have").unwrap();
+    }
+    let rewind =
+        ingest::rewind::RewindConfig { folder: folder.path().to_owned(), window: std::time::Duration::from_secs(600) };
+    let plane = Plane::start_on(platform, |config| config.rewind = Some(rewind)).await;
+    for (stream_id, key) in [(stream_id, "key"), (just_begun, "other")] {
+        let peer = Peer::on_air(plane.ingest.rtmp_addr(), key).await;
+        let poll = async {
+            loop {
+                let (status, playlist) = plane.get(&format!("{stream_id}/source/index.m3u8")).await;
+                if status == 200 {
+                    return playlist;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let playlist = tokio::time::timeout(LONG, poll).await.expect("the stream goes on");
+        let number = |tag: &str| -> u64 {
+            playlist
+                .lines()
+                .find_map(|line| line.strip_prefix(tag))
+                .unwrap_or_else(|| panic!("{playlist}"))
+                .parse()
+                .unwrap()
+        };
+        assert!(number("#EXT-X-MEDIA-SEQUENCE:") > 7_200 + 60, "{playlist}");
+        assert!(number("#EXT-X-DISCONTINUITY-SEQUENCE:") > 7_200, "{playlist}");
+        peer.unpublish(key).await;
+    }
 }

@@ -3,7 +3,6 @@
 use std::{
     process::{ExitStatus, Stdio},
     sync::OnceLock,
-    time::Duration,
 };
 
 use tokio::{
@@ -48,7 +47,8 @@ pub fn uneven_film(size: &str, seconds: u32) -> Vec<FlvTag> {
     encode(&[source(size, seconds), codecs].concat())
 }
 
-fn encode(arguments: &[String]) -> Vec<FlvTag> {
+/// What ffmpeg makes with these arguments.
+pub fn encode(arguments: &[String]) -> Vec<FlvTag> {
     let output = std::process::Command::new("ffmpeg")
         .args(["-v", "error", "-nostdin"])
         .args(arguments)
@@ -131,7 +131,7 @@ impl Encoder {
         Self::start_with(url, &source(size, 600), codecs)
     }
 
-    fn start_with(url: &str, source: &[String], codecs: &[&str]) -> Self {
+    pub fn start_with(url: &str, source: &[String], codecs: &[&str]) -> Self {
         let child = Command::new("ffmpeg")
             .args(["-v", "info", "-nostats", "-nostdin", "-re"])
             .args(source)
@@ -174,7 +174,7 @@ impl Encoder {
             self.child.stderr.take().unwrap().read_to_string(&mut printed).await.unwrap();
             self.child.wait().await.unwrap()
         };
-        let status = timeout(LONG + Duration::from_secs(10), wait).await.expect("ffmpeg ends");
+        let status = timeout(LONG, wait).await.expect("ffmpeg ends");
         (status, printed)
     }
 }

@@ -31,7 +31,7 @@ async fn is_left(plane: &Plane, mut peer: Peer, because: &str) {
     let line = one_debug_line(peer.addr()).await;
     assert!(line.contains(because), "{line}");
     plane.platform.channel("afterwards");
-    Peer::publishing(plane.ingest.rtmp_addr(), "afterwards").await.unpublish("afterwards").await;
+    Peer::publishing_at_last(plane.ingest.rtmp_addr(), "afterwards").await.unpublish("afterwards").await;
 }
 
 #[tokio::test]
@@ -206,15 +206,20 @@ async fn limits_of_connections() {
     Peer::publishing(plane.ingest.rtmp_addr(), "key").await;
 }
 
+/// Who looks at the memory of the process, and who fills it, run one after the other.
+pub static MEMORY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The memory of this process that is in use.
-fn resident_bytes() -> usize {
+pub fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
 
 #[tokio::test]
 async fn idle_connections_beside_a_publisher() {
-    let plane = Plane::start_with(|config| config.timeouts.handshake = LONG).await;
+    let _alone = MEMORY.lock().await;
+    // They are as patient as the test is slow.
+    let plane = Plane::start_with(|config| config.timeouts.handshake = 10 * LONG).await;
     let channel = plane.platform.channel("key");
     let encoder = Encoder::publish(&plane.url("key"));
     plane.state(channel, PublishState::Live).await;

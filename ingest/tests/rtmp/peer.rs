@@ -1,7 +1,9 @@
 //! An RTMP peer made by hand, which can do everything wrong.
 
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -11,7 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{encoder::FlvTag, platform::LONG};
+use crate::{
+    encoder::{self, FlvTag},
+    platform::LONG,
+};
 
 pub const AUDIO: u8 = 8;
 pub const VIDEO: u8 = 9;
@@ -29,40 +34,80 @@ pub struct Peer {
 
 impl Peer {
     pub async fn connect(server: SocketAddr) -> Self {
-        // From an address of this server's own: lines about a peer are then never about another test's.
+        /// Below those that the system gives.
+        static NEXT_PORT: AtomicU16 = AtomicU16::new(10_000);
+        // From an address of this server's own, and a port that no other peer of this process has had: lines about a peer
+        // are then never about another one.
         let [high, low] = server.port().to_be_bytes();
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((Ipv4Addr::new(127, 1, high, low), 0).into()).unwrap();
+        let socket = loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+            match socket.bind((Ipv4Addr::new(127, 1, high, low), port).into()) {
+                Ok(()) => break socket,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+            }
+        };
         Self { socket: socket.connect(server).await.unwrap(), heard: Vec::new() }
     }
 
     /// Connected, with the handshake of the specification done.
     pub async fn shaken(server: SocketAddr) -> Self {
+        Self::try_shaken(server).await.unwrap()
+    }
+
+    async fn try_shaken(server: SocketAddr) -> io::Result<Self> {
         let mut peer = Self::connect(server).await;
-        peer.send(&[&[3][..], &[7; 1536]].concat()).await;
+        peer.socket.write_all(&[&[3][..], &[7; 1536]].concat()).await?;
         let mut answer = vec![0; 1 + 2 * 1536];
-        peer.socket.read_exact(&mut answer).await.unwrap();
-        peer.send(&answer[1..1537]).await;
-        peer
+        timeout(LONG, peer.socket.read_exact(&mut answer)).await.expect("the server shakes hands")?;
+        peer.socket.write_all(&answer[1..1537]).await?;
+        Ok(peer)
     }
 
     /// An encoder that has asked to publish; see what the server answered.
     pub async fn asking(server: SocketAddr, key: &str) -> Self {
-        let mut peer = Self::shaken(server).await;
-        peer.command(0, &connect("live")).await;
-        peer.hear("NetConnection.Connect.Success").await;
-        peer.command(0, &[text("releaseStream"), number(2.0), null(), text(key)].concat()).await;
-        peer.command(0, &[text("FCPublish"), number(3.0), null(), text(key)].concat()).await;
-        peer.command(0, &[text("createStream"), number(4.0), null()].concat()).await;
-        peer.hear("_result").await;
-        peer.command(1, &[text("publish"), number(5.0), null(), text(key), text("live")].concat()).await;
-        peer
+        Self::try_asking(server, key).await.unwrap()
+    }
+
+    async fn try_asking(server: SocketAddr, key: &str) -> io::Result<Self> {
+        let mut peer = Self::try_shaken(server).await?;
+        peer.try_command(0, &connect("live")).await?;
+        peer.try_hear(&["NetConnection.Connect.Success"]).await?;
+        peer.try_command(0, &[text("releaseStream"), number(2.0), null(), text(key)].concat()).await?;
+        peer.try_command(0, &[text("FCPublish"), number(3.0), null(), text(key)].concat()).await?;
+        peer.try_command(0, &[text("createStream"), number(4.0), null()].concat()).await?;
+        peer.try_hear(&["_result"]).await?;
+        peer.try_command(1, &[text("publish"), number(5.0), null(), text(key), text("live")].concat()).await?;
+        Ok(peer)
     }
 
     /// An encoder that publishes.
     pub async fn publishing(server: SocketAddr, key: &str) -> Self {
-        let mut peer = Self::asking(server, key).await;
-        peer.hear("NetStream.Publish.Start").await;
+        Self::try_publishing(server, key).await.unwrap()
+    }
+
+    async fn try_publishing(server: SocketAddr, key: &str) -> io::Result<Self> {
+        let mut peer = Self::try_asking(server, key).await?;
+        peer.try_hear(&["NetStream.Publish.Start"]).await?;
+        Ok(peer)
+    }
+
+    /// The same at a server of so little patience that this may end meanwhile, on a machine that stands still.
+    pub async fn publishing_at_last(server: SocketAddr, key: &str) -> Self {
+        let publishing = async {
+            loop {
+                if let Ok(peer) = Self::try_publishing(server, key).await {
+                    return peer;
+                }
+            }
+        };
+        timeout(LONG, publishing).await.expect("the server takes an encoder")
+    }
+
+    /// An encoder that publishes and has sent the [`encoder::clip`].
+    pub async fn on_air(server: SocketAddr, key: &str) -> Self {
+        let mut peer = Self::publishing(server, key).await;
+        peer.send_tags(encoder::clip()).await;
         peer
     }
 
@@ -80,7 +125,11 @@ impl Peer {
     }
 
     pub async fn command(&mut self, message_stream: u8, body: &[u8]) {
-        self.send(&chunked(3, COMMAND, 0, message_stream, body)).await;
+        self.try_command(message_stream, body).await.unwrap();
+    }
+
+    async fn try_command(&mut self, message_stream: u8, body: &[u8]) -> io::Result<()> {
+        self.socket.write_all(&chunked(3, COMMAND, 0, message_stream, body)).await
     }
 
     pub async fn send_tag(&mut self, tag: &FlvTag) {
@@ -102,13 +151,27 @@ impl Peer {
 
     /// Reads until the server has said this.
     pub async fn hear(&mut self, what: &str) {
+        self.hear_one_of(&[what]).await;
+    }
+
+    /// Reads until the server has said one of these; which of them.
+    pub async fn hear_one_of(&mut self, what: &[&str]) -> usize {
+        self.try_hear(what).await.unwrap()
+    }
+
+    async fn try_hear(&mut self, what: &[&str]) -> io::Result<usize> {
         let read = async {
-            while !self.has_heard(what) {
-                let count = self.socket.read_buf(&mut self.heard).await.unwrap();
-                assert!(count > 0, "closed before {what}: {}", String::from_utf8_lossy(&self.heard));
+            loop {
+                if let Some(place) = what.iter().position(|what| self.has_heard(what)) {
+                    return Ok(place);
+                }
+                if self.socket.read_buf(&mut self.heard).await? == 0 {
+                    let heard = String::from_utf8_lossy(&self.heard);
+                    return Err(io::Error::other(format!("closed before {what:?}: {heard}")));
+                }
             }
         };
-        timeout(LONG, read).await.unwrap_or_else(|_| panic!("{what} was not said"));
+        timeout(LONG, read).await.unwrap_or_else(|_| panic!("{what:?} was not said"))
     }
 
     pub fn has_heard(&self, what: &str) -> bool {

@@ -18,14 +18,15 @@ use domain::{
 use futures::{FutureExt, future::BoxFuture};
 use ingest::rights::ChannelRights;
 use ingest::{
-    Ingest, IngestConfig, IngestStatus, OpenStream, PublishError, PublishState, Publisher, Publishing, StartedStream,
+    Ingest, IngestConfig, IngestStatus, OpenStream, Patience, PublishError, PublishState, Publisher, Publishing,
+    RtmpTimeouts, StartedStream,
 };
 use storage::Storage;
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use uuid::Uuid;
 
-/// Longer than anything takes on a busy machine.
-pub const LONG: Duration = Duration::from_secs(30);
+/// Longer than anything takes on a busy machine, also when that stands still in between.
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// A report.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,8 @@ pub struct Platform {
     renditions: watch::Sender<Vec<ReportedRenditions>>,
     tracks: watch::Sender<Vec<ReportedTracks>>,
     is_away: AtomicBool,
+    /// How often it was asked whose a key is.
+    pub keys_asked_for: AtomicUsize,
     /// How many calls were answered with "unavailable".
     pub turned_away: AtomicUsize,
     /// What the next start is answered with.
@@ -75,7 +78,8 @@ impl Platform {
 
     pub fn rotate(&self, old: &str, new: &str) {
         let mut keys = self.keys.lock().unwrap();
-        let publisher = keys.remove(old).unwrap();
+        let mut publisher = keys.remove(old).unwrap();
+        publisher.rights.version += 1;
         keys.insert(new.to_owned(), publisher);
     }
 
@@ -90,6 +94,16 @@ impl Platform {
 
     pub fn reports(&self) -> Vec<Report> {
         self.reports.borrow().clone()
+    }
+
+    /// Waits until it was asked so often whose a key is.
+    pub async fn asked_for_keys(&self, count: usize) {
+        reaches(&self.keys_asked_for, count).await;
+    }
+
+    /// Waits until so many calls were answered with "unavailable".
+    pub async fn turned_away(&self, count: usize) {
+        reaches(&self.turned_away, count).await;
     }
 
     /// Waits until there are so many reports.
@@ -141,6 +155,7 @@ impl Publishing for Platform {
     fn authorise_publisher<'a>(&'a self, stream_key: &'a str) -> BoxFuture<'a, Result<Publisher, PublishError>> {
         async move {
             assert_ne!(stream_key, "a key that panics");
+            self.keys_asked_for.fetch_add(1, Ordering::SeqCst);
             self.answer(|| self.keys.lock().unwrap().get(stream_key).cloned().ok_or(PublishError::KeyUnknown))
         }
         .boxed()
@@ -205,6 +220,26 @@ impl Publishing for Platform {
     }
 }
 
+async fn reaches(counted: &AtomicUsize, count: usize) {
+    let poll = async {
+        while counted.load(Ordering::SeqCst) < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, poll).await.unwrap_or_else(|_| panic!("{} calls, not {count}", counted.load(Ordering::SeqCst)));
+}
+
+/// The defaults, but for what a machine that stands still for a while would turn into an end: whoever tests that sets its own.
+pub fn patient_config() -> IngestConfig {
+    let mut config = IngestConfig::new("127.0.0.1:0".parse().unwrap());
+    config.timeouts = RtmpTimeouts { handshake: LONG, publish: LONG, idle: LONG, write: LONG };
+    config.patience = Patience { call: LONG, publish: LONG, shutdown: LONG };
+    config.linger = Duration::from_secs(3_600);
+    // What a playlist has named is there when it is fetched.
+    config.packager.window_segments = 60;
+    config
+}
+
 /// A running media plane with its platform.
 pub struct Plane {
     pub platform: Arc<Platform>,
@@ -226,7 +261,7 @@ impl Plane {
         crate::log::listen();
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open_disk(folder.path()).await.unwrap();
-        let mut config = IngestConfig::new("127.0.0.1:0".parse().unwrap());
+        let mut config = patient_config();
         change(&mut config);
         let publishing: Arc<dyn Publishing> = Arc::clone(&platform) as _;
         let ingest = Ingest::start(config, publishing, storage).await.unwrap();
@@ -260,6 +295,16 @@ impl Plane {
         let (status, playlist) = self.get(&format!("{stream}/source/index.m3u8")).await;
         assert_eq!(status, 200, "{playlist}");
         playlist
+    }
+
+    /// Waits until nothing is shown of a stream any more.
+    pub async fn gone(&self, stream: StreamId) {
+        let asked = async {
+            while self.get(&format!("{stream}/source/index.m3u8")).await.0 != 404 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, asked).await.expect("what is left of a stream goes");
     }
 
     pub fn url(&self, key: &str) -> String {

@@ -9,7 +9,7 @@ use crate::{
     encoder::{Encoder, clip},
     log,
     peer::{DATA, FLASH_VERSION, Peer, chunked, number, object, text},
-    platform::{Plane, Report},
+    platform::{LONG, Plane, Report},
 };
 
 #[tokio::test]
@@ -63,10 +63,13 @@ async fn killed_and_back_within_the_grace_time() {
     let status = plane.state(channel, PublishState::Reconnecting).await;
     assert_eq!(status.stream_id, Some(stream));
     assert_eq!(status.connected_since, None);
+    let waits_ms = status.waits_ms.expect("it waits");
+    assert!(waits_ms <= 60_000, "{waits_ms} ms");
+    plane.status(channel, |status| status.waits_ms.is_some_and(|later_ms| later_ms < waits_ms)).await;
 
     let encoder = Encoder::publish(&plane.url("key"));
     let status = plane.state(channel, PublishState::Live).await;
-    assert_eq!(status.stream_id, Some(stream));
+    assert_eq!((status.stream_id, status.waits_ms), (Some(stream), None));
     encoder.stop().await;
     let reports = plane.platform.wait_for(2).await;
     assert_eq!(reports[1..], [Report::Ended(stream, EndReason::Unpublished)]);
@@ -113,7 +116,8 @@ async fn a_silent_publisher_is_taken_over() {
 
 #[tokio::test]
 async fn a_second_publisher_beside_a_live_one() {
-    let plane = Plane::start().await;
+    // However long this machine stands still, that is no silence of the first.
+    let plane = Plane::start_with(|config| config.takeover_after = 2 * LONG).await;
     let channel = plane.platform.channel("key");
     let encoder = Encoder::publish(&plane.url("key"));
     plane.state(channel, PublishState::Live).await;
@@ -199,8 +203,8 @@ async fn a_stream_without_sound_gets_advice() {
     let channel = plane.platform.channel("key");
     let encoder =
         Encoder::publish_as(&plane.url("key"), &["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "30"]);
-    let status = plane.status(channel, |status| !status.advice.is_empty()).await;
-    assert_eq!(status.advice, [Advice::NoAudio]);
+    // Where this machine is slow, there may be more.
+    plane.status(channel, |status| status.advice.contains(&Advice::NoAudio)).await;
     encoder.stop().await;
     plane.platform.wait_for(2).await;
 }

@@ -125,15 +125,18 @@ pub fn findings(runs: &[Run]) -> Vec<String> {
 
 /// One track's samples with their decode times.
 pub fn track(runs: &[Run], track: u32) -> Vec<(u64, Sample)> {
-    let mut samples = Vec::new();
-    for run in runs.iter().filter(|run| run.track == track) {
-        let mut time = run.decode_time;
-        for sample in &run.samples {
-            samples.push((time, sample.clone()));
-            time += sample.duration;
-        }
-    }
-    samples
+    samples(runs, track).map(|(time, sample)| (time, sample.clone())).collect()
+}
+
+/// The same where they are, for hours of them.
+pub fn samples(runs: &[Run], track: u32) -> impl Iterator<Item = (u64, &Sample)> {
+    runs.iter().filter(move |run| run.track == track).flat_map(|run| {
+        run.samples.iter().scan(run.decode_time, |next, sample| {
+            let time = *next;
+            *next += sample.duration;
+            Some((time, sample))
+        })
+    })
 }
 
 fn find<'a>(content: &'a [u8], wanted: &[u8; 4]) -> Option<&'a [u8]> {

@@ -31,6 +31,9 @@ pub struct Encoder {
     pub reordered: usize,
     /// Now and then a picture is left out, as capturing a quiet screen does.
     pub is_variable: bool,
+    /// Of each ten seconds only the first and the last one and a half have pictures, as a desktop does on which hardly
+    /// anything changes.
+    pub is_still: bool,
     pub sound: Option<Sound>,
     pub video_config: &'static [u8],
     /// When its pictures begin; `None` where it sends sound alone.
@@ -57,6 +60,7 @@ impl Default for Encoder {
             group: 60,
             reordered: 0,
             is_variable: false,
+            is_still: false,
             sound: Some(STEREO_48),
             video_config: LARGE,
             pictures_from_ms: Some(0),
@@ -79,7 +83,10 @@ impl Encoder {
         let (numerator, denominator) = self.rate;
         let time_ms = |slot: u64| slot * 1_000 * denominator / numerator;
         // The slots on the encoder's grid that have a picture.
-        let is_left_out = |slot: &u64| self.is_variable && (slot % 7 == 3 || slot % 11 == 5 || (slot / 40) % 9 == 4);
+        let is_left_out = |slot: &u64| {
+            let is_passed_over = self.is_variable && (slot % 7 == 3 || slot % 11 == 5 || (slot / 40) % 9 == 4);
+            is_passed_over || (self.is_still && (1_000..8_500).contains(&(time_ms(*slot) % 10_000)))
+        };
         let mut slots: Vec<u64> = (0..)
             .take_while(|slot| time_ms(*slot) < length_ms)
             .filter(|slot| slot % self.group as u64 == 0 || !is_left_out(slot))

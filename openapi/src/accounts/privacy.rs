@@ -59,6 +59,22 @@ pub struct PersonalExport {
     /// Why it failed, and what to do; `null` unless it did.
     #[schema(required = true, example = "The server has no room left for the file.")]
     pub error: Option<String>,
+    /// The same as a word to act on; `null` unless it failed.
+    #[schema(required = true)]
+    pub error_code: Option<PersonalExportError>,
+}
+
+/// Why the file of a personal export could not be written: there is no room for it (`storage_full`), the server was stopped again and
+/// again while it wrote it (`interrupted`), or anything else, which the log of the server tells (`unwritable`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonalExportError {
+    /// There is no room for it.
+    StorageFull,
+    /// The server was stopped again and again while it wrote it.
+    Interrupted,
+    /// Anything else.
+    Unwritable,
 }
 
 /// How far a personal export is: it waits for its turn (`waiting`), is being written (`running`), can be downloaded

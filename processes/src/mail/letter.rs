@@ -25,6 +25,14 @@ pub(super) enum Kind {
     EmailChanged,
     /// That the password has changed.
     PasswordChanged,
+    /// That signing in takes no code any more.
+    SecondFactorDisabled,
+    /// That a recovery code stood in for the authenticator.
+    RecoveryCodeUsed,
+    /// That the account is to be erased.
+    ErasureRequested,
+    /// That its owner is kept out.
+    Suspended,
     /// Of an operator who tries the settings; in English alone.
     Test,
 }
@@ -72,6 +80,10 @@ fn template(kind: Kind, language: Language) -> &'static str {
         Kind::ChangeTo => in_all!("change_to"),
         Kind::EmailChanged => in_all!("email_changed"),
         Kind::PasswordChanged => in_all!("password_changed"),
+        Kind::SecondFactorDisabled => in_all!("second_factor_disabled"),
+        Kind::RecoveryCodeUsed => in_all!("recovery_code_used"),
+        Kind::ErasureRequested => in_all!("erasure_requested"),
+        Kind::Suspended => in_all!("suspended"),
         Kind::Test => include_str!("templates/test.en.txt"),
     }
 }
@@ -132,7 +144,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Kind; 7] = [
+    const ALL: [Kind; 11] = [
         Kind::Confirmation,
         Kind::AddressTaken,
         Kind::PasswordReset,
@@ -140,6 +152,10 @@ mod tests {
         Kind::ChangeTo,
         Kind::EmailChanged,
         Kind::PasswordChanged,
+        Kind::SecondFactorDisabled,
+        Kind::RecoveryCodeUsed,
+        Kind::ErasureRequested,
+        Kind::Suspended,
     ];
     const WORDS: Words<'_> = Words {
         username: "mira_7",
@@ -159,7 +175,8 @@ mod tests {
                 }
                 assert!(!letter.subject.contains('\n') && letter.subject.contains(WORDS.site), "{}", letter.subject);
                 assert!(letter.text.contains(WORDS.username) && letter.html.contains(WORDS.username));
-                let has_code = !matches!(kind, Kind::AddressTaken | Kind::EmailChanged | Kind::PasswordChanged);
+                let has_code =
+                    matches!(kind, Kind::Confirmation | Kind::PasswordReset | Kind::ChangeFrom | Kind::ChangeTo);
                 for part in [&letter.text, &letter.html] {
                     let codes = part.replace(WORDS.link, "").matches(WORDS.code).count();
                     assert_eq!(codes, usize::from(has_code), "{kind:?} {language:?}: {part}");

@@ -1,14 +1,6 @@
 //! How mails leave: by an SMTP server, or, without one, into a folder.
 
-use std::{
-    fmt,
-    io::Write as _,
-    net::IpAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    sync::Once,
-    time::Duration,
-};
+use std::{collections::HashSet, fmt, io, net::IpAddr, path::PathBuf, sync::Once, time::Duration};
 
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
@@ -25,15 +17,15 @@ use lettre::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::letter::Letter;
+use super::{folder, letter::Letter};
 
 /// How long a server may take for an answer, and for a whole mail.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const SENT_WITHIN: Duration = Duration::from_secs(60);
 /// The most that is kept of what a server says of a failure, in letters.
 const FAILURE_LEN: usize = 200;
-/// How long files stay in the folder: longer than any code is good for.
-const KEPT_FOR: Duration = Duration::from_secs(48 * 3_600);
+/// Names of boxes of fewer letters are words of their own in what a server says: within others they tell nothing.
+const SHORT: usize = 4;
 
 /// Where mails go.
 #[derive(Debug, Clone)]
@@ -178,8 +170,7 @@ impl Post {
 
     /// Sends a mail. It was sent when the server has said so, or its file is written.
     pub(super) async fn send(&self, parcel: Parcel<'_>) -> Result<(), SendError> {
-        let file_name = format!("{}.eml", parcel.file_name);
-        let is_ascii = parcel.to.is_ascii();
+        let (to, file_name) = (parcel.to.to_owned(), parcel.file_name.to_owned());
         let message = self.message(parcel)?;
         match &self.way {
             Way::Smtp(transport) => {
@@ -187,16 +178,18 @@ impl Post {
                 match tokio::time::timeout(SENT_WITHIN, sending).await {
                     Ok(Ok(_)) => Ok(()),
                     // The library's own word, before anything was said to the server.
-                    Ok(Err(error)) if !is_ascii && error.is_client() && said(&error).contains("SMTPUTF8") => {
+                    Ok(Err(error))
+                        if !to.is_ascii() && error.is_client() && said(&error, Some(&to)).contains("SMTPUTF8") =>
+                    {
                         Err(SendError::Letters)
                     }
-                    Ok(Err(error)) => Err(failure(&error)),
+                    Ok(Err(error)) => Err(failure(&error, &to)),
                     Err(_) => Err(SendError::Later("the mail server took too long".to_owned())),
                 }
             }
             Way::Folder(folder) => {
                 let (folder, bytes) = (folder.clone(), message.formatted());
-                tokio::task::spawn_blocking(move || keep(&folder, &file_name, &bytes))
+                tokio::task::spawn_blocking(move || folder::keep(&folder, &file_name, &bytes))
                     .await
                     .map_err(|error| SendError::Later(error.to_string()))?
                     .map_err(|error| SendError::Later(format!("the folder of mails cannot be written: {error}")))
@@ -206,10 +199,29 @@ impl Post {
 
     /// Removes the files of mails that are older than two days, and what was left of unfinished ones. Nothing happens where mails
     /// go to a server.
-    pub(super) async fn sweep(&self) -> std::io::Result<()> {
+    pub(super) async fn sweep(&self) -> io::Result<()> {
         let Way::Folder(folder) = &self.way else { return Ok(()) };
         let folder = folder.clone();
-        tokio::task::spawn_blocking(move || remove_old(&folder)).await.map_err(std::io::Error::other)?
+        tokio::task::spawn_blocking(move || folder::remove_old(&folder)).await.map_err(io::Error::other)?
+    }
+
+    /// The mails, by the names of their files, that are in the folder; none where mails go to a server.
+    pub(super) async fn kept(&self) -> io::Result<HashSet<String>> {
+        let Way::Folder(folder) = &self.way else { return Ok(HashSet::new()) };
+        let folder = folder.clone();
+        tokio::task::spawn_blocking(move || folder::names(&folder)).await.map_err(io::Error::other)?
+    }
+
+    /// Whether mails go into a folder.
+    pub(super) fn is_folder(&self) -> bool {
+        matches!(self.way, Way::Folder(_))
+    }
+
+    /// Removes the files of mails, by their names. Nothing happens where mails go to a server, and for those that are not there.
+    pub(super) async fn remove(&self, mails: HashSet<String>) -> io::Result<()> {
+        let Way::Folder(folder) = &self.way else { return Ok(()) };
+        let folder = folder.clone();
+        tokio::task::spawn_blocking(move || folder::remove(&folder, &mails)).await.map_err(io::Error::other)?
     }
 
     fn message(&self, parcel: Parcel<'_>) -> Result<Message, SendError> {
@@ -267,11 +279,11 @@ fn transport(options: SmtpOptions, site: &str) -> Result<AsyncSmtpTransport<Toki
     Ok(builder.build())
 }
 
-/// What a failure means for the mail.
-fn failure(error: &lettre::transport::smtp::Error) -> SendError {
+/// What a failure means for the mail to an address.
+fn failure(error: &lettre::transport::smtp::Error, to: &str) -> SendError {
     let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     let is_about_us = error.status().is_some_and(|code| is_about_us(code.into(), &text));
-    let said = said(error);
+    let said = said(error, Some(to));
     if error.is_permanent() && !is_about_us { SendError::Refused(said) } else { SendError::Later(said) }
 }
 
@@ -282,8 +294,8 @@ fn is_about_us(code: u16, text: &str) -> bool {
     matches!(code, 521 | 530..=538 | 554) || text.trim_start().starts_with("5.7.")
 }
 
-/// An error with its causes, without addresses, cut.
-pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> String {
+/// An error with its causes, without addresses and without what tells the one to which the mail goes, cut.
+pub(super) fn said(error: &(dyn std::error::Error + 'static), to: Option<&str>) -> String {
     let mut said = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -293,60 +305,26 @@ pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> String {
         }
         source = cause.source();
     }
-    without_addresses(&said)
+    without_addresses(&said, to)
 }
 
-/// What a server says may repeat to whom the mail goes, which no log may hold.
-fn without_addresses(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| if word.contains('@') { "…" } else { word });
+/// What a server says may repeat to whom the mail goes, or which box of its own that is, which no log may hold.
+fn without_addresses(text: &str, to: Option<&str>) -> String {
+    let to = to.unwrap_or_default().to_lowercase();
+    let user = to.rsplit_once('@').map_or("", |(user, _)| user);
+    // Servers that have tags call the box by what is before them.
+    let users = [user, user.split('+').next().unwrap_or_default()];
+    let tells = |word: &str| {
+        let word = word.to_lowercase();
+        let bare = word.trim_matches(|letter: char| !letter.is_alphanumeric());
+        word.contains('@')
+            || users.iter().any(|user| {
+                let is_found = if user.chars().count() < SHORT { bare == *user } else { word.contains(user) };
+                !user.is_empty() && is_found
+            })
+    };
+    let words = text.split_whitespace().map(|word| if tells(word) { "…" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(FAILURE_LEN).collect()
-}
-
-/// Writes a file that only we may read, whole or not at all; over one of the same name.
-fn keep(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let unfinished = folder.join(format!(".{name}.{:016x}.new", uuid::Uuid::now_v7().as_u128() as u64));
-    let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, folder.join(name))
-    };
-    let written = write();
-    if written.is_err() {
-        drop(std::fs::remove_file(&unfinished));
-    }
-    written
-}
-
-/// Removes what [`keep`] wrote, and what it left when a node died, once it is old.
-fn remove_old(folder: &Path) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        // Nobody was written to yet.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let is_ours = name.to_str().is_some_and(|name| {
-            name.ends_with(".eml") || (name.starts_with('.') && name.contains(".eml.") && name.ends_with(".new"))
-        });
-        if !is_ours {
-            continue;
-        }
-        let removed = entry.metadata().and_then(|metadata| metadata.modified()).and_then(|modified| {
-            let is_old = modified.elapsed().is_ok_and(|age| age > KEPT_FOR);
-            if is_old { std::fs::remove_file(entry.path()) } else { Ok(()) }
-        });
-        match removed {
-            // Another node was faster.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed?,
-        }
-    }
-    Ok(())
 }
 
 /// The host of an address, without its port.
@@ -377,9 +355,16 @@ mod tests {
 
     #[test]
     fn what_servers_say_is_kept_without_addresses() {
-        let said = without_addresses("permanent error (550): 5.1.1 <mira@example.org>: Recipient  unknown");
-        assert_eq!(said, "permanent error (550): 5.1.1 … Recipient unknown");
-        assert_eq!(without_addresses(&"x".repeat(1_000)).len(), FAILURE_LEN);
+        for (text, to, expected) in [
+            ("(550): 5.1.1 <mira@example.org>: Recipient  unknown", None, "(550): 5.1.1 … Recipient unknown"),
+            ("550 user mira.plover unknown", Some("Mira.Plover@example.org"), "550 user … unknown"),
+            ("550 /var/mail/MIRA.PLOVER: full", Some("mira.plover+weir@example.org"), "550 … full"),
+            ("550 no box \"al\" at all", Some("al@example.org"), "550 no box … at all"),
+            ("550 no such user", Some("@example.org"), "550 no such user"),
+        ] {
+            assert_eq!(without_addresses(text, to), expected, "{text}");
+        }
+        assert_eq!(without_addresses(&"x".repeat(1_000), None).len(), FAILURE_LEN);
     }
 
     #[test]

@@ -27,7 +27,9 @@ done to your account and your channels. Who else did something is not named.
 
 Not in here: your password and the seed of your authenticator, of which nobody but you has a copy that can be read;
 keys and tokens; what other people keep of you.
-Of videos and pictures there are links (`links`): sign in, and open them to fetch the files.
+Of videos there are links to their pages (`links`): sign in there, and download them. The addresses of the API below
+`api` are for programs, which send a token as `Authorization: Bearer`; a browser alone is refused. Links to pictures
+open as they are.
 Where a browser or an address was forgotten because its time was over, there is null.
 ";
 
@@ -47,6 +49,7 @@ pub(super) async fn write(
     archive.file("README.txt").await?;
     archive.add(README.as_bytes()).await?;
     let used = LastUsed::of(commands, account_id).await?;
+    let mut handles = Handles::default();
     let files = personal_data::TABLES.len() as f64;
     for (number, (name, sql)) in personal_data::TABLES.iter().enumerate() {
         archive.file(&format!("{name}.json")).await?;
@@ -57,7 +60,8 @@ pub(super) async fn write(
             let mut chunk: Vec<Value> = chunk.into_iter().collect::<Result<_, _>>()?;
             open(commands, account_id, &mut chunk).await?;
             for mut row in chunk {
-                add_links(name, public_url, &mut row);
+                handles.learn(name, &row);
+                add_links(name, public_url, &handles, &mut row);
                 used.add(name, &mut row);
                 archive.add(if is_first { b"\n" } else { b",\n" }).await?;
                 archive.add(&serde_json::to_vec_pretty(&row)?).await?;
@@ -70,17 +74,34 @@ pub(super) async fn write(
     Ok(())
 }
 
+/// The handles of the channels that are open, by their ids: a recording's page is below its channel's.
+#[derive(Default)]
+struct Handles(HashMap<String, String>);
+
+impl Handles {
+    /// Takes in a row; channels come before recordings.
+    fn learn(&mut self, name: &str, row: &Value) {
+        let text = |field: &str| row.get(field).and_then(Value::as_str).map(str::to_owned);
+        if name == "channels" && row.get("closed_at").is_none_or(Value::is_null) {
+            self.0.extend(text("id").zip(text("handle")));
+        }
+    }
+}
+
 /// Where files of the person are to be had.
-fn add_links(name: &str, public_url: &str, row: &mut Value) {
+fn add_links(name: &str, public_url: &str, handles: &Handles, row: &mut Value) {
     let Some(fields) = row.as_object_mut() else { return };
     let text = |field: &str| fields.get(field).and_then(Value::as_str);
     let links = match name {
-        "recordings" if text("state") == Some("published") => text("id").map(|id| {
-            json!({
-                "download": format!("{public_url}/api/v1/recordings/{id}/download"),
-                "description": format!("{public_url}/api/v1/recordings/{id}"),
+        "recordings" if text("state") == Some("published") => {
+            let handle = text("channel_id").and_then(|channel_id| handles.0.get(channel_id));
+            text("id").zip(handle).map(|(id, handle)| {
+                json!({
+                    "page": format!("{public_url}/{handle}/videos/{id}"),
+                    "api": format!("{public_url}/api/v1/recordings/{id}"),
+                })
             })
-        }),
+        }
         "profile" => text("account_id").zip(text("avatar")).map(|(account_id, avatar)| {
             json!({ "avatar": format!("{public_url}/media/avatars/{account_id}/{avatar}-256.jpg") })
         }),

@@ -8,7 +8,7 @@ use commands::{
     Commands,
     accounts::{exports_of, is_erased},
     channels,
-    events::{self, Filter, StoredEvent},
+    events::{self, Filter, StoredEvent, Subject},
 };
 use domain::ids::AccountId;
 use futures::StreamExt;
@@ -21,9 +21,23 @@ use super::{
     job::{JobError, Progress},
 };
 
-/// What happens to an account alone: whose it is, its events say as `account_id`.
-const OF_ACCOUNTS: &[&str] =
-    &["account", "session", "personal_token", "sign_in", "personal_export", "profile", "email", "password_reset"];
+/// What happens to an account, or is about what it did: whose it is, its events say as `account_id`. Of a channel so are the roles
+/// that were given and taken there.
+const OF_ACCOUNTS: &[&str] = &[
+    "account",
+    "session",
+    "personal_token",
+    "sign_in",
+    "personal_export",
+    "profile",
+    "email",
+    "password_reset",
+    "channel",
+    "registration_invite",
+    "report",
+];
+/// In the place of who else had a part in it.
+const SOMEBODY_ELSE: &str = "somebody else";
 /// The fields that name an account.
 const NAMES_OF_ACCOUNTS: &[&str] = &["account_id", "by", "owner_id"];
 /// What belongs to a channel.
@@ -79,30 +93,52 @@ impl Own {
                 "time": event.recorded_at.format(&Rfc3339).unwrap_or_default(),
                 "type": event.event_type,
                 "version": event.event_version,
-                "subject": format!("{kind}/{}", event.aggregate_id),
+                "subject": self.subject(event),
                 "actor": match actor {
                     _ if is_by_them => "you",
-                    _ if actor.starts_with("account:") => "somebody else",
+                    _ if actor.starts_with("account:") => SOMEBODY_ELSE,
                     _ => "the server",
                 },
-                "data": self.without_others(data.clone()),
+                "data": self.without_others("", data.clone()),
             })
         })
     }
 
-    /// Without codes that may be good still, and without who else had a part in it.
-    fn without_others(&self, mut data: Value) -> Value {
-        for (name, value) in data.as_object_mut().into_iter().flatten() {
-            let is_secret = name == "code" || name.ends_with("_code");
-            let is_other =
-                NAMES_OF_ACCOUNTS.contains(&name.as_str()) && value.as_str().is_some_and(|id| id != self.account);
-            if is_secret {
-                *value = Value::Null;
-            } else if is_other {
-                *value = "somebody else".into();
+    /// What it happened to; not whom, where that is somebody else.
+    fn subject(&self, event: &StoredEvent) -> String {
+        let StoredEvent { aggregate_type, aggregate_id, .. } = event;
+        let subject = Subject { aggregate_type: aggregate_type.clone(), aggregate_id: aggregate_id.clone() };
+        if self.is_another(&subject) { format!("{aggregate_type}/{SOMEBODY_ELSE}") } else { subject.to_string() }
+    }
+
+    fn is_another(&self, subject: &Subject) -> bool {
+        subject.is_of_account() && subject.aggregate_id != self.account
+    }
+
+    /// The value of the field `name` without codes that may be good still, and without who else had a part in it.
+    fn without_others(&self, name: &str, value: Value) -> Value {
+        match value {
+            _ if name == "code" || name.ends_with("_code") => Value::Null,
+            // Who it was sealed for goes with it when it is not opened.
+            Value::Object(fields) if fields.contains_key("ciphertext") => Value::Object(fields),
+            Value::Object(fields) => {
+                let without = fields.into_iter().map(|(name, value)| {
+                    let value = self.without_others(&name, value);
+                    (name, value)
+                });
+                Value::Object(without.collect())
             }
+            Value::Array(values) => values.into_iter().map(|value| self.without_others(name, value)).collect(),
+            Value::String(text) if self.names_another(name, &text) => SOMEBODY_ELSE.into(),
+            value => value,
         }
-        data
+    }
+
+    fn names_another(&self, name: &str, text: &str) -> bool {
+        match name {
+            "subject" => text.parse().is_ok_and(|subject| self.is_another(&subject)),
+            name => NAMES_OF_ACCOUNTS.contains(&name) && text != self.account,
+        }
     }
 }
 

@@ -7,7 +7,11 @@ use commands::{
     accounts::personal_exports::{self as exports, KEPT_FOR, jobs, jobs::PersonalExportJob},
     events,
 };
-use domain::{accounts::PersonalExportRefusal, exports::ExportState, sealed::KeyringError};
+use domain::{
+    accounts::{PersonalExportFailure, PersonalExportRefusal},
+    exports::ExportState,
+    sealed::KeyringError,
+};
 use projections::{QueryError, ReadModels};
 use sqlx::PgPool;
 use storage::StorageError;
@@ -73,21 +77,20 @@ impl From<LoadError> for JobError {
 
 impl JobError {
     /// What whoever asked for it is told; `None` when it is to be tried again.
-    fn reason(&self) -> Option<&'static str> {
-        const NO_ROOM: &str = "The server has no room left for the file. Tell whoever runs it, and ask again later.";
+    fn failure(&self) -> Option<PersonalExportFailure> {
         match self {
             Self::Log(_) | Self::Lost | Self::Sealed(KeyringError::Unavailable(_)) => None,
-            Self::Storage(error) | Self::Archive(ArchiveError::Storage(error)) if error.is_disk_full() => Some(NO_ROOM),
+            Self::Storage(error) | Self::Archive(ArchiveError::Storage(error)) if error.is_disk_full() => {
+                Some(PersonalExportFailure::StorageFull)
+            }
             Self::Archive(ArchiveError::Io(error))
                 if matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) =>
             {
-                Some(NO_ROOM)
+                Some(PersonalExportFailure::StorageFull)
             }
-            Self::TooOften => Some(
-                "The server was interrupted five times while it wrote the file. Tell whoever runs it, and ask again.",
-            ),
+            Self::TooOften => Some(PersonalExportFailure::Interrupted),
             Self::Storage(_) | Self::Archive(_) | Self::Json(_) | Self::Sealed(_) => {
-                Some("The server could not write the file. Its log says why; tell whoever runs it, and ask again.")
+                Some(PersonalExportFailure::Unwritable)
             }
         }
     }
@@ -107,11 +110,11 @@ pub(super) async fn run(commands: &Commands, options: &ExportsOptions, worker: U
     let PersonalExportJob { export_id, account_id, .. } = job;
     let ended = match written(commands, options, worker, job).await {
         Ok(()) => Ok(()),
-        Err(error) => match error.reason() {
-            Some(reason) => {
+        Err(error) => match error.failure() {
+            Some(failure) => {
                 tracing::error!(export.id = %export_id, error = &error as &dyn Error, "a personal export could not be written");
                 let metadata = Metadata::new(Actor::System);
-                match exports::fail(commands, (account_id, export_id), reason.to_owned(), metadata).await {
+                match exports::fail(commands, (account_id, export_id), failure, metadata).await {
                     Ok(_) | Err(CommandError::Refused(_)) => Ok(()),
                     Err(error) => Err(JobError::Log(error.into())),
                 }

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use commands::{
     Actor, Commands, Metadata,
-    accounts::{self, Register, due_erasures},
+    accounts::{self, due_erasures},
 };
 use domain::{accounts::ErasureCancelledReason, ids::AccountId};
 use processes::Following;
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
-use zeroize::Zeroizing;
 
-use crate::stage::{Stage, start, until};
+use crate::{
+    people::register,
+    stage::{Stage, start, until},
+};
 
 const DAYS: Duration = Duration::from_secs(14 * 86_400);
 
@@ -22,17 +24,6 @@ fn follow(commands: &Commands) -> JoinHandle<()> {
         let following = Following::new(&commands);
         tokio::join!(following.listen(), processes::due_erasures::run(&commands, &following));
     })
-}
-
-async fn register(commands: &Commands, username: &str) -> AccountId {
-    let register = Register {
-        username: username.to_owned(),
-        email: format!("{username}@example.org"),
-        password: Zeroizing::new("correct horse battery".to_owned()),
-        setup_token: None,
-        metadata: Metadata::new(Actor::System),
-    };
-    accounts::register(commands, register).await.unwrap().account_id
 }
 
 async fn request(commands: &Commands, id: AccountId, cooling_off: Duration) {

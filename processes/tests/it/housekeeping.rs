@@ -1,12 +1,14 @@
 use std::time::Duration;
 
 use commands::{
-    Actor, Commands, CommandsOptions, MasterKeys, Metadata,
+    Actor, Commands, Metadata,
     accounts::{self, Register, sessions},
 };
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
+
+use crate::stage::{PATIENCE, start};
 
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -15,11 +17,6 @@ async fn begin() -> (Commands, PgPool) {
     commands::migrate(&url).await.unwrap();
     let pool = PgPool::connect(&url).await.unwrap();
     (start(&pool).await, pool)
-}
-
-async fn start(pool: &PgPool) -> Commands {
-    let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
-    Commands::start(pool.clone(), keys, CommandsOptions::default()).await.unwrap()
 }
 
 fn keep_house(commands: &Commands) -> JoinHandle<()> {
@@ -36,7 +33,7 @@ async fn until(pool: &PgPool, what: &str, sql: &str, expected: i64) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(20), met).await.is_ok(), "{what}");
+    assert!(tokio::time::timeout(PATIENCE, met).await.is_ok(), "{what}");
 }
 
 const LOCKS: &str = "select count(*) from pg_locks where locktype = 'advisory' and granted
@@ -94,14 +91,16 @@ async fn one_node_keeps_house_and_another_takes_over() {
     let other = keep_house(&second);
     for _ in 0..10 {
         tokio::time::sleep(EVERY).await;
-        assert_eq!(count(&pool, LOCKS).await, 1);
+        // For a moment nobody may: whoever leads tries its connection anew when Postgres was slow to answer.
+        assert!(count(&pool, LOCKS).await <= 1, "two lead");
     }
     house.abort();
     let _ = house.await;
     until(&pool, "another leader", LOCKS, 1).await;
     // Its connection lost, somebody leads again.
-    let ended = count(&pool, &LOCKS.replace("count(*)", "count(pg_terminate_backend(pid))")).await;
-    assert_eq!(ended, 1);
+    // Between the former leader's end and the next one's lock there is none.
+    let ended = LOCKS.replace("count(*)", "count(pg_terminate_backend(pid, 30000))");
+    until(&pool, "the end of its connection", &ended, 1).await;
     until(&pool, "a leader again", LOCKS, 1).await;
     other.abort();
 }

@@ -1,5 +1,7 @@
 //! Mails, sent to a real SMTP server or into a folder.
 
+mod erased;
+mod notices;
 mod server;
 
 use std::{
@@ -36,6 +38,11 @@ fn options(way: MailWay) -> MailOptions {
     let post = Post::new(way, Some("Weir <weir@example.org>"), URL).unwrap();
     let options = MailOptions::new(post, URL, Duration::from_secs(3_600));
     MailOptions { first_retry: Duration::from_millis(50), last_retry: Duration::from_millis(200), ..options }
+}
+
+/// Those of a node that crashes: what it was at is soon another's.
+fn leased(way: MailWay) -> MailOptions {
+    MailOptions { lease: Duration::from_secs(3), ..options(way) }
 }
 
 /// A node that sends mails; it ends, as by a crash, when it is aborted.
@@ -141,7 +148,7 @@ async fn a_mail_that_cannot_be_made_is_told_of_and_not_tried_for_ever() {
     let server = Server::start().await;
     let mira = register(&stage.commands, "mira", "mira@example.org").await;
     let metadata = Metadata::new(Actor::Account(mira));
-    accounts::change_password(&stage.commands, mira, "and then into the sea", metadata).await.unwrap();
+    accounts::change_password(&stage.commands, mira, "and then into the sea", None, metadata).await.unwrap();
     // Nobody knows this event, which is in the way of whoever looks for the address.
     sqlx::query(
         "insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
@@ -151,13 +158,12 @@ async fn a_mail_that_cannot_be_made_is_told_of_and_not_tried_for_ever() {
     .execute(&stage.pool)
     .await
     .unwrap();
-    let first = node(&stage.commands, options(smtp(server.port)));
+    let first = node(&stage.commands, leased(smtp(server.port)));
     let failed =
         "select count(*) from log.mails where attempts >= 2 and settled_at is null and failure like '%cannot be read%'";
     stage.until_count("the reason", failed, 1).await;
     crash(first).await;
-    let late = MailOptions { give_up_after: Duration::ZERO, ..options(smtp(server.port)) };
-    sqlx::query("update log.mails set claimed_until = null").execute(&stage.pool).await.unwrap();
+    let late = MailOptions { give_up_after: Duration::ZERO, ..leased(smtp(server.port)) };
     let late = node(&stage.commands, late);
     until("the note", async || outcome(&stage, "expired").await == 1).await;
     crash(late).await;
@@ -298,12 +304,11 @@ async fn a_crash_between_sending_and_noting_sends_the_same_mail_again() {
     let stage = Stage::new().await;
     let server = Server::start().await;
     newcomer(&stage.commands, "mira", "slow@example.org", Language::En).await;
-    let leased = || MailOptions { lease: Duration::from_secs(3), ..options(smtp(server.port)) };
-    let first = node(&stage.commands, leased());
+    let first = node(&stage.commands, leased(smtp(server.port)));
     // The server has it, and its word never comes.
     server.mails(1).await;
     crash(first).await;
-    let second = node(&stage.commands, leased());
+    let second = node(&stage.commands, leased(smtp(server.port)));
     let mails = server.mails(2).await;
     assert_eq!(mails[0].header("message-id"), mails[1].header("message-id"));
     assert_eq!(mails[0].text, mails[1].text);
@@ -399,17 +404,16 @@ async fn a_server_is_spoken_to_over_tls_and_a_wrong_password_costs_no_mail() {
     };
     newcomer(&stage.commands, "mira", "mira@example.org", Language::En).await;
     let failed = "select count(*) from log.mails where settled_at is null and failure like '%535%'";
-    let wrong = node(&stage.commands, options(way("wrong", Some(made.cert.pem()))));
+    let wrong = node(&stage.commands, leased(way("wrong", Some(made.cert.pem()))));
     stage.until_count("a refused sign-in", failed, 1).await;
     crash(wrong).await;
     // Nobody whom the system trusts vouches for it.
     let failed = "select count(*) from log.mails where settled_at is null and failure not like '%535%'";
-    let stranger = node(&stage.commands, options(way("hunter2", None)));
+    let stranger = node(&stage.commands, leased(way("hunter2", None)));
     stage.until_count("a refused certificate", failed, 1).await;
     crash(stranger).await;
     assert_eq!(server.kept().len(), 0);
-    let right = MailOptions { lease: Duration::from_secs(3), ..options(way("hunter2", Some(made.cert.pem()))) };
-    let right = node(&stage.commands, right);
+    let right = node(&stage.commands, leased(way("hunter2", Some(made.cert.pem()))));
     let mail = server.mails(1).await.pop().unwrap();
     assert_eq!((mail.is_tls, mail.user.as_deref()), (true, Some("weir")));
     crash(right).await;

@@ -4,123 +4,65 @@ use std::sync::{Arc, Mutex};
 
 use commands::{
     Actor, Commands, Metadata,
-    accounts::{self, Register, sessions},
-    channels::{self, CreateChannel},
+    accounts::sessions,
     recordings,
     reports::{self, DecideReport, FileReport},
-    streams::{self, StartStream},
+    streams,
 };
 use domain::{
     accounts::{Account, AccountCommand, SuspensionCommand},
     ids::{AccountId, ChannelId, NodeId, RecordingId, StreamId},
     recordings::{Recording, RecordingPolicy, RecordingState},
     reports::{ReportAction, ReportKind, ReportTarget, ReportVerdict},
-    streams::{EndReason, VideoTrack},
+    streams::EndReason,
 };
 use futures::{FutureExt, future::BoxFuture};
-use processes::{Following, Media, following::BoxError, reports as decisions, suspension};
+use processes::{Following, Pictures, following::BoxError, pictures, reports as decisions, suspension};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::stage::{Stage, until};
+use crate::{
+    people::{channel, register, stream},
+    stage::{Stage, until},
+};
 
 fn node() -> NodeId {
     Uuid::from_u128(7).into()
 }
 
-/// A media plane that ends the live stream of a channel when it is told to.
-struct Plane {
-    commands: Commands,
-    live: Mutex<Vec<(ChannelId, StreamId)>>,
-    cut: Mutex<Vec<(ChannelId, EndReason)>>,
-    pictures_deleted: Mutex<Vec<StreamId>>,
-}
+/// Remembers whose pictures were deleted.
+#[derive(Default)]
+struct Deleted(Mutex<Vec<StreamId>>);
 
-impl Plane {
-    fn new(commands: &Commands) -> Arc<Self> {
-        Arc::new(Self {
-            commands: commands.clone(),
-            live: Mutex::default(),
-            cut: Mutex::default(),
-            pictures_deleted: Mutex::default(),
-        })
-    }
-
-    fn reasons(&self, channel_id: ChannelId) -> Vec<EndReason> {
-        let cut = self.cut.lock().unwrap();
-        cut.iter().filter(|(id, _)| *id == channel_id).map(|(_, reason)| *reason).collect()
+impl Deleted {
+    fn has(&self, streams: &[StreamId]) -> bool {
+        *self.0.lock().unwrap() == streams
     }
 }
 
-impl Media for Plane {
-    fn cut(&self, channel_id: ChannelId, reason: EndReason) -> BoxFuture<'_, Result<(), BoxError>> {
-        async move {
-            self.cut.lock().unwrap().push((channel_id, reason));
-            let live: Vec<_> = self.live.lock().unwrap().extract_if(.., |(id, _)| *id == channel_id).collect();
-            for (_, stream_id) in live {
-                streams::end(&self.commands, stream_id, node(), reason).await?;
-            }
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn delete_pictures(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
-        self.pictures_deleted.lock().unwrap().extend(streams);
+impl Pictures for Deleted {
+    fn delete(&self, streams: Vec<StreamId>) -> BoxFuture<'_, Result<(), BoxError>> {
+        self.0.lock().unwrap().extend(streams);
         std::future::ready(Ok(())).boxed()
     }
 }
 
-fn follow(commands: &Commands, plane: &Arc<Plane>) -> JoinHandle<()> {
-    let (commands, media) = (commands.clone(), Arc::clone(plane) as Arc<dyn Media>);
+fn follow(commands: &Commands, deleted: &Arc<Deleted>) -> JoinHandle<()> {
+    let (commands, deleted) = (commands.clone(), Arc::clone(deleted) as Arc<dyn Pictures>);
     tokio::spawn(async move {
         let following = Following::new(&commands);
         tokio::join!(
             following.listen(),
-            suspension::run(&commands, &following, &media),
-            decisions::run(&commands, &following, &media),
+            suspension::run(&commands, &following),
+            decisions::run(&commands, &following),
+            pictures::run(&commands, &following, &deleted),
         );
     })
 }
 
-async fn register(commands: &Commands, username: &str) -> AccountId {
-    let register = Register {
-        username: username.to_owned(),
-        email: format!("{username}@example.org"),
-        password: Zeroizing::new("correct horse battery".to_owned()),
-        setup_token: None,
-        metadata: Metadata::new(Actor::System),
-    };
-    accounts::register(commands, register).await.unwrap().account_id
-}
-
-async fn channel(commands: &Commands, owner_id: AccountId, handle: &str) -> ChannelId {
-    let create = CreateChannel {
-        owner_id,
-        handle: handle.to_owned(),
-        title: "A channel".to_owned(),
-        description: String::new(),
-        metadata: Metadata::new(Actor::Account(owner_id)),
-    };
-    channels::create(commands, create).await.unwrap().channel_id
-}
-
-/// A stream that the plane has, and its recording, if the channel records.
-async fn stream(plane: &Plane, channel_id: ChannelId) -> (StreamId, Option<RecordingId>) {
-    let commands = &plane.commands;
-    let stream_id = StreamId::from(Uuid::now_v7());
-    let start = StartStream {
-        stream_id,
-        channel_id,
-        node_id: node(),
-        title: "A title".to_owned(),
-        video: Some(VideoTrack { codec: "avc1.64001f".to_owned(), width: 1280, height: 720, frame_rate: 30.0 }),
-        audio: None,
-        encoder: None,
-    };
-    streams::start(commands, start).await.unwrap();
-    plane.live.lock().unwrap().push((channel_id, stream_id));
+/// A live stream, and its recording, if the channel records.
+async fn recorded(commands: &Commands, channel_id: ChannelId) -> (StreamId, Option<RecordingId>) {
+    let stream_id = stream(commands, channel_id, node()).await;
     let recording = recordings::start(commands, stream_id, channel_id, node()).await.unwrap();
     (stream_id, recording.map(|recording| recording.recording_id))
 }
@@ -128,16 +70,6 @@ async fn stream(plane: &Plane, channel_id: ChannelId) -> (StreamId, Option<Recor
 async fn record(commands: &Commands, owner: AccountId, channel_id: ChannelId) {
     let on = RecordingPolicy { is_on: true, ..RecordingPolicy::default() };
     recordings::change_policy(commands, channel_id, owner, on, Metadata::new(Actor::System)).await.unwrap();
-}
-
-async fn ended_as(stage: &Stage, stream_id: StreamId) -> Option<String> {
-    sqlx::query_scalar(
-        "select payload->'Ended'->>'reason' from log.events where event_type = 'stream.ended' and aggregate_id = $1",
-    )
-    .bind(stream_id.to_string())
-    .fetch_optional(&stage.pool)
-    .await
-    .unwrap()
 }
 
 async fn suspended(commands: &Commands, account_id: AccountId) {
@@ -151,25 +83,14 @@ async fn suspended(commands: &Commands, account_id: AccountId) {
 async fn a_suspension_that_was_cut_off_after_its_event_is_finished() {
     let stage = Stage::new().await;
     let commands = &stage.commands;
-    let plane = Plane::new(commands);
     let (mira, noor) = (register(commands, "mira").await, register(commands, "noor").await);
-    let (first, second) = (channel(commands, mira, "first").await, channel(commands, mira, "second").await);
-    let kept = channel(commands, noor, "kept").await;
-    let (live, _) = stream(&plane, second).await;
-    let (other, _) = stream(&plane, kept).await;
     let session = sessions::open(commands, mira, "A browser", "::1").await.unwrap();
     let stays = sessions::open(commands, noor, "A browser", "::1").await.unwrap();
     // The event alone, as of somebody who was stopped after it.
     suspended(commands, mira).await;
 
-    let following = follow(commands, &plane);
-    until("the end of the stream", async || ended_as(&stage, live).await.is_some()).await;
-    assert_eq!(ended_as(&stage, live).await.as_deref(), Some("account_suspended"));
+    let following = follow(commands, &Arc::default());
     until("the end of the session", async || !sessions::is_open(commands, session.session_id).await.unwrap()).await;
-    // An encoder that has not begun yet goes, too.
-    assert_eq!(plane.reasons(first), [EndReason::AccountSuspended]);
-    assert!(plane.reasons(kept).is_empty());
-    assert_eq!(ended_as(&stage, other).await, None);
     assert!(sessions::is_open(commands, stays.session_id).await.unwrap());
     following.abort();
 }
@@ -178,20 +99,16 @@ async fn a_suspension_that_was_cut_off_after_its_event_is_finished() {
 async fn what_is_over_by_the_time_it_is_heard_of_harms_nobody() {
     let stage = Stage::new().await;
     let commands = &stage.commands;
-    let plane = Plane::new(commands);
     let mira = register(commands, "mira").await;
-    let river = channel(commands, mira, "river").await;
     suspended(commands, mira).await;
     let position = commands::events::head(&stage.pool).await.unwrap();
     let lift = AccountCommand::Suspension(SuspensionCommand::Reinstate { by: None });
     commands.execute::<Account>(&mira.to_string(), lift, Metadata::new(Actor::System)).await.unwrap();
     let session = sessions::open(commands, mira, "A browser", "::1").await.unwrap();
-    let (live, _) = stream(&plane, river).await;
-    let following = follow(commands, &plane);
+    let following = follow(commands, &Arc::default());
     let heard = format!("select count(*) from log.processes where name = 'suspension' and position >= {position}");
     stage.until_count("the event", &heard, 1).await;
     assert!(sessions::is_open(commands, session.session_id).await.unwrap());
-    assert_eq!((plane.reasons(river), ended_as(&stage, live).await), (Vec::new(), None));
     following.abort();
 }
 
@@ -217,29 +134,38 @@ async fn state(commands: &Commands, id: RecordingId) -> Option<RecordingState> {
 }
 
 #[tokio::test]
-async fn what_is_taken_down_ends_and_its_recording_goes() {
+async fn what_is_taken_down_loses_its_recording_and_its_pictures() {
     let stage = Stage::new().await;
     let commands = &stage.commands;
-    let plane = Plane::new(commands);
+    let deleted = Arc::new(Deleted::default());
     let (mira, keeper) = (register(commands, "mira").await, register(commands, "keeper").await);
     let river = channel(commands, mira, "river").await;
     record(commands, mira, river).await;
-    let (past, old) = stream(&plane, river).await;
+    let (past, old) = recorded(commands, river).await;
     streams::end(commands, past, node(), EndReason::Unpublished).await.unwrap();
-    plane.live.lock().unwrap().clear();
-    let (live, new) = stream(&plane, river).await;
-    let (old, new) = (old.unwrap(), new.unwrap());
+    let (between, middle) = recorded(commands, river).await;
+    streams::end(commands, between, node(), EndReason::Unpublished).await.unwrap();
+    let (live, new) = recorded(commands, river).await;
+    let (old, middle, new) = (old.unwrap(), middle.unwrap(), new.unwrap());
 
-    let following = follow(commands, &plane);
-    // Of a stream that is over the recording goes, and what the channel shows now goes on.
+    let following = follow(commands, &deleted);
     upheld(commands, keeper, ReportTarget::Stream { id: past }).await;
     until("the old recording's end", async || state(commands, old).await == Some(RecordingState::Deleted)).await;
-    assert_eq!((ended_as(&stage, live).await, plane.reasons(river)), (None, Vec::new()));
+    until("the end of its pictures", async || deleted.has(&[past, past])).await;
     assert_eq!(state(commands, new).await, Some(RecordingState::Recording));
 
+    // The pictures of a recording are those of its stream.
+    upheld(commands, keeper, ReportTarget::Recording { id: middle }).await;
+    until("the recording's end", async || state(commands, middle).await == Some(RecordingState::Deleted)).await;
+    until("the end of its pictures", async || deleted.has(&[past, past, between, between])).await;
+
+    // One that is live makes more until its node has ended it, and those go then.
     upheld(commands, keeper, ReportTarget::Stream { id: live }).await;
     until("the new recording's end", async || state(commands, new).await == Some(RecordingState::Deleted)).await;
-    assert_eq!(ended_as(&stage, live).await.as_deref(), Some("taken_down"));
+    let gone = [past, past, between, between, live, live, live];
+    until("the end of its pictures", async || deleted.has(&gone[..6])).await;
+    streams::end(commands, live, node(), EndReason::TakenDown).await.unwrap();
+    until("the end of its last pictures", async || deleted.has(&gone)).await;
     let reason: String = sqlx::query_scalar(
         "select payload->'Deleted'->>'reason' from log.events where event_type = 'recording.deleted' order by position desc limit 1",
     )
@@ -247,6 +173,30 @@ async fn what_is_taken_down_ends_and_its_recording_goes() {
     .await
     .unwrap();
     assert_eq!(reason, "taken_down");
-    assert_eq!(*plane.pictures_deleted.lock().unwrap(), [past, live]);
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_stream_leaves_no_pictures_when_a_suspension_ended_it_or_its_recording_was_taken_down() {
+    let stage = Stage::new().await;
+    let commands = &stage.commands;
+    let deleted = Arc::new(Deleted::default());
+    let (mira, keeper) = (register(commands, "mira").await, register(commands, "keeper").await);
+    let river = channel(commands, mira, "river").await;
+    let (kept, _) = recorded(commands, river).await;
+    streams::end(commands, kept, node(), EndReason::Unpublished).await.unwrap();
+    let (suspended, _) = recorded(commands, river).await;
+    streams::end(commands, suspended, node(), EndReason::AccountSuspended).await.unwrap();
+    let following = follow(commands, &deleted);
+    until("the end of its pictures", async || deleted.has(&[suspended])).await;
+
+    record(commands, mira, river).await;
+    let (live, recording) = recorded(commands, river).await;
+    let recording = recording.unwrap();
+    upheld(commands, keeper, ReportTarget::Recording { id: recording }).await;
+    until("the recording's end", async || state(commands, recording).await == Some(RecordingState::Deleted)).await;
+    until("the end of its pictures", async || deleted.has(&[suspended, live, live])).await;
+    streams::end(commands, live, node(), EndReason::Unpublished).await.unwrap();
+    until("the end of its last pictures", async || deleted.has(&[suspended, live, live, live])).await;
     following.abort();
 }

@@ -13,15 +13,15 @@ use domain::{
     ids::{AccountId, ChannelId},
 };
 use processes::{ExportsOptions, Following};
-use projections::Projections;
-use serde_json::Value;
+use projections::{Projections, ReadModels};
+use serde_json::{Value, json};
 use storage::Storage;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::stage::{Stage, until};
+use crate::stage::{PATIENCE, Stage, until};
 
 const ADDRESS: &str = "203.0.113.77";
 
@@ -94,6 +94,14 @@ impl House {
 
     /// Asks for an export and waits for its files, by their names.
     async fn export(&self, id: AccountId) -> BTreeMap<String, String> {
+        // Whoever writes it waits for the read models as well, but not for as long as they may take here.
+        let head = commands::events::head(&self.stage.pool).await.unwrap();
+        assert!(ReadModels::new(self.stage.pool.clone()).wait_for(head, PATIENCE).await, "the read models");
+        self.export_at_once(id).await
+    }
+
+    /// As [`Self::export`], where some of the events lead nowhere, and a read model stands still for that.
+    async fn export_at_once(&self, id: AccountId) -> BTreeMap<String, String> {
         exports::request(self.commands(), id, Metadata::new(Actor::Account(id))).await.unwrap();
         until("the export", async || self.state(id).await == Some(ExportState::Completed)).await;
         let newest = self.newest(id).await.unwrap();
@@ -173,6 +181,136 @@ async fn it_holds_all_of_the_person_in_plain_text_and_nothing_of_others() {
 }
 
 #[tokio::test]
+async fn whoever_else_had_a_part_in_something_is_not_named() {
+    let house = House::new().await;
+    let (mira, river) = house.person("mira").await;
+    let (ann, brook) = house.person("ann").await;
+    let (keeper, _) = house.person("keeper").await;
+    let [me, her, him] = [mira, ann, keeper].map(|id| id.to_string());
+    let by = |id: &str| format!("account:{id}");
+    let answer = house.commands().account_keys().seal(mira, "We looked into it").await.unwrap();
+    let reason = house.commands().account_keys().seal(ann, "Two warnings for Ann").await.unwrap();
+    let at = "2026-11-21T11:00:00Z";
+    let [report, of_her, export, invite] = std::array::from_fn(|_| uuid::Uuid::now_v7().to_string());
+    let target = json!({ "kind": "account", "account_id": her });
+    let text = house.commands().account_keys().seal(mira, "She is not herself").await.unwrap();
+    let filter = json!({ "types": [], "subject": format!("email/{her}"), "channel_id": null, "after": 0, "until": 1, "from": null, "to": null });
+    // What happened to Mira and her channel by others, and what Mira did to others.
+    for (id, sequence, event_type, payload, actor) in [
+        (
+            &brook.to_string(),
+            2,
+            "channel.role_given",
+            json!({ "RoleGiven": {
+            "channel_id": brook, "account_id": me, "role": "editor", "by": her, "given_at": at } }),
+            by(&her),
+        ),
+        (
+            &brook.to_string(),
+            3,
+            "channel.role_taken",
+            json!({ "RoleTaken": {
+            "channel_id": brook, "account_id": me, "role": "editor", "by": her, "reason": "taken", "taken_at": at } }),
+            by(&her),
+        ),
+        (
+            &river.to_string(),
+            2,
+            "channel.role_given",
+            json!({ "RoleGiven": {
+            "channel_id": river, "account_id": her, "role": "moderator", "by": me, "given_at": at } }),
+            by(&me),
+        ),
+        (
+            &me,
+            2,
+            "account.reinstated",
+            json!({ "Reinstated": {
+            "account_id": me, "by": him, "reinstated_at": at } }),
+            by(&him),
+        ),
+        (
+            &her,
+            2,
+            "account.suspended",
+            json!({ "Suspended": {
+            "account_id": her, "by": me, "reason": reason, "until": null, "suspended_at": at } }),
+            by(&me),
+        ),
+        (
+            &report,
+            1,
+            "report.filed",
+            json!({ "Filed": {
+            "report_id": report, "account_id": me, "target": target, "owner_id": her, "kind": "rules", "text": text,
+            "at_ms": null, "filed_at": at } }),
+            by(&me),
+        ),
+        (
+            &report,
+            2,
+            "report.decided",
+            json!({ "Decided": {
+            "report_id": report, "account_id": me, "target": target, "by": him, "verdict": "upheld", "action": "none",
+            "answer": answer, "decided_at": at } }),
+            by(&him),
+        ),
+        (
+            &of_her,
+            1,
+            "report.filed",
+            json!({ "Filed": {
+            "report_id": of_her, "account_id": her, "target": { "kind": "channel", "id": river }, "owner_id": me,
+            "kind": "rules", "text": reason, "at_ms": null, "filed_at": at } }),
+            by(&her),
+        ),
+        (
+            &export,
+            1,
+            "export.requested",
+            json!({ "Requested": {
+            "export_id": export, "by": me, "way": "feed", "format": "ndjson", "filter": filter, "names_accounts": false,
+            "requested_at": at } }),
+            by(&me),
+        ),
+        (
+            &invite,
+            1,
+            "registration_invite.used",
+            json!({ "Used": {
+            "invite_id": invite, "account_id": me, "used_at": at } }),
+            "system".to_owned(),
+        ),
+    ] {
+        house.stage.append_raw((id.clone(), sequence), event_type, "1", &payload, &actor).await;
+    }
+
+    let files = house.export_at_once(mira).await;
+    let everything = files.values().cloned().collect::<String>();
+    for others in [&her, &him, "Two warnings for Ann", "ann_live", "ciphertext"] {
+        assert!(!everything.contains(others), "{others}: {everything}");
+    }
+    let events: Vec<Value> = files["events.ndjson"].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |event_type: &str| events.iter().filter(|event| event["type"] == event_type).collect::<Vec<_>>();
+    assert_eq!(of("report.decided")[0]["data"]["answer"], "We looked into it");
+    assert_eq!(of("report.decided")[0]["data"]["target"]["account_id"], "somebody else");
+    assert_eq!(of("report.filed").len(), 1, "what others say of her is not hers");
+    assert_eq!((of("channel.role_given").len(), of("channel.role_taken").len()), (2, 1));
+    assert_eq!(of("channel.role_taken")[0]["data"]["by"], "somebody else");
+    assert_eq!(of("registration_invite.used").len(), 1);
+    let suspended = of("account.suspended")[0];
+    assert_eq!((&suspended["subject"], &suspended["actor"]), (&"account/somebody else".into(), &"you".into()));
+    assert_eq!((&suspended["data"]["by"], &suspended["data"]["reason"]), (&me.as_str().into(), &Value::Null));
+    assert_eq!(of("export.requested")[0]["data"]["filter"]["subject"], "somebody else");
+    assert_eq!(of("account.reinstated")[0]["data"]["by"], "somebody else");
+    let audit = json(&files, "security-events.json");
+    let reinstated = audit.as_array().unwrap().iter().find(|event| event["kind"] == "account.reinstated");
+    assert_eq!(reinstated.expect("it is there")["by"], "somebody else");
+    assert_eq!(json(&files, "reports.json")[0]["answer"], "We looked into it");
+    assert_eq!(json(&files, "exports.json")[0]["way"], "feed");
+}
+
+#[tokio::test]
 async fn it_goes_with_its_time_with_the_next_and_with_the_person() {
     let house = House::new().await;
     let (mira, _) = house.person("mira").await;
@@ -221,4 +359,33 @@ async fn what_an_erased_person_asked_for_is_not_made() {
     again.abort();
     let key = processes::personal_exports::key(house.newest(mira).await.unwrap().export_id);
     assert!(house.storage.stat(&key).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn videos_are_linked_by_their_pages() {
+    let house = House::new().await;
+    let (mira, river) = house.person("mira").await;
+    let [whole, running, stream, node] = std::array::from_fn(|_| uuid::Uuid::now_v7().to_string());
+    let at = "2026-11-21T11:00:00Z";
+    for recording in [&whole, &running] {
+        let started = json!({ "Started": {
+            "recording_id": recording, "stream_id": stream, "channel_id": river, "node_id": node, "title": "The night train",
+            "started_at": at } });
+        house.stage.append_raw((recording.clone(), 1), "recording.started", "1", &started, "system").await;
+    }
+    let published = json!({ "Published": {
+        "recording_id": whole, "channel_id": river, "duration_ms": 1, "size_bytes": 1, "renditions": [], "gap_count": 0,
+        "cut_short": null, "published_at": at } });
+    house.stage.append_raw((whole.clone(), 2), "recording.published", "1", &published, "system").await;
+
+    let files = house.export(mira).await;
+    let recordings = json(&files, "recordings.json");
+    let of = |id: &str| recordings.as_array().unwrap().iter().find(|recording| recording["id"] == id).unwrap();
+    // Which a browser opens, and where its owner is signed in as everywhere; what a program asks takes a token.
+    let page = format!("https://weir.test/mira_live/videos/{whole}");
+    let api = format!("https://weir.test/api/v1/recordings/{whole}");
+    assert_eq!(of(&whole)["links"], json!({ "page": page, "api": api }));
+    assert_eq!(of(&running).get("links"), None, "there is nothing to see yet");
+    assert!(!files["recordings.json"].contains("/download"), "a browser sends no token there");
+    assert!(files["README.txt"].contains("Authorization: Bearer"), "{}", files["README.txt"]);
 }

@@ -11,7 +11,7 @@ use domain::{
     ids::{AccountId, ChannelId, NodeId, RecordingId, StreamId},
     recordings::{FinishedRecording, Recording, RecordingLimits, RecordingPolicy, RecordingState},
 };
-use processes::{Following, RecordingsOptions};
+use processes::{Following, RecordingsOptions, Troubles};
 use storage::{Key, Storage};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -23,9 +23,18 @@ fn node() -> NodeId {
 }
 
 fn follow(commands: &Commands, storage: &Storage, limits: RecordingLimits) -> JoinHandle<()> {
+    follow_telling(commands, storage, limits, &Troubles::default())
+}
+
+fn follow_telling(
+    commands: &Commands,
+    storage: &Storage,
+    limits: RecordingLimits,
+    troubles: &Troubles,
+) -> JoinHandle<()> {
     let (commands, options) = (commands.clone(), RecordingsOptions { storage: storage.clone(), limits });
+    let following = Following::new(&commands).telling(troubles.clone());
     tokio::spawn(async move {
-        let following = Following::new(&commands);
         tokio::join!(following.listen(), processes::recordings::run(&commands, &following, &options));
     })
 }
@@ -145,14 +154,16 @@ async fn objects_go_once_the_storage_lets_them_and_rules_do_not_wait_for_it() {
     let (channel_id, _) = channel(commands).await;
     let first = published(commands, &storage, channel_id).await;
     let second = published(commands, &storage, channel_id).await;
-    // A file that takes the folder's place cannot be looked into as one.
+    // What points to itself cannot be looked into.
     let objects = folder.path().join("objects/recordings");
     let aside = folder.path().join("aside");
     std::fs::rename(&objects, &aside).unwrap();
     std::os::unix::fs::symlink(&objects, &objects).unwrap();
     let limits = RecordingLimits { max_count: Some(1), ..RecordingLimits::default() };
-    let following = follow(commands, &storage, limits);
+    let troubles = Troubles::default();
+    let following = follow_telling(commands, &storage, limits, &troubles);
     until("the rule", async || state(commands, first).await == RecordingState::Deleted).await;
+    until("the trouble", async || troubles.told().iter().any(|(name, _)| *name == "recording_objects")).await;
     // A node goes, and the next one finds the storage mended.
     following.abort();
     // Until it is gone, it could find no folder where the symlink is taken away, and think that all is done.
@@ -162,5 +173,52 @@ async fn objects_go_once_the_storage_lets_them_and_rules_do_not_wait_for_it() {
     let following = follow(commands, &storage, limits);
     until_gone(commands, &storage, first).await;
     assert!(is_stored(&storage, second).await);
+    following.abort();
+}
+
+#[tokio::test]
+async fn what_is_being_made_takes_room_from_what_is_there() {
+    let (stage, folder) = (Stage::new().await, tempfile::tempdir().unwrap());
+    let storage = Storage::open_disk(folder.path()).await.unwrap();
+    let commands = &stage.commands;
+    let (channel_id, _) = channel(commands).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        ids.push(published(commands, &storage, channel_id).await);
+    }
+    // Of 100 bytes each, and 8 of this one.
+    let making = begun(commands, &storage, channel_id).await;
+    let limits =
+        |max_size_bytes| RecordingLimits { max_size_bytes: Some(max_size_bytes), ..RecordingLimits::default() };
+    let following = follow(commands, &storage, limits(207));
+    until_gone(commands, &storage, ids[0]).await;
+    assert_eq!(state(commands, ids[1]).await, RecordingState::Published);
+    assert_eq!(state(commands, making).await, RecordingState::Recording);
+    following.abort();
+}
+
+#[tokio::test]
+async fn copies_for_downloads_go_before_any_recording_does() {
+    let (stage, folder) = (Stage::new().await, tempfile::tempdir().unwrap());
+    let storage = Storage::open_disk(folder.path()).await.unwrap();
+    let commands = &stage.commands;
+    let (channel_id, _) = channel(commands).await;
+    let mut copies = Vec::new();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let id = published(commands, &storage, channel_id).await;
+        let copy = Key::new(format!("recordings/{id}/files/1.mp4")).unwrap();
+        storage.put(&copy, vec![1; 100].into()).await.unwrap();
+        ids.push(id);
+        copies.push(copy);
+    }
+    // 600 bytes with the copies, of which the oldest has to go.
+    let limits = RecordingLimits { max_size_bytes: Some(500), ..RecordingLimits::default() };
+    let following = follow(commands, &storage, limits);
+    until("the end of a copy", async || !storage.exists(&copies[0]).await.unwrap()).await;
+    for id in &ids {
+        assert_eq!(state(commands, *id).await, RecordingState::Published);
+    }
+    assert!(storage.exists(&copies[1]).await.unwrap() && storage.exists(&copies[2]).await.unwrap());
     following.abort();
 }

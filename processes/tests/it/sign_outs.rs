@@ -5,13 +5,14 @@ use std::time::Duration;
 use commands::{
     Actor, Commands, Metadata,
     accounts::{
-        self, Register,
         personal_tokens::{self, CreatePersonalToken},
         sessions,
     },
 };
 use domain::{
-    accounts::{Account, AccountCommand, PasswordChangedReason, PersonalTokenName, PersonalTokenScope},
+    accounts::{
+        Account, AccountCommand, AdministratorCommand, PasswordChangedReason, PersonalTokenName, PersonalTokenScope,
+    },
     ids::{AccountId, SecretId, SessionId},
 };
 use processes::{Following, sign_outs};
@@ -20,7 +21,10 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::stage::{Stage, until};
+use crate::{
+    people::register,
+    stage::{Stage, until},
+};
 
 fn follow(commands: &Commands) -> JoinHandle<()> {
     let commands = commands.clone();
@@ -30,17 +34,6 @@ fn follow(commands: &Commands) -> JoinHandle<()> {
     })
 }
 
-async fn register(commands: &Commands, username: &str) -> AccountId {
-    let register = Register {
-        username: username.to_owned(),
-        email: format!("{username}@example.org"),
-        password: Zeroizing::new("correct horse battery".to_owned()),
-        setup_token: None,
-        metadata: Metadata::new(Actor::System),
-    };
-    accounts::register(commands, register).await.unwrap().account_id
-}
-
 async fn open(commands: &Commands, account_id: AccountId) -> SessionId {
     sessions::open(commands, account_id, "Firefox", "::1").await.unwrap().session_id
 }
@@ -48,6 +41,7 @@ async fn open(commands: &Commands, account_id: AccountId) -> SessionId {
 async fn token(commands: &Commands, account_id: AccountId) -> Zeroizing<String> {
     let create = CreatePersonalToken {
         account_id,
+        session_id: None,
         name: PersonalTokenName::parse("A program").unwrap(),
         scopes: vec![PersonalTokenScope::Read],
         expires_at: OffsetDateTime::now_utc() + Duration::from_secs(86_400),
@@ -63,7 +57,7 @@ async fn happened(commands: &Commands, account_id: AccountId, command: AccountCo
 }
 
 fn change(reason: PasswordChangedReason) -> AccountCommand {
-    AccountCommand::ChangePassword { password: SecretId::from(Uuid::now_v7()), reason }
+    AccountCommand::ChangePassword { password: SecretId::from(Uuid::now_v7()), reason, ends_all_but: None }
 }
 
 #[tokio::test]
@@ -97,6 +91,26 @@ async fn a_reset_that_was_cut_off_after_its_event_is_finished() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_to_sign_out_the_others_and_was_cut_off_does() {
+    let stage = Stage::new().await;
+    let commands = &stage.commands;
+    let mira = register(commands, "mira").await;
+    let (kept, phone, program) = (open(commands, mira).await, open(commands, mira).await, token(commands, mira).await);
+    let (password, reason) = (SecretId::from(Uuid::now_v7()), PasswordChangedReason::Changed);
+    let change = AccountCommand::ChangePassword { password, reason, ends_all_but: Some(kept) };
+    let last = happened(commands, mira, change).await;
+    let (after, made_after) = (open(commands, mira).await, token(commands, mira).await);
+    let following = follow(commands);
+    stage.until_checkpoint("sign_outs", last).await;
+    assert!(!sessions::is_open(commands, phone).await.unwrap());
+    assert!(personal_tokens::find(commands, &program).await.unwrap().is_none());
+    assert!(sessions::is_open(commands, kept).await.unwrap(), "the one that asked for it");
+    assert!(sessions::is_open(commands, after).await.unwrap(), "whoever knows the new one");
+    assert!(personal_tokens::find(commands, &made_after).await.unwrap().is_some());
+    following.abort();
+}
+
+#[tokio::test]
 async fn a_request_for_erasure_that_was_cut_off_signs_out_while_it_stands() {
     let stage = Stage::new().await;
     let commands = &stage.commands;
@@ -111,5 +125,28 @@ async fn a_request_for_erasure_that_was_cut_off_signs_out_while_it_stands() {
     until("the end of the session", async || !sessions::is_open(commands, forgotten).await.unwrap()).await;
     stage.until_checkpoint("sign_outs", last).await;
     assert!(sessions::is_open(commands, kept).await.unwrap(), "it was called off");
+    following.abort();
+}
+
+#[tokio::test]
+async fn who_ceased_to_be_an_administrator_is_signed_out_also_when_that_was_cut_off() {
+    let stage = Stage::new().await;
+    let commands = &stage.commands;
+    let (mira, noor) = (register(commands, "mira").await, register(commands, "noor").await);
+    let (as_one, program) = (open(commands, mira).await, token(commands, mira).await);
+    let kept = open(commands, noor).await;
+    let by = None;
+    for who in [mira, noor] {
+        happened(commands, who, AccountCommand::Administrator(AdministratorCommand::Grant { by })).await;
+        happened(commands, who, AccountCommand::Administrator(AdministratorCommand::Revoke { by })).await;
+    }
+    let last = happened(commands, noor, AccountCommand::Administrator(AdministratorCommand::Grant { by })).await;
+    let after = open(commands, mira).await;
+    let following = follow(commands);
+    until("the end of the session", async || !sessions::is_open(commands, as_one).await.unwrap()).await;
+    stage.until_checkpoint("sign_outs", last - 1).await;
+    assert!(personal_tokens::find(commands, &program).await.unwrap().is_none());
+    assert!(sessions::is_open(commands, after).await.unwrap(), "they signed in since");
+    assert!(sessions::is_open(commands, kept).await.unwrap(), "they are one again");
     following.abort();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use commands::{
-    Actor, Commands, CommandsOptions, MasterKeys, Metadata,
+    Actor, Commands, CommandsOptions, MasterKeys, Metadata, StartError,
     channels::{self, CreateChannel},
 };
 use domain::ids::AccountId;
@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use zeroize::Zeroizing;
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     pub(crate) url: String,
@@ -45,6 +45,39 @@ impl Stage {
         positions
     }
 
+    /// Puts an event into the log as another version of Weir would; where it is.
+    pub(crate) async fn append_raw(
+        &self,
+        (aggregate_id, sequence): (String, i64),
+        event_type: &str,
+        version: &str,
+        payload: &serde_json::Value,
+        actor: &str,
+    ) -> i64 {
+        let mut transaction = self.pool.begin().await.unwrap();
+        let position: i64 = sqlx::query_scalar("update log.head set position = position + 1 returning position")
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap();
+        sqlx::query(
+            "insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload,
+                 metadata)
+             values ($1, split_part($4, '.', 1), $2, $3, $4, $5, $6, json_build_object('actor', $7::text))",
+        )
+        .bind(position)
+        .bind(aggregate_id)
+        .bind(sequence)
+        .bind(event_type)
+        .bind(version)
+        .bind(sqlx::types::Json(payload))
+        .bind(actor)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        transaction.commit().await.unwrap();
+        position
+    }
+
     /// Says how far a process has come.
     pub(crate) async fn checkpoint(&self, name: &str, position: i64) {
         sqlx::query(
@@ -58,9 +91,10 @@ impl Stage {
         .unwrap();
     }
 
+    /// Waits until a process has come so far, or further.
     pub(crate) async fn until_checkpoint(&self, name: &str, position: i64) {
-        let sql = format!("select position from log.processes where name = '{name}'");
-        self.until_count("the checkpoint", &sql, position).await;
+        let sql = format!("select count(*) from log.processes where name = '{name}' and position >= {position}");
+        self.until_count("the checkpoint", &sql, 1).await;
     }
 
     pub(crate) async fn until_count(&self, what: &str, sql: &str, expected: i64) {
@@ -69,8 +103,17 @@ impl Stage {
 }
 
 pub(crate) async fn start(pool: &PgPool) -> Commands {
-    let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
-    Commands::start(pool.clone(), keys, CommandsOptions::default()).await.unwrap()
+    let starting = async {
+        loop {
+            let keys = MasterKeys::new(Zeroizing::new([1; 32]), Zeroizing::new([2; 32]));
+            match Commands::start(pool.clone(), keys, CommandsOptions::default()).await {
+                // A Postgres under strain may take longer than it is given to let somebody in.
+                Err(StartError::Log(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                started => break started.unwrap(),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, starting).await.expect("the log never answers")
 }
 
 async fn count(pool: &PgPool, sql: &str) -> Option<i64> {

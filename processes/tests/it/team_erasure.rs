@@ -1,5 +1,7 @@
 //! Who is erased has no role in anybody's channel any more, whichever came first.
 
+use std::sync::Arc;
+
 use commands::{Actor, Metadata, accounts, channels::team};
 use domain::{
     accounts::{Account, AccountCommand},
@@ -8,7 +10,8 @@ use domain::{
 };
 
 use crate::{
-    erasure::{Plane, channel, erase, follow, register},
+    erasure::{erase, follow},
+    people::{channel, register},
     stage::{Stage, until},
 };
 
@@ -27,7 +30,7 @@ async fn an_erased_person_loses_their_roles() {
         let metadata = Metadata::new(Actor::Account(owner));
         team::give_role(&commands, id, owner.into(), mira, ChannelRole::Editor, metadata).await.unwrap();
     }
-    let following = follow(&commands, &Plane::new(&commands));
+    let following = follow(&commands, &Arc::default());
     erase(&commands, mira).await;
     until("the loss of both roles", async || {
         !has_role(&commands, river, mira).await && !has_role(&commands, sea, mira).await
@@ -42,7 +45,7 @@ async fn a_role_that_comes_after_the_erasure_is_taken() {
     let commands = stage.commands.clone();
     let (owner, mira) = (register(&commands, "owner").await, register(&commands, "mira").await);
     let river = channel(&commands, owner, "river").await;
-    let following = follow(&commands, &Plane::new(&commands));
+    let following = follow(&commands, &Arc::default());
     erase(&commands, mira).await;
     assert!(accounts::is_erased(&commands, mira).await.unwrap());
     // As if it had been looked at before.

@@ -150,6 +150,8 @@ fn fold(
             row.renditions = Json(renditions.clone());
             row.gap_count = *gap_count;
             row.cut_short = cut_short.map(|cut_short| cut_short.as_str().to_owned());
+            // It may have been given up with its node, which came back.
+            row.failure = None;
             row.published_at = Some(*published_at);
             row.updated_at = *published_at;
         }

@@ -1,16 +1,19 @@
 //! Which events are about the safety of an account, and what of them is shown. To add one: a line in [`KINDS`] and an arm in
 //! [`entry`]; the web app has the words for it in `frontend/src/features/audit/words.ts`.
 
+use std::collections::HashMap;
+
 use domain::{
     DomainEvent,
     accounts::{
-        AccountEvent, AccountReinstated, AccountSuspended, EmailEvent, PersonalExportEvent, PersonalTokenEvent,
-        SessionEvent, SignInEvent,
+        AccountEvent, AccountReinstated, AccountSuspended, AdministratorGranted, AdministratorRevoked, EmailEvent,
+        PersonalExportEvent, PersonalTokenEvent, SessionEvent, SignInEvent,
     },
     channels::ChannelEvent,
     exports::ExportEvent,
     ids::{AccountId, ChannelId},
-    registrations::InstallEvent,
+    registrations::{InstallEvent, RegistrationInviteEvent},
+    reports::ReportEvent,
     sealed::Sealed,
 };
 use serde::Serialize;
@@ -32,9 +35,17 @@ pub const KINDS: &[&str] = &[
     "email.changed",
     "channel.role_given",
     "channel.role_taken",
+    "channel.stream_key_rotated",
     "install.registration_changed",
+    "registration_invite.created",
+    "registration_invite.used",
+    "registration_invite.given_back",
+    "registration_invite.revoked",
+    "report.decided",
     "account.suspended",
     "account.reinstated",
+    "account.administrator_granted",
+    "account.administrator_revoked",
     "personal_token.created",
     "personal_token.revoked",
     "export.requested",
@@ -93,8 +104,11 @@ fn word(reason: impl Serialize) -> Option<String> {
     serde_json::to_value(reason).ok()?.as_str().map(str::to_owned)
 }
 
+/// Whose channels are.
+pub(super) type Owners = HashMap<ChannelId, AccountId>;
+
 /// What is shown of `event`; `None` for one that is not.
-pub(super) fn entry(event: &DomainEvent) -> Option<Entry<'_>> {
+pub(super) fn entry<'a>(event: &'a DomainEvent, owners: &Owners) -> Option<Entry<'a>> {
     Some(match event {
         DomainEvent::Account(event) => account(event),
         DomainEvent::Session(SessionEvent::Opened { account_id, user_agent, address, .. }) => {
@@ -122,7 +136,20 @@ pub(super) fn entry(event: &DomainEvent) -> Option<Entry<'_>> {
         DomainEvent::Channel(ChannelEvent::RoleTaken { channel_id, account_id, reason, by, .. }) => {
             Entry::of(*account_id).because(reason).by(*by).about(*channel_id)
         }
+        // Only the owner can.
+        DomainEvent::Channel(ChannelEvent::StreamKeyRotated { channel_id, .. }) => {
+            Entry::of(*owners.get(channel_id)?).about(*channel_id)
+        }
         DomainEvent::Install(InstallEvent::RegistrationChanged { mode, by, .. }) => Entry::of(*by).because(mode),
+        DomainEvent::RegistrationInvite(RegistrationInviteEvent::Created { by, max_uses, .. }) => {
+            Entry::of(*by).counted(*max_uses)
+        }
+        DomainEvent::RegistrationInvite(RegistrationInviteEvent::Revoked { by, .. }) => Entry::of(*by),
+        // Of the account that is to be; it is nobody's where none comes of it.
+        DomainEvent::RegistrationInvite(
+            RegistrationInviteEvent::Used { account_id, .. } | RegistrationInviteEvent::GivenBack { account_id, .. },
+        ) => Entry::of(*account_id),
+        DomainEvent::Report(ReportEvent::Decided { by, action, .. }) => Entry::of(*by).because(action),
         _ => return None,
     })
 }
@@ -140,6 +167,8 @@ fn account(event: &AccountEvent) -> Entry<'_> {
         AccountEvent::ErasureCancelled { reason, .. } => of.because(reason),
         AccountEvent::Erased { by, .. }
         | AccountEvent::Suspended(AccountSuspended { by, .. })
-        | AccountEvent::Reinstated(AccountReinstated { by, .. }) => of.by(*by),
+        | AccountEvent::Reinstated(AccountReinstated { by, .. })
+        | AccountEvent::AdministratorGranted(AdministratorGranted { by, .. })
+        | AccountEvent::AdministratorRevoked(AdministratorRevoked { by, .. }) => of.by(*by),
     }
 }

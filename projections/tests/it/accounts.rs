@@ -1,3 +1,7 @@
+use domain::{
+    DomainEvent,
+    accounts::{AccountEvent, AdministratorGranted, AdministratorRevoked},
+};
 use projections::accounts::ERASED_USERNAME;
 
 use crate::{
@@ -21,6 +25,45 @@ async fn an_account_is_found_by_id_and_by_username_in_any_case() {
     assert!(accounts.by_id(root).await.unwrap().unwrap().is_administrator);
     assert_eq!(accounts.by_id(new()).await.unwrap(), None);
     assert_eq!(accounts.by_username("nobody").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn who_is_made_an_administrator_is_one_until_that_is_undone() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (ann, bob, root) = (new(), new(), new());
+    let granted = |account_id, at| {
+        let granted = AdministratorGranted { account_id, by: None, granted_at: at };
+        DomainEvent::Account(AccountEvent::AdministratorGranted(granted))
+    };
+    let revoked = |account_id, at| {
+        let revoked = AdministratorRevoked { account_id, setup_token_digest: None, by: None, revoked_at: at };
+        DomainEvent::Account(AccountEvent::AdministratorRevoked(revoked))
+    };
+    // Within the batch that has them registered, and after it.
+    let at = after_seconds(7);
+    let events = [
+        registered(ann, "ann", BEGIN),
+        registered(bob, "bob", BEGIN),
+        registered(root, "root", BEGIN),
+        granted(ann, at),
+        granted(bob, at),
+        revoked(bob, at),
+    ];
+    let head = stage.append(&events).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let accounts = workers.read.accounts();
+    for (id, may) in [(ann, true), (bob, false), (root, true)] {
+        assert_eq!(accounts.by_id(id).await.unwrap().unwrap().is_administrator, may);
+    }
+    let later = after_seconds(9);
+    let head =
+        stage.append(&[revoked(root, later), granted(bob, later), revoked(ann, later), erased(bob, later)]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    for id in [ann, bob, root] {
+        let row = accounts.by_id(id).await.unwrap().unwrap();
+        assert_eq!((row.is_administrator, row.updated_at), (false, later));
+    }
 }
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, jetstream};
+use async_nats::{
+    Client, HeaderMap,
+    jetstream::{self, context::ContextBuilder},
+};
 use sqlx::Row;
 use tokio::task::JoinHandle;
 
-use crate::stage::Stage;
+use crate::stage::{PATIENCE, Stage};
 
 pub(crate) const STREAM: &str = "WEIR_EVENTS";
 
@@ -19,9 +22,16 @@ impl Broker {
     /// A server with the stream.
     pub(crate) async fn new() -> Self {
         let url = embedded::testing::nats().await;
-        let broker = Self { jetstream: jetstream::new(connect(&url).await), url };
+        let broker = Self::at(url).await;
         broker.make_stream().await;
         broker
+    }
+
+    /// A server as it is.
+    pub(crate) async fn at(url: String) -> Self {
+        // Of a context's own limits a machine under strain has none.
+        let context = ContextBuilder::new().timeout(PATIENCE).ack_timeout(PATIENCE);
+        Self { jetstream: context.build(connect(&url).await), url }
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -68,6 +78,7 @@ impl Broker {
 
 pub(crate) async fn connect(url: &str) -> Client {
     async_nats::ConnectOptions::new()
+        .connection_timeout(PATIENCE)
         .reconnect_delay_callback(|_| Duration::from_millis(50))
         .connect(url)
         .await

@@ -3,7 +3,11 @@ use domain::{
     ids::{AccountId, ChannelId, StreamId},
 };
 
-use projections::{channels::ChannelFilter, streams::StreamFilter};
+use projections::{
+    Projection,
+    channels::{ChannelFilter, ChannelsV1},
+    streams::StreamFilter,
+};
 
 use crate::{
     history::{
@@ -145,4 +149,27 @@ async fn only_public_channels_and_their_streams_are_where_only_those_are_asked_f
     assert!(workers.read.wait_for(head, PATIENCE).await);
     assert_eq!(listed(Some(Visibility::Public)).await, (vec![open], vec![shown]));
     assert_eq!(listed(Some(Visibility::Private)).await, (vec![hidden], vec![unseen]));
+}
+
+#[tokio::test]
+async fn what_is_restricted_is_known_from_where_channels_and_recordings_are() {
+    const CHANNELS: &[&dyn Projection] = &[&ChannelsV1];
+    let stage = Stage::new().await;
+    let (owner, id): (AccountId, ChannelId) = (new(), new());
+    let head = stage
+        .append(&[
+            created(id, owner, "harbour", after_seconds(0)),
+            visibility_changed(id, Visibility::Private, after_seconds(1)),
+        ])
+        .await;
+    let channels = stage.start_some(CHANNELS, None);
+    assert!(channels.read.wait_for_some(CHANNELS, head, PATIENCE).await);
+    let (position, found) = channels.read.channels().restricted().await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].id, found[0].visibility, found[0].version), (id, Visibility::Private, 2));
+    assert_eq!(position, 0, "nothing of recordings was read yet: their terms are in the log alone");
+    channels.end().await;
+    let all = stage.start(None);
+    assert!(all.read.wait_for(head, PATIENCE).await);
+    assert_eq!(all.read.channels().restricted().await.unwrap().0, head);
 }

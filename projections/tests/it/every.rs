@@ -1,5 +1,7 @@
 //! What holds for every projection. A new one is tested here by being in `ALL`.
 
+use std::collections::BTreeSet;
+
 use domain::RecordedEvent;
 use projections::{ALL, Projection};
 use sqlx::{Connection, Executor, PgConnection};
@@ -81,7 +83,11 @@ async fn batches_of_any_cut_and_repetitions_lead_to_the_same_rows() {
     let mut dice = Dice(1);
     stage.append(&history(&mut dice, 400)).await;
     let log = log(&stage).await;
+    let types: BTreeSet<&str> = log.iter().map(|event| event.event.event_type()).collect();
     for projection in ALL.iter().copied() {
+        let wanted: BTreeSet<&str> = projection.events().iter().flat_map(|types| types.iter().copied()).collect();
+        let missing: Vec<_> = wanted.difference(&types).collect();
+        assert!(missing.is_empty(), "{}: {missing:?} are not in the history", projection.name());
         let mut whole = Fresh::new(&stage, projection, "whole").await;
         whole.apply(&log).await;
         let expected = whole.rows().await;

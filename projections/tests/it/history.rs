@@ -14,7 +14,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    emails, exports, invites, moderation, profiles, recordings, registrations,
+    emails, exports, golden, invites, moderation, profiles, recordings, registrations,
     stage::{seal, seal_erased},
     teams,
 };
@@ -181,7 +181,11 @@ impl Dice {
     }
 }
 
-/// A life of a platform in `length` events, in which everything happens that can.
+/// How long a history is that begins with one event of each type.
+const LONG: usize = 300;
+
+/// A life of a platform in `length` events, in which everything happens that can. One of some length begins with one event of each
+/// type that there is.
 pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let mut accounts: Vec<AccountId> = Vec::new();
     let mut sessions: Vec<(SessionId, AccountId)> = Vec::new();
@@ -191,7 +195,7 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
     let (mut invites, mut registration_invites) = (Vec::new(), Vec::new());
     let (mut reports, mut kept_out) = (Vec::new(), Vec::new());
     let mut kept: Vec<(RecordingId, ChannelId, bool)> = Vec::new();
-    let mut events = Vec::new();
+    let mut events = if length < LONG { Vec::new() } else { golden::one_of_each() };
     while events.len() < length {
         let number = events.len();
         let at = after_seconds(i64::try_from(number).unwrap());
@@ -263,6 +267,7 @@ pub(crate) fn history(dice: &mut Dice, length: usize) -> Vec<DomainEvent> {
                         account_id,
                         password: new(),
                         reason: PasswordChangedReason::Changed,
+                        ends_all_but: None,
                         changed_at: at,
                     },
                     1 => AccountEvent::SecondFactorDisabled { account_id, disabled_at: at },

@@ -38,8 +38,9 @@ async fn all_projections_are_listed_with_where_they_stand() {
         assert_eq!((listed.position, listed.lag_events(), listed.standing), (2, 0, Standing::CaughtUp));
     }
 
-    // Just now, and a while ago.
+    // Just now, however long this takes, and a while ago.
     stage.append(&[registered(new(), "cid", BEGIN)]).await;
+    stage.pool.execute("update read.checkpoints set updated_at = now() + interval '1 hour'").await.unwrap();
     let moving = listed(&stage, "accounts_v1").await;
     assert_eq!((moving.lag_events(), &moving.standing), (1, &Standing::Moving));
     let age = "alter table log.events disable trigger all;
@@ -48,7 +49,7 @@ async fn all_projections_are_listed_with_where_they_stand() {
     stage.pool.execute(age).await.unwrap();
     let behind = listed(&stage, "accounts_v1").await;
     assert_eq!(behind.standing, Standing::Behind);
-    assert!((60..120).contains(&behind.lag.as_secs()), "{:?}", behind.lag);
+    assert!((60..600).contains(&behind.lag.as_secs()), "{:?}", behind.lag);
 
     let more = "update read.checkpoints set position = 9 where projection = 'streams_v1';
          insert into read.checkpoints (projection, position) values ('rockets_v1', 1)";

@@ -9,6 +9,7 @@ mod every;
 mod exports;
 mod fallible;
 mod following;
+mod golden;
 mod history;
 mod invites;
 mod listing;

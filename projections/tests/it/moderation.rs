@@ -50,6 +50,7 @@ fn decided(report_id: ReportId, account_id: AccountId, target: ReportTarget, by:
         verdict: ReportVerdict::Upheld,
         action: ReportAction::None,
         answer: Some(seal(account_id, "Thank you")),
+        suspension: None,
         decided_at: after_seconds(200),
     })
 }

@@ -73,11 +73,19 @@ async fn those_that_are_good_are_shown_with_what_is_left_of_them() {
         ])
         .await;
     assert!(workers.read.wait_for(head, PATIENCE).await);
+    let standing = async |now, limit| {
+        let rows = workers.read.registration_invites().standing(now, limit).await.unwrap();
+        rows.into_iter().map(|row| (row.id, row.uses, row.max_uses)).collect::<Vec<_>>()
+    };
     assert_eq!(good(after_seconds(10)).await, [(second, 0, 1), (first, 1, 2)], "one is used up");
+    assert_eq!(standing(after_seconds(10), 10).await, [(third, 1, 1), (second, 0, 1), (first, 1, 2)]);
+    assert_eq!(standing(after_seconds(10), 1).await, [(third, 1, 1), (second, 0, 1)], "one of each");
+    assert_eq!(standing(after_seconds(60), 10).await, [(third, 1, 1), (first, 1, 2)], "without what is over");
     assert_eq!(good(after_seconds(60)).await, [(first, 1, 2)], "and one is over by then");
     let head = stage.append(&[given_back(third, somebody, after_seconds(5)), revoked(first, after_seconds(6))]).await;
     assert!(workers.read.wait_for(head, PATIENCE).await);
     assert_eq!(good(after_seconds(60)).await, [(third, 0, 1)]);
+    assert_eq!(standing(after_seconds(60), 10).await, [(third, 0, 1)], "nor what was taken back");
     assert_eq!(workers.read.registration_invites().by_id(first).await.unwrap(), None);
     assert_eq!(workers.read.registration_invites().by_id(third).await.unwrap().unwrap().max_uses, 1);
 }

@@ -1,12 +1,16 @@
 use domain::{
     DomainEvent,
-    accounts::{AccountEvent, PasswordChangedReason, SessionEndReason, SessionEvent, SignInEvent, SignInFailure},
+    accounts::{
+        AccountEvent, AdministratorGranted, AdministratorRevoked, PasswordChangedReason, SessionEndReason,
+        SessionEvent, SignInEvent, SignInFailure,
+    },
     ids::AccountId,
+    registrations::RegistrationInviteEvent,
 };
 use projections::security_events::{KINDS, SecurityEventFilter, SecurityEventRow};
 
 use crate::{
-    history::{BEGIN, after_seconds, created, erased, new, registered},
+    history::{BEGIN, after_seconds, created, erased, key_rotated, new, registered},
     stage::{PATIENCE, Stage, Workers, seal},
 };
 
@@ -55,6 +59,7 @@ async fn what_happened_is_told_to_whom_it_happened_newest_first() {
         account_id: ann,
         password: new(),
         reason: PasswordChangedReason::Changed,
+        ends_all_but: None,
         changed_at: BEGIN,
     });
     let events = [
@@ -102,6 +107,44 @@ async fn what_happened_is_told_to_whom_it_happened_newest_first() {
     let rows = list(&workers, of_ann).await;
     assert_eq!(kinds(&rows)[..2], ["account.erased", "session.ended"]);
     assert_eq!((rows[1].reason.as_deref(), rows[1].username.as_deref()), (Some("token_reused"), None));
+}
+
+/// A replaced stream key is its owner's, whether the channel came in the same batch or long before.
+#[tokio::test]
+async fn what_administrators_and_owners_of_channels_do_is_theirs() {
+    let stage = Stage::new().await;
+    let workers = stage.start(None);
+    let (ann, bob, channel_id) = (new(), new(), new());
+    let granted = AdministratorGranted { account_id: bob, by: Some(ann), granted_at: BEGIN };
+    let revoked = AdministratorRevoked { account_id: bob, setup_token_digest: None, by: Some(bob), revoked_at: BEGIN };
+    let invite = RegistrationInviteEvent::Created {
+        invite_id: new(),
+        by: ann,
+        max_uses: 3,
+        expires_at: None,
+        created_at: BEGIN,
+    };
+    let events = [
+        registered(ann, "ann", BEGIN),
+        registered(bob, "bob", BEGIN),
+        created(channel_id, ann, "a_channel", BEGIN),
+        key_rotated(channel_id, BEGIN),
+        DomainEvent::Account(AccountEvent::AdministratorGranted(granted)),
+        DomainEvent::RegistrationInvite(invite),
+        DomainEvent::Account(AccountEvent::AdministratorRevoked(revoked)),
+    ];
+    stage.append(&events).await;
+    let head = stage.append(&[key_rotated(channel_id, after_seconds(9))]).await;
+    assert!(workers.read.wait_for(head, PATIENCE).await);
+    let of = |account_id| SecurityEventFilter { account_id: Some(account_id), ..SecurityEventFilter::default() };
+    let rows = list(&workers, of(ann)).await;
+    let rotated = "channel.stream_key_rotated";
+    assert_eq!(kinds(&rows), [rotated, "registration_invite.created", rotated, "account.registered"]);
+    assert_eq!((rows[0].channel_handle.as_deref(), rows[1].count), (Some("a_channel"), Some(3)));
+    let rows = list(&workers, of(bob)).await;
+    let kinds = kinds(&rows);
+    assert_eq!(kinds, ["account.administrator_revoked", "account.administrator_granted", "account.registered"]);
+    assert_eq!((rows[0].by_id, rows[1].by_id), (None, Some(ann)));
 }
 
 #[test]

@@ -100,6 +100,7 @@ async fn every_reason_and_a_silent_stream_come_back() {
         EndReason::ConnectionLost,
         EndReason::Shutdown,
         EndReason::Crashed,
+        EndReason::Moved,
         EndReason::KeyRotated,
         EndReason::ChannelClosed,
         EndReason::Error,

@@ -18,7 +18,7 @@ use super::*;
 #[path = "../../../storage/tests/it/server.rs"]
 mod server;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 async fn write_side() -> Commands {
     let url = embedded::testing::database().await.url;

@@ -59,7 +59,8 @@ pub(crate) fn usage(folder: &Path) -> io::Result<Usage> {
 
 /// Removes every object below `folder` and the folders that are empty then; says how many objects.
 pub(super) fn delete_below(folder: &Path) -> io::Result<u64> {
-    if !folder.is_dir() {
+    // What cannot be looked into is an error: taken for nothing, its objects would stay for ever.
+    if !found(fs::metadata(folder))?.is_some_and(|metadata| metadata.is_dir()) {
         return Ok(0);
     }
     let count = empty(folder)?;

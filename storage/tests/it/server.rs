@@ -27,11 +27,13 @@ const ACCESS_KEY: &str = "AKIDWEIR";
 const SECRET_KEY: &str = "a/secret+of=the+test";
 pub(crate) const BUCKET: &str = "weir";
 /// Far more than anything should take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Server {
     folder: tempfile::TempDir,
     address: SocketAddr,
+    /// Has the port without listening, so that nobody else gets it while the server is away.
+    _reserved: TcpSocket,
     serving: Option<JoinHandle<()>>,
     refusing: Arc<AtomicU32>,
     asked: Arc<Mutex<Vec<String>>>,
@@ -42,26 +44,24 @@ impl Server {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(BUCKET)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let reserved = socket_at(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let address = reserved.local_addr().unwrap();
         let mut server = Self {
             folder,
             address,
+            _reserved: reserved,
             serving: None,
             refusing: Arc::default(),
             asked: Arc::default(),
             uploads: Arc::default(),
         };
-        server.serve(listener);
+        server.start_again();
         server
     }
 
     /// At the same address, with the same objects.
     pub(crate) fn start_again(&mut self) {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        self.serve(socket.listen(64).unwrap());
+        self.serve(socket_at(self.address).listen(64).unwrap());
     }
 
     /// Closes the listener and every connection.
@@ -140,6 +140,8 @@ impl Server {
         options.prefix = Some(storage::Key::new("shared/install-1").unwrap());
         options.access_key = ACCESS_KEY.to_owned();
         options.secret_key = SECRET_KEY.to_owned();
+        // Of a server that is there no request fails because the machine is busy.
+        options.timeout = PATIENCE;
         options
     }
 
@@ -161,6 +163,15 @@ impl Drop for Server {
             serving.abort();
         }
     }
+}
+
+/// A socket at an address that others of this process may have as well.
+fn socket_at(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 /// Waits for a condition.

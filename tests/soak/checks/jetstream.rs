@@ -1,7 +1,5 @@
 //! The stream holds each position once, in order, as the log has it.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use async_nats::jetstream::{
     self,
@@ -26,7 +24,7 @@ pub async fn check(url: &str, log: &[Stored], findings: &mut Findings) -> anyhow
     let mut messages = consumer.stream().max_messages_per_batch(1_000).messages().await?;
     let mut last = None;
     for _ in 0..count {
-        let message = tokio::time::timeout(Duration::from_secs(20), messages.next()).await;
+        let message = tokio::time::timeout(crate::PATIENCE, messages.next()).await;
         let message = message.context("a message of the stream does not come")?.context("the messages end early")?;
         let message = message.map_err(|error| anyhow::anyhow!("{error}"))?;
         let position = message.headers.as_ref().and_then(|headers| headers.get(commands::relay::POSITION_HEADER));

@@ -65,9 +65,9 @@ fn renamed(value: &Value, key: &str, actors: &Actors) -> Value {
         Value::String(text) => {
             let of = |id: &str| Some(pseudonyms.of(id.parse().ok().filter(|_| id.len() == 36)?).to_string());
             let keyed = ["account_id", "owner_id", "by", "actor"].contains(&key).then(|| of(text)).flatten();
-            let prefixed = ["account:", "account/"]
-                .iter()
-                .find_map(|prefix| Some(format!("{prefix}{}", of(text.strip_prefix(prefix)?)?)));
+            let prefixes = OF_ACCOUNTS.map(|kind| format!("{kind}/")).into_iter().chain(["account:".to_owned()]);
+            let prefixed =
+                prefixes.into_iter().find_map(|prefix| Some(format!("{prefix}{}", of(text.strip_prefix(&*prefix)?)?)));
             keyed.or(prefixed).map_or_else(|| value.clone(), Value::String)
         }
         Value::Array(items) => items.iter().map(|item| renamed(item, "", actors)).collect(),
@@ -93,7 +93,9 @@ fn texts() -> impl Strategy<Value = String> {
         any::<String>(),
         uuids(),
         uuids().prop_map(|id| format!("account:{id}")),
-        uuids().prop_map(|id| format!("account/{id}")),
+        (select(OF_ACCOUNTS.to_vec()), uuids()).prop_map(|(kind, id)| format!("{kind}/{id}")),
+        uuids().prop_map(|id| format!("email:{id}")),
+        uuids().prop_map(|id| format!("channel/{id}")),
         uuids().prop_map(|id| format!("ingest:{id}")),
         uuids().prop_map(|id| id.replace('-', "")),
         Just(r#"","account_id":"00000000-0000-0000-0000-000000000000"#.to_owned()),
@@ -146,8 +148,7 @@ prop_compose! {
     fn events()(
         position in 1..=i64::MAX,
         aggregate_type in prop_oneof![
-            Just("account".to_owned()),
-            Just("email".to_owned()),
+            select(OF_ACCOUNTS.to_vec()).prop_map(str::to_owned),
             Just("channel".to_owned()),
             any::<String>(),
         ],
@@ -235,34 +236,115 @@ fn a_payload_that_is_not_tagged_is_passed_on_whole() {
     }
 }
 
-/// Every place in the golden events where an account's id stands.
+/// Every id of an account that is in a golden event, and in one of the kind that has none there: wherever it stands.
+fn accounts_in(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| accounts_in(item, found)),
+        Value::Object(members) => {
+            for (name, member) in members {
+                if ["account_id", "owner_id", "by"].contains(&name.as_str()) {
+                    found.extend(member.as_str().map(str::to_owned));
+                }
+                accounts_in(member, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The golden events, and variants of them that name accounts in other places.
+fn golden() -> Vec<(String, Value)> {
+    const ACCOUNT: &str = "018f3c5e-7a44-7c3d-9e1f-0a1b2c3d4e5f";
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../domain/tests/events");
+    let mut golden = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let payload: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let fields = payload.as_object().unwrap().values().next().unwrap();
+        if fields.get("target").is_some() {
+            let mut of_account = payload.clone();
+            of_account.as_object_mut().unwrap().values_mut().next().unwrap()["target"] =
+                json!({ "kind": "account", "account_id": ACCOUNT });
+            golden.push((format!("{name} of an account"), of_account));
+        }
+        for kind in OF_ACCOUNTS {
+            if fields.pointer("/filter/subject").is_some() {
+                let mut of_account = payload.clone();
+                let fields = of_account.as_object_mut().unwrap().values_mut().next().unwrap();
+                fields["filter"]["subject"] = json!(format!("{kind}/{ACCOUNT}"));
+                golden.push((format!("{name} of {kind}/"), of_account));
+            }
+        }
+        golden.push((name, payload));
+    }
+    golden
+}
+
 #[test]
 fn no_account_of_the_golden_events_is_told() {
-    const ACCOUNT: &str = "018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f";
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../domain/tests/events");
-    let mut total = 0;
-    for entry in std::fs::read_dir(golden).unwrap() {
-        let path = entry.unwrap().path();
-        let payload = std::fs::read_to_string(&path).unwrap();
-        let mut event = event(&payload);
-        let kind = path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
-        event.aggregate_type = if OF_ACCOUNTS.contains(&&*kind) { kind } else { "account".to_owned() };
-        event.aggregate_id = ACCOUNT.to_owned();
-        event.metadata = RawValue::from_string(format!(r#"{{"actor":"account:{ACCOUNT}"}}"#)).unwrap().into();
-        let name = pseudonyms().of(ACCOUNT.parse().unwrap()).to_string();
-        let told = written(&event, Actors::Pseudonymous(pseudonyms())).to_string();
-        assert!(!told.contains(ACCOUNT), "{}: {told}", path.display());
-        assert!(told.contains(&format!("account:{name}")));
-        assert!(written(&event, Actors::Plain).to_string().contains(ACCOUNT));
-        total += 1;
+    let golden = golden();
+    let mut accounts = std::collections::BTreeSet::new();
+    golden.iter().for_each(|(_, payload)| accounts_in(payload, &mut accounts));
+    assert!(accounts.len() >= 6, "{accounts:?}");
+    for (name, payload) in &golden {
+        for account in &accounts {
+            let mut event = event(&payload.to_string());
+            let kind = name.split('.').next().unwrap();
+            // What is not keyed by an account has an id of its own.
+            if OF_ACCOUNTS.contains(&kind) {
+                event.aggregate_id = account.clone();
+            }
+            event.aggregate_type = kind.to_owned();
+            event.metadata = RawValue::from_string(format!(r#"{{"actor":"account:{account}"}}"#)).unwrap().into();
+            let pseudonym = pseudonyms().of(account.parse().unwrap()).to_string();
+            let told = written(&event, Actors::Pseudonymous(pseudonyms())).to_string();
+            for known in &accounts {
+                // An id that is an account's in one golden event may be a session's in another; not where an account's is meant.
+                let mut meant = std::collections::BTreeSet::new();
+                accounts_in(&serde_json::from_str(&told).unwrap(), &mut meant);
+                assert!(!meant.contains(known), "{name}: {told}");
+                for kind in OF_ACCOUNTS {
+                    assert!(!told.contains(&format!("{kind}/{known}")), "{name}: {told}");
+                }
+                assert!(!told.contains(&format!("account:{known}")), "{name}: {told}");
+            }
+            assert!(told.contains(&format!("account:{pseudonym}")), "{name}: {told}");
+            assert!(written(&event, Actors::Plain).to_string().contains(account.as_str()));
+        }
     }
-    assert!(total >= 8);
+}
+
+/// The aggregates whose id is that of an account are those whose events say it of themselves: a new one has to be among
+/// [`OF_ACCOUNTS`], or here with an id of its own.
+#[test]
+fn whether_an_aggregate_is_keyed_by_an_account_is_known_of_each() {
+    const OF_THEIR_OWN: [(&str, &str); 10] = [
+        ("channel", "channel_id"),
+        ("export", "export_id"),
+        ("install", "mode"),
+        ("invite", "invite_id"),
+        ("personal_token", "token_id"),
+        ("recording", "recording_id"),
+        ("registration_invite", "invite_id"),
+        ("report", "report_id"),
+        ("session", "session_id"),
+        ("stream", "stream_id"),
+    ];
+    for described in domain::catalogue() {
+        let kind = described.aggregate_type;
+        let has = |field: &str| described.schema["properties"].get(field).is_some();
+        match OF_THEIR_OWN.iter().find(|(name, _)| *name == kind) {
+            Some((_, id)) => assert!(has(id) && !OF_ACCOUNTS.contains(&kind), "{} has no {id}", described.event_type),
+            None => assert!(has("account_id") && OF_ACCOUNTS.contains(&kind), "{kind} is keyed by what?"),
+        }
+    }
 }
 
 /// A new field with an id in it has to be named here or in [`ACCOUNT_KEYS`].
 #[test]
 fn whether_an_id_is_that_of_an_account_is_known_of_every_field() {
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 14] = [
         "channel_id",
         "stream_id",
         "session_id",
@@ -276,6 +358,8 @@ fn whether_an_id_is_that_of_an_account_is_known_of_every_field() {
         "token_id",
         "password",
         "seed",
+        // A session.
+        "ends_all_but",
         "stream_key",
     ];
     let mut of_accounts = std::collections::BTreeSet::new();

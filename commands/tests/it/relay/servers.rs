@@ -4,13 +4,14 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use tokio::time::timeout;
+use sqlx::PgConnection;
+use tokio::time::{sleep, timeout};
 
-use super::PATIENCE;
-use crate::stage::Stage;
+use crate::stage::{PATIENCE, Stage};
 
 /// A relay in a process of its own, which can be stopped and continued.
 pub(super) struct Process(Child);
@@ -29,7 +30,7 @@ impl Process {
     }
 
     pub(super) fn signal(&self, signal: &str) {
-        signal_process(i32::try_from(self.0.id()).unwrap(), signal);
+        assert!(signal_process(i32::try_from(self.0.id()).unwrap(), signal));
     }
 }
 
@@ -40,9 +41,55 @@ impl Drop for Process {
     }
 }
 
-pub(super) fn signal_process(id: i32, signal: &str) {
-    let status = Command::new("kill").args([&format!("-{signal}"), &id.to_string()]).status().unwrap();
-    assert!(status.success(), "{signal} {id}");
+/// Whether there is such a process.
+pub(super) fn signal_process(id: i32, signal: &str) -> bool {
+    Command::new("kill").args([&format!("-{signal}"), &id.to_string()]).status().unwrap().success()
+}
+
+/// Stops all but this one of the database's sessions, two at least, while they do nothing: one that is stopped within a statement
+/// may hold a lock for ever.
+pub(super) async fn stop_idle_backends(connection: &mut PgConnection) -> Vec<i32> {
+    let stopping = async {
+        loop {
+            let backends: Vec<i32> = sqlx::query_scalar(
+                "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() \
+                 and backend_type = 'client backend' and state = 'idle'",
+            )
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap();
+            for backend in &backends {
+                signal_process(*backend, "STOP");
+            }
+            for backend in &backends {
+                while !is_stopped(*backend) {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            }
+            // One may have begun a statement just before it was stopped, or have ended.
+            let still: i64 =
+                sqlx::query_scalar("select count(*) from pg_stat_activity where pid = any($1) and state = 'idle'")
+                    .bind(&backends)
+                    .fetch_one(&mut *connection)
+                    .await
+                    .unwrap();
+            if backends.len() >= 2 && usize::try_from(still) == Ok(backends.len()) {
+                return backends;
+            }
+            for backend in &backends {
+                signal_process(*backend, "CONT");
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, stopping).await.expect("there are never two sessions that are idle")
+}
+
+/// As Linux tells it (proc_pid_stat(5)): the letter after the name, which is in parentheses.
+fn is_stopped(id: i32) -> bool {
+    // One that has ended does nothing either.
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return true };
+    stat.rsplit(')').next().unwrap().trim_start().starts_with(['T', 'Z'])
 }
 
 /// A nats-server that can be ended and started again on the same port and folder.
@@ -53,21 +100,38 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Below the ports that the system gives to others' connections.
-        let port = (20_000..32_000)
-            .step_by(7)
-            .map(|port| port + (std::process::id() % 7) as u16)
-            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-            .unwrap();
-        let child = Self::spawn(folder.path(), port);
-        Self { folder, port, child }
+    pub(super) async fn start() -> Self {
+        let starting = async {
+            loop {
+                let (folder, port) = (tempfile::tempdir().unwrap(), port());
+                let mut server = Self { child: Self::spawn(folder.path(), port), folder, port };
+                if server.is_up().await {
+                    break server;
+                }
+            }
+        };
+        timeout(PATIENCE, starting).await.expect("nats-server does not start")
+    }
+
+    /// Waits until it lets somebody in; `false` when it has ended, because the port was somebody else's after all.
+    async fn is_up(&mut self) -> bool {
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            // Whoever has the port may be a nats-server, too.
+            if let Ok(client) = async_nats::connect(self.url()).await
+                && client.server_info().server_name == name(self.port)
+            {
+                return true;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn spawn(folder: &Path, port: u16) -> Child {
         Command::new("nats-server")
-            .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-sd"])
+            .args(["-js", "-a", "127.0.0.1", "-p", &port.to_string(), "-n", &name(port), "-sd"])
             .arg(folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -90,17 +154,28 @@ impl Server {
         self.child = Self::spawn(self.folder.path(), self.port);
     }
 
-    pub(super) async fn url(&self) -> String {
-        let url = format!("nats://127.0.0.1:{}", self.port);
-        timeout(PATIENCE, async {
-            while async_nats::connect(&url).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .unwrap();
-        url
+    pub(super) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
     }
+}
+
+/// A port that was free just now, below those that the system gives to others' connections, and no other test's: a server that is
+/// away for a while needs its own again.
+fn port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(61);
+    loop {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(next % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// What the server on a port is called.
+fn name(port: u16) -> String {
+    format!("weir-test-{}-{port}", std::process::id())
 }
 
 impl Drop for Server {

@@ -64,7 +64,7 @@ describe('registration', () => {
       sent = await request.json()
       return HttpResponse.json(signedIn, { status: 201 })
     })
-    const { user, router } = visit('/register?setup_token=12345')
+    const { user, router } = visit('/register#setup_token=12345')
     expect(await screen.findByText('This account becomes the administrator')).toBeInTheDocument()
     expect(screen.getByLabelText('Set-up token')).toHaveValue('12345')
     await fillRegistration(user)

@@ -34,7 +34,11 @@ export function ConfirmEmailPage() {
       ) : state.status === 'signed-out' ? (
         <div className="flex flex-col items-start gap-4">
           <p className="text-sm text-soft">
-            <Trans>Sign in to the account whose address it is. Your code is kept meanwhile.</Trans>
+            {given === '' ? (
+              <Trans>Sign in to the account whose address it is.</Trans>
+            ) : (
+              <Trans>Sign in to the account whose address it is. Your code is kept meanwhile.</Trans>
+            )}
           </p>
           <ButtonLook kind="primary" size="large">
             <Link to="/sign-in" search={{ next: '/confirm-email' }} onClick={() => keepCode(given)}>

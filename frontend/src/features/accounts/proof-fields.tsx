@@ -22,14 +22,21 @@ export function ProofFields({
   onChange,
   passwordLabel,
   error,
+  takesFocus = false,
 }: {
   account: Pick<Account, 'has_second_factor'>
   proof: Proof
   onChange: (proof: Proof) => void
   passwordLabel?: string
   error?: string | undefined
+  /** Whether they appear because of what one has just done. */
+  takesFocus?: boolean
 }) {
   const { t } = useLingui()
+  const password = useRef<HTMLInputElement>(null)
+  useEffect(() => {
+    if (takesFocus) password.current?.focus()
+  }, [takesFocus])
   return (
     <>
       <TextField
@@ -38,6 +45,7 @@ export function ProofFields({
         autoComplete="current-password"
         value={proof.password}
         error={error}
+        ref={password}
         onChange={(event) => onChange({ ...proof, password: event.currentTarget.value })}
       />
       {account.has_second_factor && (

@@ -19,12 +19,17 @@ import { mailLanguage } from './mailed-code'
 import { nameRule } from './rules'
 import { session } from './session'
 
+/** As `weir up` prints it. */
+const setupTokenIs = 'setup_token='
+
 export function RegisterPage() {
   const { t, i18n } = useLingui()
-  const { setup_token: givenToken, next } = useSearch({ from: '/register' })
-  const [withToken, setWithToken] = useState(givenToken !== undefined)
-  // What comes after the # was sent to no server.
-  const invite = useLocation({ select: ({ hash }) => hash }).trim()
+  const { next } = useSearch({ from: '/register' })
+  // What comes after the # was sent to no server: a set-up token, named so, or the secret of an invite.
+  const hash = useLocation({ select: (location) => location.hash }).trim()
+  const [givenToken] = useState(() => (hash.startsWith(setupTokenIs) ? hash.slice(setupTokenIs.length) : ''))
+  const [withToken, setWithToken] = useState(givenToken !== '')
+  const invite = hash.startsWith(setupTokenIs) ? '' : hash
   const registration = useQuery(registrationQuery)
   const mode = registration.data ?? 'open'
   const [problem, setProblem] = useState<unknown>(null)
@@ -47,7 +52,7 @@ export function RegisterPage() {
         setup_token: z.string().trim(),
       }),
     ),
-    defaultValues: { username: '', email: '', password: '', setup_token: givenToken ?? '' },
+    defaultValues: { username: '', email: '', password: '', setup_token: givenToken },
     mode: 'onTouched',
   })
   const { errors } = form.formState
@@ -60,7 +65,7 @@ export function RegisterPage() {
       const invited = mode === 'invite' && invite !== '' ? { invite } : {}
       const chosen = { ...person, ...invited, language: mailLanguage(i18n.locale) }
       const body = withToken && setup_token !== '' ? { ...chosen, setup_token } : chosen
-      session.begin(settled(await register.mutateAsync({ body })))
+      await session.beginBy(async () => settled(await register.mutateAsync({ body })))
     } catch (error) {
       const isShown = showAtFields(
         error,

@@ -6,6 +6,8 @@ import { signedIn } from '@/test/fixtures'
 import { Session } from './session'
 import { watchSession } from './session-watch'
 
+const patience = { timeout: 50_000 }
+
 /** A lock that nobody else wants. */
 const locks = {
   request: (_: string, second: unknown, third?: () => Promise<unknown>) =>
@@ -53,7 +55,7 @@ describe('watching a session', () => {
     answerBy('get', 'auth/session', answer(': it goes on\n\nev', 'ent: ended\ndata: {}\n\n'))
     const session = signedInSession()
     stop = watchSession(session)
-    await vi.waitFor(() => expect(session.current().status).toBe('signed-out'))
+    await vi.waitFor(() => expect(session.current().status).toBe('signed-out'), patience)
   })
 
   it('takes no answer that breaks off for the end', async () => {
@@ -66,10 +68,10 @@ describe('watching a session', () => {
     const check = vi.spyOn(session, 'check')
     stop = watchSession(session)
     // It asks again, after a pause.
-    await vi.waitFor(() => expect(asked).toBeGreaterThan(1), { timeout: 20_000 })
+    await vi.waitFor(() => expect(asked).toBeGreaterThan(1), patience)
     expect(check).not.toHaveBeenCalled()
     expect(session.current().status).toBe('signed-in')
-  }, 30_000)
+  })
 
   it('asks nothing where tabs cannot agree who does', () => {
     provideLocks(undefined)

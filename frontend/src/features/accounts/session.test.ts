@@ -11,9 +11,21 @@ function newSession(): Session {
   return session
 }
 
+const Channel = globalThis.BroadcastChannel
+let browsers = 0
+
 describe('session', () => {
   beforeEach(() => {
     vi.useRealTimers()
+    // Sessions of the tests before would look, too, as tabs of the same browser do: each test has one of its own.
+    browsers += 1
+    const own = browsers
+    class Own extends Channel {
+      constructor(name: string) {
+        super(`${name} ${own}`)
+      }
+    }
+    vi.stubGlobal('BroadcastChannel', Own)
   })
 
   it('asks nothing for a visitor who never signed in', async () => {
@@ -61,6 +73,28 @@ describe('session', () => {
     expect(refreshes).toBe(1)
   })
 
+  it('does not renew again for a call that comes back 401 after that', async () => {
+    const session = newSession()
+    session.begin({ ...signedIn, access_token: 'old' })
+    let refreshes = 0
+    answerBy('post', 'auth/refresh', () => {
+      refreshes += 1
+      return HttpResponse.json({ ...signedIn, access_token: 'new' })
+    })
+    let release: () => void = () => undefined
+    const held = new Promise<void>((resolve) => (release = resolve))
+    answerBy('get', 'auth/me', async (request) => {
+      if (request.headers.get('authorization') === 'Bearer new') return HttpResponse.json(account)
+      if (request.headers.has('x-late')) await held
+      return refusal(401, 'unauthenticated')
+    })
+    const late = client.GET('/api/v1/auth/me', { headers: { 'x-late': '1' } })
+    expect((await client.GET('/api/v1/auth/me')).data?.username).toBe('marina')
+    release()
+    expect((await late).data?.username).toBe('marina')
+    expect(refreshes).toBe(1)
+  })
+
   it('lets what is public be read when the session has ended', async () => {
     const session = newSession()
     session.begin({ ...signedIn, access_token: 'old' })
@@ -73,6 +107,20 @@ describe('session', () => {
     const { data } = await client.GET('/api/v1/channels', { params: { query: {} } })
     expect(data?.items).toEqual([])
     expect(session.current()).toEqual({ status: 'signed-out' })
+  })
+
+  it('becomes who signs in by another tab', async () => {
+    const session = newSession()
+    session.begin(signedIn)
+    const other = { ...signedIn, account: { ...account, id: '01935a3c-7c5e-7cc1-9b1e-2f1a4a1e9dff' } }
+    // The cookie is theirs by then.
+    answerBy('post', 'auth/refresh', () => HttpResponse.json(other))
+    const elsewhere = new Session()
+    expect(await elsewhere.beginBy(() => Promise.resolve(other))).toBe(other)
+    await vi.waitFor(
+      () => expect(session.current()).toEqual({ status: 'signed-in', account: other.account }),
+      { timeout: 50_000 },
+    )
   })
 
   it('renews before the token runs out', async () => {

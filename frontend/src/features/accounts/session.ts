@@ -55,8 +55,8 @@ export class Session {
     this.state = isRemembered() ? { status: 'unknown' } : { status: 'signed-out' }
     this.tabs?.addEventListener('message', (event: MessageEvent<string>) => {
       if (event.data === 'signed-out') this.end(false)
-      else if (event.data === 'check') void this.renew()
-      else if (this.state.status === 'signed-out') void this.renew()
+      // Somebody signed in, whose cookie it is now; or it has to be looked whether the session goes on.
+      else void this.renew()
     })
     // Timers sleep in hidden tabs and on closed laptops.
     globalThis.document.addEventListener('visibilitychange', () => {
@@ -85,6 +85,18 @@ export class Session {
   begin(answer: SignedIn): void {
     this.take(answer)
     this.tabs?.postMessage('signed-in')
+  }
+
+  /**
+   * The same by asking for it. No tab refreshes meanwhile: the session of before ends by it, and the answer to that would take the new
+   * cookie away.
+   */
+  beginBy<T extends SignedIn>(ask: () => Promise<T>): Promise<T> {
+    return alone(async () => {
+      const answer = await ask()
+      this.begin(answer)
+      return answer
+    })
   }
 
   /** Takes in what one has just changed of one's account. */

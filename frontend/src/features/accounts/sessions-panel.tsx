@@ -94,7 +94,8 @@ function SessionRow({ item, isBusy, onEnd }: { item: SessionItem; isBusy: boolea
       </div>
       {!item.is_current && (
         <Button onClick={onEnd} disabled={isBusy} aria-label={t`Sign out ${name}`}>
-          <Trans>Sign out</Trans>
+          {/* Of a device, which is another word in some languages than for oneself. */}
+          <Trans context="device">Sign out</Trans>
         </Button>
       )}
     </li>

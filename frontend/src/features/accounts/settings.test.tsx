@@ -1,7 +1,8 @@
 import { screen, waitFor, within } from '@testing-library/react'
 import { HttpResponse } from 'msw'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import type { Schemas } from '@/api/client'
+import { activateLanguage } from '@/app/languages'
 import { answer, answerBy, refusal, refuse } from '@/test/api'
 import { account, signedIn } from '@/test/fixtures'
 import { expectAccessible, visit } from '@/test/render'
@@ -50,6 +51,18 @@ describe('where one is signed in', () => {
     await waitFor(() => expect(screen.queryByText('iPhone')).toBeNull())
     expect(ended).toBe('/api/v1/auth/sessions/phone')
   })
+
+  it.each(['uk', 'ru', 'fr'] as const)(
+    'has buttons that are called what stands on them, in %s',
+    async (language) => {
+      await activateLanguage(language)
+      onTestFinished(() => activateLanguage('en'))
+      visit('/settings', 'member')
+      expect(await screen.findByRole('button', { name: /iPhone/ })).toBeInTheDocument()
+      expect(await screen.findByRole('button', { name: /Schedule/ })).toBeInTheDocument()
+      await expectAccessible()
+    },
+  )
 })
 
 describe('the password', () => {

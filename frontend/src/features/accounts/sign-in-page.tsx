@@ -42,14 +42,16 @@ export function SignInPage() {
   const submit = form.handleSubmit(async (body) => {
     try {
       const typed = code.trim()
-      const answer = await login.mutateAsync({ body: typed === '' ? body : { ...body, code: typed } })
-      session.begin(answer)
+      const answer = await session.beginBy(() =>
+        login.mutateAsync({ body: typed === '' ? body : { ...body, code: typed } }),
+      )
       if (answer.has_cancelled_erasure === true)
         toast.success(t`Your account stays: its deletion is called off.`, { duration: 10_000 })
     } catch (error) {
       const why = error instanceof ProblemError ? error.code : ''
       if (why === 'second_factor_required') setAsksForCode(true)
-      else if (why !== 'code_wrong') form.setFocus('password', { shouldSelect: true })
+      // Where nothing typed was wrong, a keyboard on a phone would only hide why.
+      else if (why === 'credentials_wrong') form.setFocus('password', { shouldSelect: true })
       setCode('')
       return
     }

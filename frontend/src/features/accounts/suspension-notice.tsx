@@ -19,6 +19,12 @@ export function SuspensionNotice({ suspension }: { suspension: Schemas['Suspensi
           <Trans>You can sign in again after {until}.</Trans>
         )}
       </p>
+      <p className="mt-2">
+        <Trans>
+          You can still have a copy of your data, or have your account deleted: write to whoever runs this
+          server.
+        </Trans>
+      </p>
     </Notice>
   )
 }

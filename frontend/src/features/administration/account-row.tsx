@@ -7,6 +7,7 @@ import { useSession } from '@/features/accounts/session'
 import { Button } from '@/ui/button'
 import { Question } from '@/ui/dialog'
 import { ProblemNotice } from '@/ui/problem-notice'
+import { AdministratorButton } from './administrator-button'
 import { accountsKey, type AdministeredAccount } from './queries'
 import { noSuspension, SuspensionFields, suspensionOf } from './suspension-fields'
 
@@ -76,6 +77,7 @@ export function AccountRow({ account }: { account: AdministeredAccount }) {
           <Trans>Reinstate</Trans>
         </Button>
       )}
+      <AdministratorButton account={account} />
       {!isOwn && (
         <Button
           kind={suspension === null ? 'danger' : 'bare'}
@@ -147,6 +149,12 @@ function SuspendDialog({ account, onClose }: { account: AdministeredAccount; onC
         if (!open) onClose()
       }}
       title={<Trans>Suspend {username}</Trans>}
+      form={
+        <form id={formId} noValidate onSubmit={(event) => void submit(event)} className="flex flex-col gap-5">
+          <ProblemNotice error={suspend.error} />
+          <SuspensionFields value={draft} onChange={setDraft} isTouched={isTouched} />
+        </form>
+      }
       footer={
         <>
           <Button kind="bare" onClick={onClose}>
@@ -164,15 +172,6 @@ function SuspendDialog({ account, onClose }: { account: AdministeredAccount; onC
           channels and videos are hidden until it is over.
         </Trans>
       </p>
-      <form
-        id={formId}
-        noValidate
-        onSubmit={(event) => void submit(event)}
-        className="mt-2 flex flex-col gap-5"
-      >
-        <ProblemNotice error={suspend.error} />
-        <SuspensionFields value={draft} onChange={setDraft} isTouched={isTouched} />
-      </form>
     </Question>
   )
 }

@@ -18,9 +18,17 @@ export const kindWords: Record<string, MessageDescriptor> = {
   'email.changed': msg`The e-mail address was changed`,
   'channel.role_given': msg`A role in a channel was given`,
   'channel.role_taken': msg`A role in a channel was taken`,
+  'channel.stream_key_rotated': msg`A stream key was replaced`,
   'install.registration_changed': msg`Who may register was changed`,
+  'registration_invite.created': msg`An invite to register was made`,
+  'registration_invite.used': msg`The account was made by an invite`,
+  'registration_invite.given_back': msg`An invite was used, but no account was made`,
+  'registration_invite.revoked': msg`An invite to register was taken back`,
+  'report.decided': msg`A report was decided`,
   'account.suspended': msg`The account was suspended`,
   'account.reinstated': msg`The suspension was lifted`,
+  'account.administrator_granted': msg`The account became an administrator’s`,
+  'account.administrator_revoked': msg`The account is no administrator’s any more`,
   'personal_token.created': msg`A personal token was made`,
   'personal_token.revoked': msg`A personal token was revoked`,
   'export.requested': msg`An export of events was asked for`,
@@ -41,6 +49,12 @@ export const reasonWords: Record<string, Record<string, MessageDescriptor>> = {
     ended_by_owner: msg`It was ended from another device.`,
     password_changed: msg`The password was changed.`,
     erasure_requested: msg`Deletion of the account was asked for.`,
+    administrator_revoked: msg`The account is no administrator’s any more.`,
+  },
+  'report.decided': {
+    none: msg`Nothing was done.`,
+    take_down: msg`It was taken down.`,
+    suspend_account: msg`The account was suspended.`,
   },
   'sign_in.failed': {
     wrong_password: msg`The password was wrong.`,
@@ -61,11 +75,14 @@ export const reasonWords: Record<string, Record<string, MessageDescriptor>> = {
   'personal_token.revoked': {
     expired: msg`Its time was over.`,
     account_erased: msg`The account was deleted.`,
+    account_suspended: msg`The account was suspended.`,
+    administrator_revoked: msg`The account is no administrator’s any more.`,
     password_changed: msg`The password was changed.`,
   },
   'account.erasure_cancelled': {
     signed_in: msg`Somebody signed in.`,
-    only_administrator: msg`It is the only administrator’s.`,
+    only_administrator: msg`It is an administrator’s.`,
+    operator: msg`Whoever runs this server did it.`,
   },
 }
 
@@ -74,6 +91,8 @@ export const alarming = new Set([
   'sign_in.failed',
   'account.second_factor_disabled',
   'account.suspended',
+  'account.administrator_granted',
+  'account.administrator_revoked',
   'account.erasure_requested',
   'email.change_requested',
 ])

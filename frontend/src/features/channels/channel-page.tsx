@@ -2,15 +2,16 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { LayoutDashboard } from 'lucide-react'
-import { lazy, Suspense, useEffect, useState } from 'react'
+import { useEffect, useState } from 'react'
 import { api } from '@/api/client'
 import { ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import { useSession } from '@/features/accounts/session'
 import { ChannelVideos } from '@/features/recordings/channel-videos'
 import { ReportButton, type Reportable } from '@/features/reports/report-button'
+import { LatePlayer } from '@/features/streams/late-player'
 import { OtherLive } from '@/features/streams/other-live'
-import type { SourceState } from '@/features/streams/player/live-source'
+import type { SourceState } from '@/features/streams/player/source-state'
 import { Avatar } from '@/ui/avatar'
 import { ButtonLook } from '@/ui/button'
 import { Uptime } from '@/ui/clock'
@@ -25,10 +26,6 @@ import { usePlaybackAddress } from './playback-address'
 import { ShareButton } from './share-button'
 import { useTheatre } from './theatre'
 import { VisibilityBadge } from './visibility-words'
-
-const Player = lazy(() =>
-  import('@/features/streams/player/player').then((module) => ({ default: module.Player })),
-)
 
 const whileLiveMs = 5000
 const soonMs = 2000
@@ -129,17 +126,17 @@ function WatchChannel({
           )}
         >
           {showsPlayer ? (
-            <Suspense fallback={<StageLoading poster={ownAddressOrNull(channel.thumbnail_url)} />}>
-              <Player
-                src={address}
-                poster={ownAddressOrNull(channel.thumbnail_url)}
-                label={t`Player: ${channel.title}`}
-                isTheatre={isTheatre}
-                onTheatre={setTheatre}
-                onState={onPlaying}
-                remark={channel.live_stream_id ?? undefined}
-              />
-            </Suspense>
+            <LatePlayer
+              fallback={<StageLoading poster={ownAddressOrNull(channel.thumbnail_url)} />}
+              src={address}
+              poster={ownAddressOrNull(channel.thumbnail_url)}
+              label={t`Player: ${channel.title}`}
+              isTheatre={isTheatre}
+              onTheatre={setTheatre}
+              onState={onPlaying}
+              remark={channel.live_stream_id ?? undefined}
+              waitsSeconds={channel.reconnect_grace_seconds}
+            />
           ) : (
             <OfflineStage channel={channel} />
           )}

@@ -103,8 +103,36 @@ describe('dashboard', () => {
   it('tells the last refusal and what to do', async () => {
     serve({ last_refusal: { code: 'key_unknown', message: 'unknown key', at: new Date().toISOString() } })
     visit('/dashboard/marina', 'member')
-    expect(await screen.findByText('The last attempt was refused')).toBeInTheDocument()
+    expect(await screen.findByText('An encoder was turned away')).toBeInTheDocument()
     expect(screen.getByText(/Copy it from here again/)).toBeInTheDocument()
+  })
+
+  it('tells how long the stream waits for its encoder, and why that is gone', async () => {
+    const lost = {
+      state: 'reconnecting',
+      stream_id: 'stream-of-marina',
+      waits_ms: 3_541_200,
+      last_refusal: { code: 'video_stopped', message: 'No picture.', at: new Date().toISOString() },
+    }
+    serve(lost, liveChannelOf({ reconnect_grace_seconds: 3600 }))
+    visit('/dashboard/marina', 'member')
+    // It runs, and on a slow machine may have for a while when it is read.
+    expect(await screen.findByRole('timer')).toHaveTextContent(/Time left: 0:5[89]:\d\d/)
+    expect(screen.getByText(/^The encoder is gone/)).toHaveAttribute('role', 'status')
+    expect(screen.getByText(/No picture came for 8 s/)).toBeInTheDocument()
+    await waitFor(() => expect(playing?.waitsSeconds).toBe(3600))
+    // Of an encoder that is not there, nothing is measured.
+    expect(screen.queryByText('Bit rate', { selector: 'dt *' })).not.toBeInTheDocument()
+    await expectAccessible()
+    answer('get', 'channels/marina/ingest', {
+      ...waiting,
+      ...lost,
+      connected_since: new Date().toISOString(),
+      waits_ms: null,
+      last_refusal: null,
+    })
+    expect(await screen.findByText(/^The encoder is back/)).toBeInTheDocument()
+    expect(screen.queryByRole('timer')).not.toBeInTheDocument()
   })
 
   it('shows figures, advice and the picture while live', async () => {
@@ -117,7 +145,8 @@ describe('dashboard', () => {
       'data-src',
       '/live/channels/channel-of-marina/index.m3u8',
     )
-    expect(screen.getByText('1920 × 1080')).toBeInTheDocument()
+    // It comes by a call of its own.
+    expect(await screen.findByText('1920 × 1080')).toBeInTheDocument()
     expect(screen.getByText('4,512')).toBeInTheDocument()
     expect(screen.getByText('Lower the bit rate.')).toBeInTheDocument()
     expect(screen.getByText('Viewers see you.')).toBeInTheDocument()
@@ -260,7 +289,7 @@ describe('the channel page', () => {
     await expectAccessible()
     answer('get', 'channels/marina', liveChannelOf())
     answer('get', 'streams/stream-of-marina', streamOf())
-    expect(await screen.findByTestId('player', {}, { timeout: 4000 })).toBeInTheDocument()
+    expect(await screen.findByTestId('player')).toBeInTheDocument()
   })
 
   it('keeps showing what is buffered after the server says that it ended', async () => {

@@ -2,7 +2,7 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { ExternalLink, Lock, UsersRound } from 'lucide-react'
-import { lazy, Suspense, useState, type ReactNode } from 'react'
+import { useState, type ReactNode } from 'react'
 import { ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
 import { NotFoundPage } from '@/app/not-found-page'
@@ -12,7 +12,8 @@ import { HealthPanel } from '@/features/ingest/health-panel'
 import { InvitesPanel } from '@/features/invites/invites-panel'
 import { RecordingsPanel } from '@/features/recordings/recordings-panel'
 import { useIngest } from '@/features/ingest/queries'
-import type { SourceState } from '@/features/streams/player/live-source'
+import { LatePlayer } from '@/features/streams/late-player'
+import type { SourceState } from '@/features/streams/player/source-state'
 import { ButtonLook } from '@/ui/button'
 import { CopyField } from '@/ui/copy-field'
 import { Empty } from '@/ui/empty'
@@ -29,10 +30,6 @@ import { StandingBadge } from './standing-words'
 import { StreamKeyPanel } from './stream-key-panel'
 import { VisibilityForm } from './visibility-form'
 import { VisibilityBadge } from './visibility-words'
-
-const Player = lazy(() =>
-  import('@/features/streams/player/player').then((module) => ({ default: module.Player })),
-)
 
 export function DashboardPage() {
   const { t } = useLingui()
@@ -112,15 +109,15 @@ function Dashboard({ channel, standing }: { channel: Channel; standing: Standing
           <Panel title={<Trans>Stream</Trans>}>
             <div className="mb-5 aspect-video overflow-hidden rounded-sm bg-picture">
               {isLive ? (
-                <Suspense fallback={<Skeleton className="size-full" />}>
-                  <Player
-                    src={address}
-                    poster={ownAddressOrNull(channel.thumbnail_url)}
-                    label={t`Preview`}
-                    onState={setPlaying}
-                    isPreview
-                  />
-                </Suspense>
+                <LatePlayer
+                  fallback={<Skeleton className="size-full" />}
+                  src={address}
+                  poster={ownAddressOrNull(channel.thumbnail_url)}
+                  label={t`Preview`}
+                  onState={setPlaying}
+                  waitsSeconds={channel.reconnect_grace_seconds}
+                  isPreview
+                />
               ) : (
                 <div className="flex size-full flex-col items-center justify-center gap-4 text-on-picture-soft still-water">
                   <Mark className="size-14 text-on-picture opacity-60" />

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
 import { ownAddress } from '@/api/own-address'
-import type { SourceState } from '@/features/streams/player/live-source'
+import type { SourceState } from '@/features/streams/player/source-state'
 import type { Channel } from './queries'
 
 /** An address with a token is good for eleven hours or more; it is replaced well before. */

@@ -271,11 +271,9 @@ function Member({
         </select>
       )}
       {(mayChange || isMe) && (
-        <Button
-          onClick={() => setAsks(true)}
-          aria-label={isMe ? undefined : t`Take ${username} out of the team`}
-        >
+        <Button onClick={() => setAsks(true)}>
           {isMe ? <Trans>Leave</Trans> : <Trans>Remove</Trans>}
+          {!isMe && <span className="sr-only"> {username}</span>}
         </Button>
       )}
       {asks && (

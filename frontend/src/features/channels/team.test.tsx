@@ -48,7 +48,7 @@ describe('the team of one’s channel', () => {
     await expectAccessible()
     await user.selectOptions(role, 'Moderator')
     await waitFor(() => expect(said).toEqual([{ role: 'editor' }, { role: 'moderator' }]))
-    await user.click(screen.getByRole('button', { name: 'Take noor out of the team' }))
+    await user.click(screen.getByRole('button', { name: 'Remove noor' }))
     const question = await screen.findByRole('dialog')
     await user.click(within(question).getByRole('button', { name: 'Remove' }))
     expect(await screen.findByText('Nobody has a role here yet')).toBeInTheDocument()

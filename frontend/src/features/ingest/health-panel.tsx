@@ -1,7 +1,7 @@
 import { Trans, useLingui } from '@lingui/react/macro'
-import { Ago } from '@/ui/clock'
+import { Ago, formatDuration } from '@/ui/clock'
 import { Failed } from '@/ui/failed'
-import { Notice } from '@/ui/notice'
+import { Notice, TextNotice } from '@/ui/notice'
 import { Skeleton } from '@/ui/skeleton'
 import { Measured } from './measured'
 import { Qualities } from './qualities'
@@ -30,23 +30,41 @@ export function HealthPanel({ handle }: { handle: string }) {
   return (
     <div className="flex flex-col gap-5">
       <StateTrack state={status.state} />
-      <p role="status" className="text-sm text-soft">
-        <Explanation status={status} />
-      </p>
-      {status.last_refusal !== null && status.state === 'waiting' && (
-        <Notice tone="danger" title={<Trans>The last attempt was refused</Trans>}>
-          {describeIngest(status.last_refusal, i18n)}{' '}
-          <span className="text-faint">
-            <Ago at={status.last_refusal.at} />
-          </span>
+      <div className="text-sm text-soft">
+        <p role="status">
+          <Explanation status={status} />
+        </p>
+        {status.waits_ms !== null && <TimeLeft ms={status.waits_ms} />}
+      </div>
+      {status.last_refusal !== null && (
+        <Notice
+          tone={status.state === 'live' ? 'warning' : 'danger'}
+          title={<Trans>An encoder was turned away</Trans>}
+        >
+          <p className="mt-1">
+            {describeIngest(status.last_refusal, i18n)}{' '}
+            <span className="whitespace-nowrap text-faint">
+              <Ago at={status.last_refusal.at} />
+            </span>
+          </p>
         </Notice>
       )}
       {status.advice.map((advice) => (
-        <Notice key={advice.code} tone="warning" title={describeIngest(advice, i18n)} />
+        <TextNotice key={advice.code} tone="warning" text={describeIngest(advice, i18n)} />
       ))}
-      {status.state !== 'waiting' && <Measured status={status} />}
+      {status.connected_since !== null && <Measured status={status} />}
       {status.state === 'live' && <Qualities status={status} />}
     </div>
+  )
+}
+
+/** Beside what is read aloud, since it changes each second. */
+function TimeLeft({ ms }: { ms: number }) {
+  const time = formatDuration(ms)
+  return (
+    <p role="timer" className="mt-1 text-faint tabular-nums">
+      <Trans>Time left: {time}</Trans>
+    </p>
   )
 }
 
@@ -67,8 +85,13 @@ function Explanation({ status }: { status: IngestStatus }) {
     case 'live':
       return <Trans>Viewers see you.</Trans>
     case 'reconnecting':
-      return (
-        <Trans>The encoder has gone silent. If it is back within a minute, the same stream goes on.</Trans>
+      return status.connected_since === null ? (
+        <Trans>
+          The encoder is gone, and viewers wait. If it comes back in time, the same stream goes on; if not,
+          the stream ends.
+        </Trans>
+      ) : (
+        <Trans>The encoder is back. The stream goes on with its first complete group of pictures.</Trans>
       )
   }
 }

@@ -58,14 +58,14 @@ export function Measured({ status }: { status: IngestStatus }) {
     {
       name: t`Sound ahead of picture`,
       value: known(status.sound_ahead_ms, (ms) => <Amount value={number(ms)} unit="ms" />),
-      advice: ['sound_apart', 'no_audio'],
+      advice: ['sound_apart'],
     },
     {
       name: t`Picture`,
       value: known(video, ({ codec, width, height }) => (
         <Amount value={`${width} × ${height}`} unit={codecName(codec)} />
       )),
-      advice: ['hevc_alone', 'av1_alone'],
+      advice: ['hevc_alone', 'av1_alone', 'sound_alone'],
     },
     {
       name: t`Audio`,
@@ -81,17 +81,19 @@ export function Measured({ status }: { status: IngestStatus }) {
       <dl className="grid grid-cols-2 gap-px overflow-hidden rounded-sm border bg-line sm:grid-cols-3">
         {figures.map(({ name, value, course, advice }) => {
           const isAttention = advice.some((code) => codes.has(code))
-          const isJudged = advice.length > 0 && value !== '–'
+          // Of what is not known there is nothing to say, but of what is missing.
+          const isJudged = advice.length > 0 && (isAttention || value !== '–')
           return (
             <div
               key={name}
-              className="flex flex-col bg-ground px-2.5 py-3 last:odd:col-span-2 sm:px-3.5 sm:last:odd:col-span-1"
+              // Names, values and courses stand in line with those beside them, whichever of them wraps or is not there.
+              className="row-span-3 grid grid-rows-subgrid gap-y-0 bg-ground px-2.5 py-3 last:odd:col-span-2 sm:px-3.5 sm:last:odd:col-span-1"
             >
               <dt className="flex items-start gap-1 text-xs text-faint sm:gap-1.5">
                 {isJudged && <Judgement isAttention={isAttention} />}
                 <span className="min-w-0 break-words">{name}</span>
               </dt>
-              <dd className="mt-auto pt-0.5 text-base font-semibold text-text tabular-nums">
+              <dd className="row-span-2 grid grid-rows-subgrid gap-y-0 pt-0.5 text-base font-semibold text-text tabular-nums">
                 <span className="block break-words">{value}</span>
                 {course !== undefined && <Sparkline values={course} isAttention={isAttention} />}
               </dd>

@@ -2,6 +2,9 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import type { IngestStatus } from './queries'
 import { describeRenditions } from './words'
 
+/** A rendition that is further behind what it should have by now is about to be dropped. */
+const lateMs = 2000
+
 /** Which qualities viewers can choose from, and why there are no more. */
 export function Qualities({ status }: { status: IngestStatus }) {
   const { i18n } = useLingui()
@@ -20,10 +23,22 @@ export function Qualities({ status }: { status: IngestStatus }) {
           <li key={rendition.name} className="rounded-sm border px-2.5 py-1.5 tabular-nums">
             <span className="font-medium text-text">{rendition.name}</span>{' '}
             {`${rendition.bitrate_kbps.toLocaleString(i18n.locale)} kbit/s`}
+            {rendition.lag_ms >= lateMs && <Late lagMs={rendition.lag_ms} />}
           </li>
         ))}
       </ul>
       {remark !== null && <p className="text-xs text-faint">{describeRenditions(remark, i18n)}</p>}
     </section>
+  )
+}
+
+function Late({ lagMs }: { lagMs: number }) {
+  const { i18n } = useLingui()
+  const seconds = (lagMs / 1000).toLocaleString(i18n.locale, { maximumFractionDigits: 1 })
+  return (
+    <span className="text-warning">
+      {' · '}
+      <Trans>{seconds} s behind your stream</Trans>
+    </span>
   )
 }

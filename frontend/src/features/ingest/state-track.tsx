@@ -42,7 +42,9 @@ export function StateTrack({ state }: { state: State }) {
                 isNow ? 'text-text' : 'text-faint',
               )}
             >
-              {isDone && <Check aria-hidden className="size-3.5 shrink-0 text-accent-text" />}
+              {isDone && (
+                <Check aria-hidden className="size-3.5 shrink-0 text-accent-text max-[26rem]:hidden" />
+              )}
               {step.name}
             </span>
           </li>

@@ -33,7 +33,7 @@ const words: Record<string, MessageDescriptor> = {
   audio_format_unsupported: msg`This kind of AAC cannot be played in browsers. Choose AAC-LC in stereo.`,
   no_video: msg`A picture was announced, and none arrived. Check the video encoder in OBS.`,
   no_key_frame: msg`No key frame arrived. Set the key-frame interval to 2 s.`,
-  video_stopped: msg`The picture stopped while the sound went on. Restart the stream in OBS.`,
+  video_stopped: msg`No picture came for 8 s. If the encoder sends pictures only when something changes, set it to a constant frame rate; otherwise look why its picture has stopped. Then start the stream again.`,
   bitrate_too_high: msg`The bit rate is higher than this server takes. Lower it in OBS.`,
   erratic_timestamps: msg`The times in the stream jump about. Restart the stream in OBS.`,
   faster_than_real_time: msg`The stream came faster than real time. With ffmpeg, add -re.`,
@@ -44,16 +44,23 @@ export function describeIngest(remark: { code: string; message: string }, i18n: 
   return known === undefined ? remark.message : i18n._(known)
 }
 
-/** Why there are no more renditions, by code. */
+const doesNotStart = (encoder: string) =>
+  msg`The server’s video encoder (${encoder}) does not start. Until it does, the server’s processor makes as many smaller sizes as it has time for. The server’s log says more.`
+
+/** Why there are no more renditions, or others make them, by code. */
 const renditionWords: Record<string, MessageDescriptor> = {
   disabled: msg`This server does not make smaller sizes of streams.`,
   source_small: msg`Your picture is as small as the smallest size that this server makes.`,
   no_picture: msg`Your stream is sound alone: there is no picture to make other sizes of.`,
   starting: msg`Smaller sizes are about to come.`,
-  too_slow: msg`The server could not keep up with your stream, so it makes fewer sizes of it. A lower resolution or frame rate needs less.`,
+  too_slow: msg`The server could not keep up with your stream, so it makes fewer sizes of it. It tries again from time to time; a lower resolution or frame rate needs less.`,
   no_budget: msg`The server is busy with other streams, so it makes fewer sizes of yours. They come as soon as there is room.`,
   ffmpeg_failed: msg`Smaller sizes cannot be made at the moment; it is tried again. Viewers see your stream as you send it.`,
   ffmpeg_missing: msg`Smaller sizes cannot be made because ffmpeg is not installed on the server. Viewers see your stream as you send it.`,
+  h264_nvenc_failed: doesNotStart('h264_nvenc'),
+  h264_vaapi_failed: doesNotStart('h264_vaapi'),
+  h264_qsv_failed: doesNotStart('h264_qsv'),
+  custom_encoder_failed: doesNotStart('ladder.encoder_args'),
 }
 
 export function describeRenditions(remark: { code: string; message: string }, i18n: I18n): string {

@@ -2,10 +2,11 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useLocation } from '@tanstack/react-router'
 import { TicketX } from 'lucide-react'
-import { lazy, Suspense, useEffect, useState } from 'react'
+import { useEffect, useState } from 'react'
 import { ownAddress } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
-import type { SourceState } from '@/features/streams/player/live-source'
+import { LatePlayer } from '@/features/streams/late-player'
+import type { SourceState } from '@/features/streams/player/source-state'
 import { Avatar } from '@/ui/avatar'
 import { ButtonLook } from '@/ui/button'
 import { Empty } from '@/ui/empty'
@@ -14,10 +15,6 @@ import { LiveBadge } from '@/ui/live-badge'
 import { Mark } from '@/ui/logo'
 import { Skeleton } from '@/ui/skeleton'
 import { invitedQuery, type InvitedChannel } from './queries'
-
-const Player = lazy(() =>
-  import('@/features/streams/player/player').then((module) => ({ default: module.Player })),
-)
 
 const whileLiveMs = 60_000
 const soonMs = 3000
@@ -113,9 +110,13 @@ function Shown({
       <div className="watch-width">
         <div className="relative mx-auto aspect-video overflow-hidden bg-picture lg:rounded-lg">
           {showsPlayer ? (
-            <Suspense fallback={<Skeleton className="size-full !rounded-none" />}>
-              <Player src={address} poster={null} label={t`Player: ${channel.title}`} onState={onPlaying} />
-            </Suspense>
+            <LatePlayer
+              fallback={<Skeleton className="size-full !rounded-none" />}
+              src={address}
+              poster={null}
+              label={t`Player: ${channel.title}`}
+              onState={onPlaying}
+            />
           ) : (
             <div className="flex size-full flex-col items-center justify-center gap-4 text-on-picture-soft still-water">
               <Mark className="size-14 text-on-picture opacity-60" />

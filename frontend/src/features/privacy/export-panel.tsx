@@ -1,3 +1,5 @@
+import type { MessageDescriptor } from '@lingui/core'
+import { msg } from '@lingui/core/macro'
 import { Trans, useLingui } from '@lingui/react/macro'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Download } from 'lucide-react'
@@ -8,6 +10,7 @@ import type { Account } from '@/features/accounts/session'
 import { Button } from '@/ui/button'
 import { Failed } from '@/ui/failed'
 import { Notice } from '@/ui/notice'
+import { useNow } from '@/ui/now'
 import { ProblemNotice } from '@/ui/problem-notice'
 import { Skeleton } from '@/ui/skeleton'
 import { formatSize } from './size'
@@ -30,25 +33,47 @@ export function ExportPanel({ account }: { account: Account }) {
     return <Failed error={found.error} onRetry={() => void found.refetch()} isRetrying={found.isFetching} />
   }
   const copy = found.data
-  const canAsk = !isUnderWay(copy?.status) && (copy?.again_at ?? null) === null
   return (
     <div className="flex flex-col gap-4">
       <State copy={copy} account={account} />
       {isAsking ? (
         <AskForm account={account} onDone={() => setAsking(false)} />
       ) : (
-        canAsk && (
-          <Button className="self-start" onClick={() => setAsking(true)}>
-            {copy?.status === 'ready' ? <Trans>Ask for a new copy</Trans> : <Trans>Ask for a copy</Trans>}
-          </Button>
-        )
+        !isUnderWay(copy?.status) && <AskButton copy={copy} onAsk={() => setAsking(true)} />
       )}
     </div>
   )
 }
 
+/** The way to a copy; until another may be asked for, when that is. */
+function AskButton({ copy, onAsk }: { copy: PersonalExport | null; onAsk: () => void }) {
+  const { i18n } = useLingui()
+  const now = useNow()
+  const againAt = copy?.again_at ?? null
+  if (againAt !== null && Date.parse(againAt) > now) {
+    const time = new Date(againAt).toLocaleTimeString(i18n.locale, { timeStyle: 'short' })
+    return (
+      <p className="text-sm text-faint">
+        <Trans>You can ask for a new copy after {time}.</Trans>
+      </p>
+    )
+  }
+  return (
+    <Button className="self-start" onClick={onAsk}>
+      {copy?.status === 'ready' ? <Trans>Ask for a new copy</Trans> : <Trans>Ask for a copy</Trans>}
+    </Button>
+  )
+}
+
+/** Why there is no file, and what to do. */
+const failures: Record<NonNullable<PersonalExport['error_code']>, MessageDescriptor> = {
+  storage_full: msg`The server has no room left for the file. Tell whoever runs this Weir, and ask again later.`,
+  interrupted: msg`The server was interrupted again and again while it wrote the file. Ask again; if that fails, too, tell whoever runs this Weir.`,
+  unwritable: msg`The server could not write the file. Tell whoever runs this Weir, whose log says why, and ask again.`,
+}
+
 function State({ copy, account }: { copy: PersonalExport | null; account: Account }) {
-  const { t } = useLingui()
+  const { i18n, t } = useLingui()
   if (copy === null || copy.status === 'deleted') {
     return (
       <p className="text-sm text-soft">
@@ -63,7 +88,7 @@ function State({ copy, account }: { copy: PersonalExport | null; account: Accoun
   if (copy.status === 'failed') {
     return (
       <Notice tone="danger" role="alert" title={<Trans>The copy could not be made</Trans>}>
-        {copy.error}
+        {copy.error_code === null ? null : <p>{i18n._(failures[copy.error_code])}</p>}
       </Notice>
     )
   }

@@ -19,6 +19,7 @@ function copyOf(changes: Partial<Schemas['PersonalExport']> = {}): Schemas['Pers
     expires_at: null,
     again_at: null,
     error: null,
+    error_code: null,
     ...changes,
   }
 }
@@ -58,12 +59,10 @@ describe('a copy of one’s data', () => {
     answer('get', 'me/export', copyOf({ status: 'running', progress: 0.4 }))
     answer('post', 'me/export', copyOf(), 201)
     await user.click(screen.getByRole('button', { name: 'Make the copy' }))
-    await waitFor(() => expect(screen.getByRole('progressbar')).toHaveAttribute('aria-valuenow', '40'), {
-      timeout: 5000,
-    })
+    await waitFor(() => expect(screen.getByRole('progressbar')).toHaveAttribute('aria-valuenow', '40'))
     expect(screen.queryByRole('button', { name: /Ask for/ })).toBeNull()
     answer('get', 'me/export', ready)
-    await user.click(await screen.findByRole('button', { name: 'Download' }, { timeout: 5000 }))
+    await user.click(await screen.findByRole('button', { name: 'Download' }))
     expect(screen.getByText(/45 kB, kept until November 28, 2026/)).toBeInTheDocument()
     await expectAccessible()
     const fetched: (string | null)[] = []
@@ -83,18 +82,27 @@ describe('a copy of one’s data', () => {
     answer(
       'get',
       'me/export',
-      copyOf({ status: 'failed', error: 'The server has no room left for the file.' }),
+      copyOf({ status: 'failed', error: 'In the words of the server', error_code: 'storage_full' }),
     )
     visit('/settings/privacy', 'member')
-    expect(await screen.findByRole('alert')).toHaveTextContent('no room left')
+    const alert = await screen.findByRole('alert')
+    expect(alert).toHaveTextContent('no room left')
+    expect(alert).not.toHaveTextContent('In the words of the server')
     expect(screen.getByRole('button', { name: 'Ask for a copy' })).toBeInTheDocument()
   })
 
   it('is not asked for again within the hour', async () => {
-    answer('get', 'me/export', { ...ready, again_at: '2026-11-21T09:00:00Z' })
+    answer('get', 'me/export', { ...ready, again_at: new Date(Date.now() + 3_000_000).toISOString() })
     visit('/settings/privacy', 'member')
     await screen.findByText('Your copy is ready')
+    expect(screen.getByText(/You can ask for a new copy after/)).toBeInTheDocument()
     expect(screen.queryByRole('button', { name: /Ask for/ })).toBeNull()
+  })
+
+  it('is asked for again when the hour is over, on a page that was left open', async () => {
+    answer('get', 'me/export', { ...ready, again_at: new Date(Date.now() - 1000).toISOString() })
+    visit('/settings/privacy', 'member')
+    expect(await screen.findByRole('button', { name: 'Ask for a new copy' })).toBeInTheDocument()
   })
 })
 

@@ -18,9 +18,7 @@ export function RecordingLimits({ handle, settings }: { handle: string; settings
   const queryClient = useQueryClient()
   const { own_limits: own, server_limits: most, usage } = settings
   const [days, setDays] = useState(own.keep_days === null ? '' : String(own.keep_days))
-  const [size, setSize] = useState(
-    own.max_size_bytes === null ? '' : String(Math.round(own.max_size_bytes / 1e8) / 10),
-  )
+  const [size, setSize] = useState(own.max_size_bytes === null ? '' : String(own.max_size_bytes / gigabyte))
   const change = api.useMutation('put', '/api/v1/channels/{handle}/recording-settings')
   const wantedDays = days.trim() === '' ? null : Number(days)
   const wantedSize = size.trim() === '' ? null : Math.round(Number(size.replace(',', '.')) * gigabyte)
@@ -83,7 +81,12 @@ export function RecordingLimits({ handle, settings }: { handle: string; settings
           value={size}
           error={sizeError}
           placeholder={most.max_size_bytes === null ? t`no limit` : String(most.max_size_bytes / gigabyte)}
-          hint={<Trans>When there is more, the oldest go. The newest stays.</Trans>}
+          hint={
+            <Trans>
+              When there is more, the oldest go. The newest stays, and ends early where it takes all of it by
+              itself.
+            </Trans>
+          }
           onChange={(event) => setSize(event.target.value)}
         />
       </div>

@@ -1,8 +1,8 @@
 import { Trans, useLingui } from '@lingui/react/macro'
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import { Download, Film, LayoutDashboard, Link as LinkIcon } from 'lucide-react'
-import { lazy, Suspense, useCallback, useState } from 'react'
+import { useCallback, useState } from 'react'
 import { toast } from 'sonner'
 import { ownAddress, ownAddressOrNull } from '@/api/own-address'
 import { ProblemError } from '@/api/problem'
@@ -14,16 +14,13 @@ import { Button, ButtonLook } from '@/ui/button'
 import { copyText } from '@/ui/copy-text'
 import { Empty } from '@/ui/empty'
 import { Failed } from '@/ui/failed'
-import { Notice } from '@/ui/notice'
+import { TextNotice } from '@/ui/notice'
 import { Skeleton } from '@/ui/skeleton'
 import { DownloadQuestion } from './download-question'
+import { LateRecordingPlayer } from './late-recording-player'
 import { keepWatched, watchedUntil } from './progress'
 import { recordingQuery, type Recording } from './queries'
 import { troubleOf, visibilityWords } from './words'
-
-const RecordingPlayer = lazy(() =>
-  import('./recording-player').then((module) => ({ default: module.RecordingPlayer })),
-)
 
 /** One recording, to be watched. */
 export function RecordingPage() {
@@ -96,8 +93,18 @@ function Watch({ recording }: { recording: Recording }) {
   const state = useSession()
   const channel = useQuery(channelQuery(recording.channel.handle))
   const isOwn = state.status === 'signed-in' && state.account.id === channel.data?.owner.id
-  // An address that is made anew each hour must not begin the video anew.
-  const [playback] = useState(recording.playback)
+  const queries = useQueryClient()
+  // An address that is made anew each hour must not begin the video anew; one that is refused is asked for anew.
+  const [playback, setPlayback] = useState(recording.playback)
+  const renew = useCallback(
+    async (refused: string) => {
+      const fresh = await queries.query({ ...recordingQuery(recording.id), staleTime: 0 })
+      if (fresh.playback === null || ownAddress(fresh.playback.hls_url) === refused) return false
+      setPlayback(fresh.playback)
+      return true
+    },
+    [queries, recording.id],
+  )
   const [startsAt] = useState(() => watchedUntil(recording.id))
   const [asksForFiles, setAsksForFiles] = useState(false)
   const onTime = useCallback(
@@ -115,16 +122,16 @@ function Watch({ recording }: { recording: Recording }) {
           {shown === null ? (
             <NotReady recording={recording} trouble={trouble} />
           ) : (
-            <Suspense fallback={<Skeleton className="size-full !rounded-none" />}>
-              <RecordingPlayer
-                src={ownAddress(shown.hls_url)}
-                poster={ownAddressOrNull(recording.thumbnail_url)}
-                sheet={ownAddressOrNull(recording.seek_thumbnails_url)}
-                label={t`Player: ${recording.title}`}
-                startsAt={startsAt}
-                onTime={onTime}
-              />
-            </Suspense>
+            <LateRecordingPlayer
+              fallback={<Skeleton className="size-full !rounded-none" />}
+              src={ownAddress(shown.hls_url)}
+              poster={ownAddressOrNull(recording.thumbnail_url)}
+              sheet={ownAddressOrNull(recording.seek_thumbnails_url)}
+              label={t`Player: ${recording.title}`}
+              startsAt={startsAt}
+              onTime={onTime}
+              onRefused={renew}
+            />
           )}
         </div>
       </div>
@@ -179,7 +186,7 @@ function Watch({ recording }: { recording: Recording }) {
         </div>
         {isOwn && trouble !== null && shown !== null && (
           <div className="mt-4">
-            <Notice tone="warning" title={trouble} />
+            <TextNotice tone="warning" text={trouble} />
           </div>
         )}
         <Link

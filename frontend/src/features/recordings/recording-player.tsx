@@ -2,7 +2,6 @@ import 'media-chrome/dist/media-controller.js'
 import 'media-chrome/dist/media-time-display.js'
 import 'media-chrome/dist/media-time-range.js'
 import Hls, { Events } from 'hls.js'
-import workerPath from 'hls.js/dist/hls.worker.js?url'
 import { Trans, useLingui } from '@lingui/react/macro'
 import { Gauge } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'
@@ -29,6 +28,7 @@ export function RecordingPlayer({
   label,
   startsAt,
   onTime,
+  onRefused,
 }: {
   src: string
   poster: string | null
@@ -39,6 +39,8 @@ export function RecordingPlayer({
   startsAt: number
   /** Told of the moment that is shown, every few seconds. */
   onTime?: (seconds: number, duration: number) => void
+  /** Told of an address that is refused; gives another as `src`, where there is one, and says whether. */
+  onRefused?: (src: string) => Promise<boolean>
 }) {
   const { t, i18n } = useLingui()
   const id = useId()
@@ -73,7 +75,8 @@ export function RecordingPlayer({
     }
     const hls = new Hls({
       startPosition: begin.current,
-      workerPath,
+      // As for what is live: see hls-config.ts.
+      enableWorker: false,
       maxBufferLength: 40,
       backBufferLength: 60,
     })
@@ -84,6 +87,11 @@ export function RecordingPlayer({
       if (error.type === Hls.ErrorTypes.MEDIA_ERROR && mends < 3) {
         mends += 1
         hls.recoverMediaError()
+      } else if (error.response?.code === 403 && onRefused !== undefined) {
+        onRefused(src).then(
+          (isRenewed) => setFailed(!isRenewed),
+          () => setFailed(true),
+        )
       } else {
         setFailed(true)
       }
@@ -96,7 +104,7 @@ export function RecordingPlayer({
       begin.current = element.currentTime
       hls.destroy()
     }
-  }, [src, attempt])
+  }, [src, attempt, onRefused])
 
   useEffect(() => {
     if (onTime === undefined) return

@@ -181,9 +181,9 @@ function OwnRecording({ recording, isOwner }: { recording: Recording; isOwner: b
     }
   }
   return (
-    <li className="flex items-center gap-4 py-3">
+    <li className="flex flex-wrap items-center gap-x-4 py-3">
       <Thumbnail url={recording.thumbnail_url} isLive={false} className="w-20 shrink-0 rounded-sm sm:w-28" />
-      <div className="min-w-0 grow">
+      <div className="min-w-0 flex-1">
         <p className="truncate text-sm font-medium text-text">
           {recording.status === 'ready' ? (
             <Link to="/$handle/videos/$id" params={{ handle, id }} className="hover:text-accent-text">
@@ -206,7 +206,6 @@ function OwnRecording({ recording, isOwner }: { recording: Recording; isOwner: b
             </span>
           )}
         </p>
-        {trouble !== null && <p className="mt-1 text-xs text-warning">{trouble}</p>}
       </div>
       {(recording.status === 'ready' || (recording.status === 'failed' && isOwner)) && (
         <Menu>
@@ -262,6 +261,7 @@ function OwnRecording({ recording, isOwner }: { recording: Recording; isOwner: b
           </MenuContent>
         </Menu>
       )}
+      {trouble !== null && <p className="mt-2 basis-full text-xs text-warning">{trouble}</p>}
       {asks === 'edit' && (
         <EditTitle
           recording={recording}
@@ -312,6 +312,15 @@ function EditTitle({
         if (!open) onClose()
       }}
       title={<Trans>Change the title</Trans>}
+      form={
+        <TextField
+          label={t`Title`}
+          value={title}
+          maxLength={140}
+          autoComplete="off"
+          onChange={(event) => setTitle(event.target.value)}
+        />
+      }
       footer={
         <>
           <Button onClick={onClose}>
@@ -322,15 +331,7 @@ function EditTitle({
           </Button>
         </>
       }
-    >
-      <TextField
-        label={t`Title`}
-        value={title}
-        maxLength={140}
-        autoComplete="off"
-        onChange={(event) => setTitle(event.target.value)}
-      />
-    </Question>
+    />
   )
 }
 

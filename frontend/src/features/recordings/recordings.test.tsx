@@ -8,8 +8,17 @@ import type { Recording } from './queries'
 
 vi.mock('@/features/streams/player/player', () => ({ Player: () => null }))
 vi.mock('./recording-player', () => ({
-  RecordingPlayer: (props: { src: string; label: string; sheet: string | null }) => (
-    <div role="region" aria-label={props.label} data-src={props.src} data-sheet={props.sheet} />
+  RecordingPlayer: (props: {
+    src: string
+    label: string
+    sheet: string | null
+    onRefused?: (src: string) => Promise<boolean>
+  }) => (
+    <div role="region" aria-label={props.label} data-src={props.src} data-sheet={props.sheet}>
+      <button type="button" onClick={() => void props.onRefused?.(props.src)}>
+        Refuse
+      </button>
+    </div>
   ),
 }))
 
@@ -70,6 +79,21 @@ describe('a video', () => {
     visit('/marina/videos/gone')
     expect(await screen.findByText('This video is not here')).toBeInTheDocument()
     await expectAccessible()
+  })
+
+  it('plays on by another address where the one of before is refused', async () => {
+    const at = (token: string) => ({
+      hls_url: `http://weir.test/vod/t/${token}/first/index.m3u8`,
+      dash_url: null,
+    })
+    answer('get', 'channels/marina', channelOf())
+    answer('get', 'recordings/first', recordingOf({ playback: at('before') }))
+    const { user } = visit('/marina/videos/first')
+    const player = await screen.findByRole('region', { name: /^Player/ })
+    expect(player).toHaveAttribute('data-src', '/vod/t/before/first/index.m3u8')
+    answer('get', 'recordings/first', recordingOf({ playback: at('after') }))
+    await user.click(within(player).getByRole('button', { name: 'Refuse' }))
+    await waitFor(() => expect(player).toHaveAttribute('data-src', '/vod/t/after/first/index.m3u8'))
   })
 
   it('tells its owner what went wrong, and nobody else', async () => {

@@ -13,12 +13,14 @@ const cutShortWords: Record<Schemas['RecordingCutShort'], MessageDescriptor> = {
   storage_full: msg`It ends early: the server had no room left. Delete old recordings, or ask whoever runs the server.`,
   storage_unavailable: msg`It ends early: the server’s storage could not be reached.`,
   crashed: msg`It ends early: the server went down during the stream.`,
+  quota: msg`It ends early: it had taken all the room that this channel’s videos may take. Set a higher limit in the dashboard, or ask whoever runs the server for more room.`,
 }
 
 const failureWords: Record<Schemas['RecordingFailure'], MessageDescriptor> = {
   empty: msg`Nothing was recorded: the stream was over too soon.`,
   storage_full: msg`Nothing was recorded: the server had no room left. Delete old recordings, or ask whoever runs the server.`,
   storage_unavailable: msg`Nothing was recorded: the server’s storage could not be reached.`,
+  node_lost: msg`What was recorded is on a server that is gone. It is ready when that server is back.`,
 }
 
 /** What its owner should know of a recording that is not as it should be; `null` when all is well. */

@@ -91,7 +91,10 @@ function ModeForm({ mode }: { mode: RegistrationMode }) {
   const { t } = useLingui()
   const queryClient = useQueryClient()
   const change = api.useMutation('patch', '/api/v1/admin/settings')
+  // What was chosen is shown as such while it is saved; a field that cannot be used would lose the focus of the keyboard.
+  const shown = change.isPending ? (change.variables.body.registration ?? mode) : mode
   async function choose(registration: RegistrationMode) {
+    if (change.isPending) return
     try {
       const saved = await change.mutateAsync({ body: { registration } })
       queryClient.setQueryData(registrationQuery.queryKey, saved.registration)
@@ -101,7 +104,7 @@ function ModeForm({ mode }: { mode: RegistrationMode }) {
     }
   }
   return (
-    <fieldset disabled={change.isPending} className="flex flex-col gap-2">
+    <fieldset aria-busy={change.isPending} className="flex flex-col gap-2">
       <legend className="sr-only">
         <Trans>Who may make an account</Trans>
       </legend>
@@ -111,14 +114,16 @@ function ModeForm({ mode }: { mode: RegistrationMode }) {
           key={choice.mode}
           className={classes(
             'flex cursor-pointer items-start gap-4 rounded-lg border p-4 transition-colors has-focus-visible:outline-2 has-focus-visible:outline-accent-text',
-            mode === choice.mode ? 'border-accent-text bg-accent-wash' : 'bg-raised hover:border-line-strong',
+            shown === choice.mode
+              ? 'border-accent-text bg-accent-wash'
+              : 'bg-raised hover:border-line-strong',
           )}
         >
           <input
             type="radio"
             name="registration"
             value={choice.mode}
-            checked={mode === choice.mode}
+            checked={shown === choice.mode}
             onChange={() => void choose(choice.mode)}
             className="mt-0.5 size-4 shrink-0 accent-accent"
           />
@@ -277,7 +282,7 @@ function OneInvite({ invite, onGone }: { invite: RegistrationInvite; onGone: () 
             {uses} of <Plural value={most} one="# account" other="# accounts" /> made
           </Trans>
           {' · '}
-          <InviteLife expiresAt={invite.expires_at} />
+          {uses >= most ? <Trans>Used up.</Trans> : <InviteLife expiresAt={invite.expires_at} />}
         </p>
       </div>
       <IconButton label={t`Take back the invite of ${made}`} onClick={() => setAsks(true)}>

@@ -54,6 +54,13 @@ describe('the administration', () => {
     expect(said).toEqual({ registration: 'closed' })
   })
 
+  it('shows an invite that is used up as such', async () => {
+    answer('get', 'admin/registration-invites', { items: [{ ...invite, uses: 5 }] })
+    visitAsAdministrator('/admin/registration')
+    expect(await screen.findByText(/5 of 5 accounts made · Used up\./)).toBeInTheDocument()
+    expect(screen.getByRole('button', { name: /^Take back the invite/ })).toBeEnabled()
+  })
+
   it('makes an invite, shows its link once, and takes it back', async () => {
     answer('get', 'registration', { mode: 'invite' })
     let said: unknown = null

@@ -28,7 +28,9 @@ export function OwnReportsPanel() {
   if (items.length === 0) {
     return (
       <p className="text-sm text-soft">
-        <Trans>You have reported nothing. “Report” stands below each channel and video.</Trans>
+        <Trans>
+          You have reported nothing. “Report” stands below each channel and video, and on each account’s page.
+        </Trans>
       </p>
     )
   }

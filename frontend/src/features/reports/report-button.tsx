@@ -6,9 +6,15 @@ import type { Schemas } from '@/api/client'
 import { useSession } from '@/features/accounts/session'
 import { Button, ButtonLook } from '@/ui/button'
 
-const ReportDialog = lazy(() =>
-  import('./report-dialog').then((module) => ({ default: module.ReportDialog })),
-)
+const load = () => import('./report-dialog')
+const ReportDialog = lazy(() => load().then((module) => ({ default: module.ReportDialog })))
+
+/** Most of the time it is there when the button is pressed. */
+function prepare(): void {
+  load().catch(() => {
+    // Opening it says what is wrong.
+  })
+}
 
 export interface Reportable {
   target: { kind: Schemas['ReportedKind']; id: string }
@@ -37,7 +43,7 @@ export function ReportButton({ things, now }: { things: readonly Reportable[]; n
   }
   return (
     <>
-      <Button kind="bare" onClick={() => setOpen(true)}>
+      <Button kind="bare" onPointerEnter={prepare} onFocus={prepare} onClick={() => setOpen(true)}>
         {look}
       </Button>
       {isOpen && (

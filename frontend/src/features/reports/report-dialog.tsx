@@ -67,6 +67,45 @@ export function ReportDialog({
         if (!open) onClose()
       }}
       title={<Trans>Report</Trans>}
+      form={
+        <form id={formId} noValidate onSubmit={(event) => void submit(event)} className="flex flex-col gap-5">
+          <ProblemNotice error={create.error} />
+          {things.length > 1 && (
+            <Choices
+              legend={<Trans>What do you report?</Trans>}
+              value={String(chosen)}
+              onChange={(value) => setChosen(Number(value))}
+              choices={things.map((thing, index) => ({ value: String(index), text: thing.name }))}
+            />
+          )}
+          <Choices
+            legend={<Trans>What is wrong?</Trans>}
+            value={kind}
+            onChange={(value) => setKind(value)}
+            choices={kinds.map((value) => ({ value, text: i18n._(kindWords[value]) }))}
+            error={isTouched && kind === null ? t`Choose one.` : undefined}
+          />
+          <TextArea
+            label={t`What should they know?`}
+            hint={t`What it is and where, and if it is your work, how to see that.`}
+            maxLength={2000}
+            value={text}
+            error={isTouched && text.trim() === '' ? t`Fill this in.` : undefined}
+            onChange={(event) => setText(event.currentTarget.value)}
+          />
+          {atMs !== null && atMs > 0 && (
+            <label className="flex items-start gap-3 text-sm text-text">
+              <input
+                type="checkbox"
+                checked={saysWhen}
+                onChange={(event) => setSaysWhen(event.currentTarget.checked)}
+                className="mt-0.5 size-4 shrink-0 accent-accent-text"
+              />
+              <span>{t`It is about what is to be seen at ${moment}`}</span>
+            </label>
+          )}
+        </form>
+      }
       footer={
         <>
           <Button kind="bare" onClick={onClose}>
@@ -83,48 +122,6 @@ export function ReportDialog({
           The administrators of this Weir read it. Whoever you report does not learn that it was you.
         </Trans>
       </p>
-      <form
-        id={formId}
-        noValidate
-        onSubmit={(event) => void submit(event)}
-        className="mt-2 flex flex-col gap-5"
-      >
-        <ProblemNotice error={create.error} />
-        {things.length > 1 && (
-          <Choices
-            legend={<Trans>What do you report?</Trans>}
-            value={String(chosen)}
-            onChange={(value) => setChosen(Number(value))}
-            choices={things.map((thing, index) => ({ value: String(index), text: thing.name }))}
-          />
-        )}
-        <Choices
-          legend={<Trans>What is wrong?</Trans>}
-          value={kind}
-          onChange={(value) => setKind(value)}
-          choices={kinds.map((value) => ({ value, text: i18n._(kindWords[value]) }))}
-          error={isTouched && kind === null ? t`Choose one.` : undefined}
-        />
-        <TextArea
-          label={t`What should they know?`}
-          hint={t`What it is and where, and if it is your work, how to see that.`}
-          maxLength={2000}
-          value={text}
-          error={isTouched && text.trim() === '' ? t`Fill this in.` : undefined}
-          onChange={(event) => setText(event.currentTarget.value)}
-        />
-        {atMs !== null && atMs > 0 && (
-          <label className="flex items-start gap-3 text-sm text-text">
-            <input
-              type="checkbox"
-              checked={saysWhen}
-              onChange={(event) => setSaysWhen(event.currentTarget.checked)}
-              className="mt-0.5 size-4 shrink-0 accent-accent-text"
-            />
-            <span>{t`It is about what is to be seen at ${moment}`}</span>
-          </label>
-        )}
-      </form>
     </Question>
   )
 }

@@ -1,3 +1,4 @@
+import { Trans } from '@lingui/react/macro'
 import { Link } from '@tanstack/react-router'
 import type { Schemas } from '@/api/client'
 
@@ -13,8 +14,17 @@ export function ReportedThing({ target }: { target: Schemas['ReportedThing'] }) 
       </Link>
     )
   }
-  // It went with its channel.
-  if (handle === null) return <span className="font-medium break-words text-text">{owner.username}</span>
+  // It went with its channel, or is not for whoever reported it any more.
+  if (handle === null) {
+    return (
+      <span className="flex flex-wrap items-baseline gap-x-2">
+        <span className="font-medium break-words text-text">{owner.username}</span>
+        <span className="text-xs text-faint">
+          <Trans>It is gone, or not open to you any more.</Trans>
+        </span>
+      </span>
+    )
+  }
   if (target.kind === 'recording') {
     return (
       <Link to="/$handle/videos/$id" params={{ handle, id: target.id }} className={look}>

@@ -125,6 +125,32 @@ describe('reporting', () => {
     visit('/settings', 'member')
     expect(await screen.findByText('Thank you. It is gone.')).toBeInTheDocument()
     expect(screen.getByText('The report was right')).toBeInTheDocument()
+    expect(screen.getByRole('link', { name: 'Night shift' })).toHaveAttribute('href', '/river/videos/a-video')
+  })
+
+  it('says so where what one has reported is not open to one any more', async () => {
+    answer('get', 'me/reports', {
+      items: [
+        {
+          id: 'first-report',
+          target: { ...queuedOf().target, handle: null, title: null },
+          kind: 'rules',
+          text: 'Not for children',
+          at_ms: null,
+          state: 'open',
+          answer: null,
+          created_at: '2026-11-21T10:00:00Z',
+          decided_at: null,
+        },
+      ],
+      next_cursor: null,
+    })
+    answer('get', 'auth/sessions', { items: [], next_cursor: null })
+    answer('get', 'auth/tokens', { items: [], next_cursor: null })
+    visit('/settings', 'member')
+    expect(await screen.findByText('It is gone, or not open to you any more.')).toBeInTheDocument()
+    expect(screen.getByText('Not for children')).toBeInTheDocument()
+    expect(screen.queryByRole('link', { name: /night shift|river/i })).not.toBeInTheDocument()
   })
 })
 

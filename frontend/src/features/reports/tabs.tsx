@@ -22,7 +22,7 @@ export function Tabs<Value extends string>({
           aria-pressed={tab.value === value}
           onClick={() => onChange(tab.value)}
           className={classes(
-            'h-9 rounded-sm px-3 text-sm font-medium transition-colors',
+            'h-9 rounded-sm px-2 text-sm font-medium transition-colors sm:px-3',
             tab.value === value
               ? 'bg-accent-wash text-text'
               : 'text-soft hover:bg-raised-high hover:text-text',

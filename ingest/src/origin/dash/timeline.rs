@@ -2,7 +2,13 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::{media::times::Times, packager::Segment};
+use crate::{
+    media::{
+        fragment::{VIDEO_TIMESCALE, VIDEO_TRACK},
+        times::Times,
+    },
+    packager::Segment,
+};
 
 /// Segments with consecutive numbers, in ticks of their track.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -33,7 +39,7 @@ impl Timeline {
                 timeline.first = segment.number;
             }
             let usual = u64::from(segment.duration_ms) * u64::from(timescale) / 1_000;
-            timeline.add(times, usual);
+            timeline.add(times, usual, begins_under(segment, times, track));
             if is_growing && let [.., before, growing] = &mut timeline.entries[..] {
                 growing.duration = growing.duration.max(before.duration);
             }
@@ -41,18 +47,21 @@ impl Timeline {
         timeline
     }
 
-    fn add(&mut self, times: Option<Times>, usual: u64) {
+    /// Of a segment that begins under a picture that stays, it is `under` when it begins.
+    fn add(&mut self, times: Option<Times>, usual: u64, under: Option<u64>) {
         let end = self.entries.last().map(|last| last.start + last.duration);
-        let entry = match (times, end) {
-            (Some(times), _) => Entry { start: times.presents, duration: times.duration.max(1) },
+        let usual = usual.max(1);
+        let entry = match (times, under, end) {
+            (None, _, None) => return,
+            (_, Some(start), _) => Entry { start, duration: usual },
+            (Some(times), None, _) => Entry { start: times.presents, duration: times.duration.max(1) },
             // There is nothing of the track in it, but it has its number.
-            (None, Some(end)) => Entry { start: end, duration: usual.max(1) },
-            (None, None) => return,
+            (None, None, Some(end)) => Entry { start: end, duration: usual },
         };
         // Where pictures are reordered, what is presented last is known with the next segment. Sound is not, and has gaps.
         if let Some(last) = self.entries.last_mut() {
             let is_close = entry.start.abs_diff(last.start + last.duration) <= last.duration / 2;
-            if is_close && entry.start > last.start {
+            if (is_close || under.is_some()) && entry.start > last.start {
                 last.duration = entry.start - last.start;
             }
         }
@@ -62,6 +71,15 @@ impl Timeline {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// When a segment of pictures begins to be shown whose first picture, if it has any, comes later: until then it is one of
+/// before that stays.
+fn begins_under(segment: &Segment, times: Option<Times>, track: u32) -> Option<u64> {
+    let ticks = |time_ms: i64| u64::try_from(time_ms).unwrap_or(0) * u64::from(VIDEO_TIMESCALE / 1_000);
+    let cut = segment.cut;
+    let is_under = track == VIDEO_TRACK && !cut.is_key && times.is_none_or(|times| times.decode > ticks(cut.decode_ms));
+    is_under.then(|| ticks(cut.presents_ms))
 }
 
 /// As `S` elements.
@@ -95,7 +113,7 @@ mod tests {
         let mut timeline = Timeline::default();
         for times in times {
             let times = times.map(|(start, duration)| Times { decode: start, presents: start, duration });
-            timeline.add(times, 100);
+            timeline.add(times, 100, None);
         }
         timeline.to_string()
     }
@@ -119,5 +137,19 @@ mod tests {
         let times = [None, Some((500, 100)), None, Some((690, 100))];
         assert_eq!(timeline(&times), r#"<S t="500" d="100"/><S d="90"/><S d="100"/>"#);
         assert_eq!(timeline(&[None, None]), "");
+    }
+
+    #[test]
+    fn a_picture_that_stays_is_no_longer_than_its_segment() {
+        // It lasts 350, through a segment without one, and the next comes in the middle of a third.
+        let mut timeline = Timeline::default();
+        let times = |start, duration| Some(Times { decode: start, presents: start, duration });
+        timeline.add(times(500, 350), 100, None);
+        timeline.add(None, 120, Some(600));
+        let before = timeline.to_string();
+        assert_eq!(before, r#"<S t="500" d="100"/><S d="120"/>"#);
+        timeline.add(times(850, 50), 180, Some(720));
+        timeline.add(times(900, 100), 100, None);
+        assert_eq!(timeline.to_string(), before + r#"<S d="180"/><S d="100"/>"#);
     }
 }

@@ -190,3 +190,6 @@ impl Piece {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,53 +30,53 @@ impl Drop for Place {
 }
 
 impl Place {
-    pub(crate) async fn disk() -> Option<Self> {
+    pub(crate) async fn disk() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open_disk(folder.path()).await.unwrap();
-        Some(Self { storage, has_addresses: false, is_spooled: false, server: None, folder, mover: None })
+        Self { storage, has_addresses: false, is_spooled: false, server: None, folder, mover: None }
     }
 
-    pub(crate) async fn s3() -> Option<Self> {
+    pub(crate) async fn s3() -> Self {
         let server = Server::start().await;
         let storage = Storage::open_s3(server.options()).unwrap();
         storage.check().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { storage, has_addresses: true, is_spooled: false, server: Some(server), folder, mover: None })
+        Self { storage, has_addresses: true, is_spooled: false, server: Some(server), folder, mover: None }
     }
 
-    pub(crate) async fn spooled() -> Option<Self> {
-        let mut place = Self::s3().await?;
-        let options = place.server.as_ref()?.options();
+    pub(crate) async fn spooled() -> Self {
+        let mut place = Self::s3().await;
+        let options = place.server.as_ref().unwrap().options();
         let (storage, mover) = Storage::open_spooled(place.folder.path(), options).await.unwrap();
         place.storage = storage;
         place.is_spooled = true;
         place.mover = Some(tokio::spawn(mover.run()));
-        Some(place)
+        place
     }
 
-    pub(crate) async fn direct() -> Option<Self> {
-        let mut place = Self::spooled().await?;
+    pub(crate) async fn direct() -> Self {
+        let mut place = Self::spooled().await;
         place.storage = place.storage.direct();
-        Some(place)
+        place
     }
 
     /// Some other server, in a part of the bucket that nobody has used before.
-    pub(crate) async fn elsewhere() -> Option<Self> {
+    pub(crate) async fn elsewhere() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let setting = |name: &str| env::var(format!("WEIR_TEST_S3_{name}")).ok();
-        let Some(endpoint) = setting("ENDPOINT") else {
-            println!("skipped: WEIR_TEST_S3_ENDPOINT names no other server");
-            return None;
+        let setting = |name: &str| {
+            let name = format!("WEIR_TEST_S3_{name}");
+            env::var(&name).unwrap_or_else(|error| panic!("{name}: {error}"))
         };
+        let endpoint = setting("ENDPOINT");
         let unique = format!("weir-test/{}-{}", uuid::Uuid::new_v4(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut options = S3Options::new(setting("BUCKET").unwrap(), setting("REGION").unwrap());
+        let mut options = S3Options::new(setting("BUCKET"), setting("REGION"));
         options.endpoint = Some(endpoint);
         options.prefix = Some(Key::new(unique).unwrap());
-        options.access_key = setting("ACCESS_KEY").unwrap();
-        options.secret_key = setting("SECRET_KEY").unwrap();
+        options.access_key = setting("ACCESS_KEY");
+        options.secret_key = setting("SECRET_KEY");
         let storage = Storage::open_s3(options).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { storage, has_addresses: true, is_spooled: false, server: None, folder, mover: None })
+        Self { storage, has_addresses: true, is_spooled: false, server: None, folder, mover: None }
     }
 
     pub(crate) fn key(&self, text: &str) -> Key {

@@ -5,7 +5,8 @@ import { classes } from '@/ui/classes'
 import { Menu, MenuChoice, MenuContent, MenuTrigger } from '@/ui/menu'
 import { FullscreenButton, PictureInPictureButton, PlayAndSound, useElementWords } from './buttons'
 import { qualityName, type Quality } from './levels'
-import { behindLiveSeconds, type LiveSource } from './live-source'
+import { behindLiveSeconds } from './catch-up'
+import type { LiveSource } from './live-source'
 
 interface ControlsProps {
   source: LiveSource | null

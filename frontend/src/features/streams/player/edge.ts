@@ -1,3 +1,5 @@
+import type { LevelDetails } from 'hls.js'
+
 /** How far a live playlist has got. */
 export interface Edge {
   /** The stream's folder; another one is another stream. */
@@ -32,6 +34,16 @@ export function readEdge(url: string, text: string): Edge | null {
   }
   if (segments === 0 && parts === 0) return null
   return { stream: streamFolder(url), lastSegment: next + segments - 1, parts }
+}
+
+/** How far a player has followed a stream; `null` while it follows none. */
+export function followedEdge(details: LevelDetails | null): Edge | null {
+  if (!details?.live) return null
+  return {
+    stream: streamFolder(new URL(details.url, globalThis.location.href).href),
+    lastSegment: details.endSN,
+    parts: details.lastPartSn > details.endSN ? details.lastPartIndex + 1 : 0,
+  }
 }
 
 const timeoutMs = 4000

@@ -2,7 +2,8 @@ import { Trans, useLingui } from '@lingui/react/macro'
 import { X } from 'lucide-react'
 import { codecName } from '@/features/ingest/codec-name'
 import { useEffect, useState, type ReactNode } from 'react'
-import type { LiveSource, SourceFigures } from './live-source'
+import type { LiveSource } from './live-source'
+import type { SourceFigures } from './source-figures'
 
 /** What the player measures, for those who want to know. */
 export function Figures({

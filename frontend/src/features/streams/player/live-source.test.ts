@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { LiveSource, type PictureState, type SourceState } from './live-source'
+import { LiveSource } from './live-source'
+import type { PictureState, SourceState } from './source-state'
 
 interface FakeHls {
   handlers: Map<string, (event: string, data: object) => void>
@@ -119,6 +120,7 @@ describe('a live source', () => {
       endSN: last,
       lastPartSn: last,
       lastPartIndex: 0,
+      targetduration: 2,
     }
   }
 
@@ -192,6 +194,48 @@ describe('a live source', () => {
     expect(states.at(-1)).toBe('playing')
     await pass(10)
     expect(made).toHaveLength(1)
+  })
+
+  it('lets hls.js play what an encoder sends that is back, and loads anew only where it does not', async () => {
+    const only = { uri: 'http://weir.test/live/a/source/index.m3u8', height: 9, frameRate: 0, bitrate: 1 }
+    current().levels = [only]
+    await pass(10)
+    isMoving = false
+    await pass(10)
+    stream = { id: 'a', last: 11 }
+    await pass(2)
+    expect(made).toHaveLength(1)
+    isMoving = true
+    await pass(5)
+    expect(made).toHaveLength(1)
+    // The next time it stays with what it knew.
+    follow('a', 11)
+    isMoving = false
+    await pass(10)
+    stream = { id: 'a', last: 12 }
+    await pass(1)
+    expect(made).toHaveLength(1)
+    await pass(8)
+    expect(made.length).toBeGreaterThan(1)
+  })
+
+  it('lets hls.js play what comes at once after a hole, and loads anew what is farther ahead', async () => {
+    await pass(10)
+    isMoving = false
+    await pass(5)
+    stream = { id: 'a', last: 15 }
+    // The search looks every two seconds or so, and sees it before or after hls.js does.
+    await pass(2)
+    expect(made).toHaveLength(1)
+    follow('a', 15)
+    isMoving = true
+    await pass(10)
+    expect(made).toHaveLength(1)
+    isMoving = false
+    await pass(5)
+    stream = { id: 'a', last: 21 }
+    await pass(3)
+    expect(made).toHaveLength(2)
   })
 
   it('loads another stream of the same channel', async () => {

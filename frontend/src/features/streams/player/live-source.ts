@@ -1,52 +1,22 @@
-import Hls, { ErrorDetails, ErrorTypes, Events, type ErrorData, type Fragment, type HlsConfig } from 'hls.js'
-import workerPath from 'hls.js/dist/hls.worker.js?url'
-import { isFresh, probe, streamFolder, type Edge } from './edge'
-import { playlistPath, readQualities, type Quality } from './levels'
-import { pace } from './pace'
-import { findRewind, type Rewind } from './rewind'
-
-/**
- * - `loading`: nothing has been shown yet
- * - `playing`: the picture moves, or was paused by the viewer
- * - `buffering`: a short wait, usually over by itself
- * - `reconnecting`: the stream is gone or stuck; its address is asked again and again
- * - `waiting`: the server answers, and waits for the encoder as we do
- * - `ended`: the stream said that it is over
- * - `denied`: whoever watches may not, or may not any more; a new address may help
- */
-export type SourceState =
-  'loading' | 'playing' | 'buffering' | 'reconnecting' | 'waiting' | 'ended' | 'denied'
-
-/**
- * - `there`: there is one, or nothing is known yet
- * - `none`: the stream is sound alone
- * - `unplayable`: there is one that this browser cannot play, in no quality
- */
-export type PictureState = 'there' | 'none' | 'unplayable'
-
-export interface SourceFigures {
-  latencySeconds: number | null
-  bufferSeconds: number
-  width: number
-  height: number
-  framesPerSecond: number | null
-  droppedFrames: number
-  totalFrames: number
-  bitrateKbps: number | null
-  bandwidthKbps: number | null
-  playbackRate: number
-  codecs: string[]
-}
-
-interface SourceEvents {
-  onState: (state: SourceState) => void
-  onQualities: (qualities: Quality[]) => void
-  /** Which of them is shown; `null` while that is unknown. */
-  onShownQuality?: (id: string | null) => void
-  onPicture?: (picture: PictureState) => void
-  /** Whether the past is watched; how far back one can go, `null` when one cannot. */
-  onRewind?: (isRewound: boolean, seconds: number | null) => void
-}
+import Hls, {
+  ErrorDetails,
+  ErrorTypes,
+  Events,
+  type ErrorData,
+  type Fragment,
+  type ManifestLoadedData,
+  type ManifestParsedData,
+} from 'hls.js'
+import { CatchUp } from './catch-up'
+import { Choice } from './choice'
+import { takeEarly } from './early'
+import { followedEdge, type Edge } from './edge'
+import { liveConfig, pastConfig } from './hls-config'
+import { liveWithinSeconds, Past } from './past'
+import { firstSeekable, lastBuffered } from './reach'
+import { Search } from './search'
+import { SourceMeter, type SourceFigures } from './source-figures'
+import type { SourceEvents, SourceState } from './source-state'
 
 const tickMs = 250
 const bufferingAfterMs = 700
@@ -55,47 +25,11 @@ const stuckAfterMs = 3500
 const startPatienceMs = 8000
 /** While playlists keep coming the wait may be the network's; past this it is not. */
 const lastPatienceMs = 6000
-const retryMs = 2000
 const reloadPauseMs = 3000
-/** How often new renditions are looked for; the answer is mostly "as before". */
-const lookForQualitiesMs = 15_000
-/** Once what could be rewound was looked for, how long that is true. */
-const rewindKnownMs = 60_000
-/** How much a server keeps at most. */
-const rewindAtMostSeconds = 1800
-/** Nearer to now than this is live. */
-const liveWithinSeconds = 6
-/** Past this the picture is old, and viewers are told. */
-export const behindLiveSeconds = 4
-/** Past this a viewer who did not choose that is brought back at once: to hurry would take too long. */
-const hurriedSeconds = 3
-/** How long it may be old before that, and how seldom it is done. */
-const catchUpAfterMs = 2000
-const catchUpPauseMs = 15_000
-
-const retries = (count: number) => ({ maxNumRetry: count, retryDelayMs: 400, maxRetryDelayMs: 1200 })
-const policy = (firstByteMs: number, wholeMs: number, count: number) => ({
-  default: {
-    maxTimeToFirstByteMs: firstByteMs,
-    maxLoadTimeMs: wholeMs,
-    timeoutRetry: retries(1),
-    errorRetry: retries(count),
-  },
-})
-
-const config: Partial<HlsConfig> = {
-  workerPath,
-  lowLatencyMode: true,
-  // How fast to play is decided here: see `pace`.
-  maxLiveSyncPlaybackRate: 1,
-  liveSyncOnStallIncrease: 0,
-  backBufferLength: 60,
-  capLevelToPlayerSize: true,
-  // Few retries: past them the channel's address is asked anew, and it may name another stream.
-  manifestLoadPolicy: policy(6000, 8000, 1),
-  playlistLoadPolicy: policy(10_000, 14_000, 2),
-  fragLoadPolicy: policy(8000, 30_000, 3),
-}
+/** Once there is something new, the player has so long to play it by itself: it hears of it as soon as the search does. */
+const headStartMs = 2500
+/** A picture may stay for so long; what the encoder sends then comes all at once, and the player goes on with it by itself. */
+const longestHoleSeconds = 8
 
 /**
  * Plays a channel's stable address in a video element and keeps at it: whatever happens to the
@@ -105,6 +39,9 @@ const config: Partial<HlsConfig> = {
  * picture moves, and once it has not for a while, the address is probed until there is something
  * new to play; then the source is loaded from scratch. That covers a stream that goes on under the
  * same id with its numbering moved, and another stream in its place.
+ *
+ * What is beside that has files of its own: the {@link Choice} of a quality, the {@link Past}, how one comes
+ * back to live ({@link CatchUp}), the {@link Search}, and what is measured ({@link SourceMeter}).
  */
 export class LiveSource {
   private hls: Hls | null = null
@@ -117,28 +54,18 @@ export class LiveSource {
   private lastProgressAt = now()
   private loadedAt = now()
   private reloadedAt = 0
+  private newSince: number | null = null
   private mediaFaultAt = 0
   private fragment: Fragment | null = null
   private fragmentBytes = 0
   private lastBytesAt = 0
-  private frames = { count: 0, at: now(), perSecond: null as number | null }
-  private recovery: AbortController | null = null
-  private qualities: Quality[] = []
-  private chosen: string | null = null
-  private lookedForQualitiesAt = now()
-  private isEncoderAway = false
-  private picture: PictureState = 'there'
-  /** How many qualities with a picture the playlist named. */
-  private namedPictures = 0
-  /** Paused, or gone back: whoever chose to be behind stays there. */
-  private isBehindByWish = false
-  private behindSince: number | null = null
-  private caughtUpAt = Number.NEGATIVE_INFINITY
-  /** The past that is watched instead of now. */
-  private rewound: { url: string; behindSeconds: number } | null = null
-  private rewind: { folder: string; found: Rewind | null; at: number } | null = null
-  private readonly ticker: ReturnType<typeof setInterval>
   private readonly life = new AbortController()
+  private readonly choice: Choice
+  private readonly past: Past
+  private readonly catchUp: CatchUp
+  private readonly search: Search
+  private readonly meter: SourceMeter
+  private readonly ticker: ReturnType<typeof setInterval>
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -146,6 +73,16 @@ export class LiveSource {
     private readonly events: SourceEvents,
   ) {
     const { signal } = this.life
+    this.choice = new Choice(url, events, signal)
+    this.past = new Past(events, signal)
+    this.catchUp = new CatchUp(video)
+    this.meter = new SourceMeter(video)
+    const searcher = {
+      isWorth: (edge: Edge) => this.isWorthReload(edge),
+      onFound: () => this.reload(),
+      onDenied: () => this.become('denied'),
+    }
+    this.search = new Search(url, searcher, signal)
     video.addEventListener('pause', this.onPause, { signal })
     video.addEventListener('play', this.onPlay, { signal })
     video.addEventListener('ended', this.onEnded, { signal })
@@ -158,7 +95,7 @@ export class LiveSource {
   destroy(): void {
     clearInterval(this.ticker)
     this.life.abort()
-    this.recovery?.abort()
+    this.search.stop()
     this.isSwapping = true
     this.hls?.destroy()
     this.hls = null
@@ -167,22 +104,22 @@ export class LiveSource {
   /** Seconds behind the moment at which the player would like to be; `null` while unknown. */
   get behindSeconds(): number | null {
     const { hls } = this
-    if (this.rewound !== null)
-      return hls !== null && hls.latency > 0 ? hls.latency : this.rewound.behindSeconds
+    const { watched } = this.past
+    if (watched !== null) return hls !== null && hls.latency > 0 ? hls.latency : watched.behindSeconds
     const goal = hls?.liveSyncPosition
     return goal === null || goal === undefined ? null : goal - this.video.currentTime
   }
 
   get isRewound(): boolean {
-    return this.rewound !== null
+    return this.past.watched !== null
   }
 
   goLive(): void {
-    this.isBehindByWish = false
-    if (this.rewound !== null) {
-      this.rewound = null
+    this.catchUp.follow()
+    if (this.isRewound) {
+      this.past.watched = null
       this.load()
-      this.tellRewind()
+      this.past.tell()
       return
     }
     const goal = this.hls?.liveSyncPosition ?? lastBuffered(this.video)
@@ -194,7 +131,7 @@ export class LiveSource {
   seekBy(seconds: number): void {
     const { video } = this
     const goal = video.currentTime + seconds
-    if (this.rewound !== null) {
+    if (this.isRewound) {
       const behind = (this.behindSeconds ?? 0) - seconds
       if (behind < liveWithinSeconds) this.goLive()
       else video.currentTime = Math.max(goal, firstSeekable(video))
@@ -205,7 +142,7 @@ export class LiveSource {
       void this.watchPast(latency - seconds)
       return
     }
-    if (seconds < 0) this.isBehindByWish = true
+    if (seconds < 0) this.catchUp.stay()
     const last = this.hls?.liveSyncPosition ?? lastBuffered(video) ?? goal
     video.currentTime = seconds > 0 ? Math.min(goal, Math.max(last, video.currentTime)) : goal
   }
@@ -213,24 +150,16 @@ export class LiveSource {
   /** Moves to so many seconds before now. */
   seekBehind(seconds: number): void {
     if (seconds < liveWithinSeconds) {
-      if (this.rewound !== null || (this.behindSeconds ?? 0) > 1) this.goLive()
+      if (this.isRewound || (this.behindSeconds ?? 0) > 1) this.goLive()
       return
     }
-    const behind = this.rewound === null ? (this.hls?.latency ?? 0) : (this.behindSeconds ?? 0)
+    const behind = this.isRewound ? (this.behindSeconds ?? 0) : (this.hls?.latency ?? 0)
     this.seekBy(behind - seconds)
   }
 
   /** Chooses a quality by its id; `null` leaves the choice to the player. */
   chooseQuality(id: string | null): void {
-    this.chosen = id
-    const { hls } = this
-    if (hls === null) return
-    const index = id === null ? -1 : this.levelOf(id)
-    if (index !== null) {
-      hls.nextLevel = index
-      return
-    }
-    // It came after the player had read what there is.
+    if (this.choice.choose(this.hls, id)) return
     this.become('buffering')
     this.load()
   }
@@ -249,122 +178,35 @@ export class LiveSource {
   }
 
   figures(): SourceFigures {
-    const { video, hls } = this
-    const quality = video.getVideoPlaybackQuality()
-    const level = hls?.levels[hls.currentLevel]
-    const elapsed = now() - this.frames.at
-    if (elapsed >= 900) {
-      const shown = quality.totalVideoFrames - this.frames.count
-      this.frames = {
-        count: quality.totalVideoFrames,
-        at: now(),
-        perSecond: shown < 0 ? null : (shown * 1000) / elapsed,
-      }
-    }
-    const end = lastBuffered(video)
-    return {
-      latencySeconds: this.latencySeconds(),
-      bufferSeconds: end === null ? 0 : Math.max(0, end - video.currentTime),
-      width: video.videoWidth,
-      height: video.videoHeight,
-      framesPerSecond: this.frames.perSecond,
-      droppedFrames: quality.droppedVideoFrames,
-      totalFrames: quality.totalVideoFrames,
-      bitrateKbps: level === undefined || level.bitrate === 0 ? null : level.bitrate / 1000,
-      bandwidthKbps:
-        hls === null || Number.isNaN(hls.bandwidthEstimate) ? null : hls.bandwidthEstimate / 1000,
-      playbackRate: video.playbackRate,
-      codecs: [level?.videoCodec, level?.audioCodec].filter((codec) => codec !== undefined),
-    }
-  }
-
-  /**
-   * How old the picture is: by the time that the server wrote beside it, where both clocks agree.
-   * What hls.js counts ends at the last part that it knows of, and lacks some tenths of a second.
-   */
-  private latencySeconds(): number | null {
-    const counted = this.hls !== null && this.hls.latency > 0 ? this.hls.latency : null
-    const shownAt = this.hls?.playingDate?.getTime()
-    if (counted === null || shownAt === undefined) return counted
-    const measured = (Date.now() - shownAt) / 1000
-    return measured > counted - 0.5 && measured < counted + 2 ? Math.max(measured, counted) : counted
-  }
-
-  private levelOf(id: string): number | null {
-    const index = this.hls?.levels.findIndex((level) => playlistPath(level.uri) === id) ?? -1
-    return index < 0 ? null : index
+    return this.meter.read(this.hls)
   }
 
   private folder(): string | null {
-    return this.edgeBefore()?.stream ?? null
+    return this.followed()?.stream ?? null
   }
 
-  private tellRewind(): void {
-    const found = this.rewind?.found ?? null
-    const seconds =
-      found === null || this.rewind === null
-        ? null
-        : Math.min(rewindAtMostSeconds, found.seconds + (now() - this.rewind.at) / 1000)
-    this.events.onRewind?.(this.rewound !== null, seconds)
-  }
-
-  /** Looks whether the stream can be rewound, once a minute at most. */
-  private async lookForRewind(): Promise<Rewind | null> {
-    const folder = this.folder()
-    if (folder === null) return null
-    const known = this.rewind
-    if (known?.folder === folder && now() - known.at < rewindKnownMs) return known.found
-    const found = await findRewind(folder, this.life.signal)
-    if (this.life.signal.aborted) return null
-    this.rewind = { folder, found, at: now() }
-    this.tellRewind()
-    return found
+  /** How far the player itself has followed the stream. */
+  private followed(): Edge | null {
+    return followedEdge(this.hls?.latestLevelDetails ?? null)
   }
 
   private async watchPast(behindSeconds: number): Promise<void> {
-    const found = await this.lookForRewind()
-    if (this.life.signal.aborted || this.rewound !== null) return
+    const found = await this.past.look(this.folder())
+    if (this.life.signal.aborted || this.isRewound) return
     if (found === null) {
       // As far back as the live playlist goes.
       this.video.currentTime = firstSeekable(this.video)
       return
     }
-    this.rewound = { url: found.url, behindSeconds: Math.min(behindSeconds, found.seconds) }
+    this.past.watched = { url: found.url, behindSeconds: Math.min(behindSeconds, found.seconds) }
     this.become('buffering')
     this.load()
-    this.tellRewind()
+    this.past.tell()
   }
 
-  /** Renditions begin after the stream has: the menu learns of them without disturbing what plays. */
   private async lookForQualities(): Promise<void> {
-    this.lookedForQualitiesAt = now()
-    try {
-      const signal = AbortSignal.any([this.life.signal, AbortSignal.timeout(6000)])
-      const master = await fetch(this.url, { signal })
-      if (!master.ok) return
-      const found = readQualities(master.url, await master.text())
-      const folder = this.folder()
-      if (found.length === 0 || folder === null || !found[0]?.id.startsWith(folder)) return
-      if (this.picture === 'unplayable') {
-        // One that this browser can play may be among those that are new.
-        if (found.length > this.namedPictures) this.load()
-        return
-      }
-      this.setQualities(found)
-    } catch {
-      // The next look may do better.
-    }
-  }
-
-  private setQualities(qualities: Quality[]): void {
-    if (JSON.stringify(qualities) === JSON.stringify(this.qualities)) return
-    this.qualities = qualities
-    this.events.onQualities(qualities)
-  }
-
-  /** Whether the player does not know all that it could choose from. */
-  private lacksQualities(): boolean {
-    return this.rewound === null && this.qualities.some(({ id }) => this.levelOf(id) === null)
+    const isBetter = await this.choice.look(() => this.folder())
+    if (isBetter && !this.life.signal.aborted) this.load()
   }
 
   private become(state: SourceState): void {
@@ -373,26 +215,22 @@ export class LiveSource {
     this.events.onState(state)
   }
 
-  private tellPicture(picture: PictureState): void {
-    if (this.picture === picture) return
-    this.picture = picture
-    this.events.onPicture?.(picture)
-  }
-
   private load(): void {
+    const { watched } = this.past
     this.isFatal = false
-    this.isEncoderAway = false
-    this.isBehindByWish = false
-    this.behindSince = null
+    this.search.isEncoderAway = false
+    this.catchUp.reset()
+    this.choice.begin(watched !== null)
     this.loadedAt = now()
     this.lastProgressAt = now()
+    this.newSince = null
     this.fragment = null
     this.isSwapping = true
     this.hls?.destroy()
     this.hls = null
     // Chromium answers "maybe" for native HLS and cannot play it, so hls.js is asked first.
     if (Hls.isSupported()) this.loadWithHls()
-    else this.video.src = this.rewound?.url ?? this.url
+    else this.video.src = watched?.url ?? this.url
     if (this.wantsPlay) void this.play()
     queueMicrotask(() => {
       this.isSwapping = false
@@ -400,38 +238,19 @@ export class LiveSource {
   }
 
   private loadWithHls(): void {
-    const { rewound } = this
-    const hls = new Hls(rewound === null ? config : { ...config, ...past(rewound.behindSeconds) })
+    const { watched } = this.past
+    const early = watched === null ? takeEarly(this.url) : null
+    const hls = early?.hls ?? new Hls(watched === null ? liveConfig : pastConfig(watched.behindSeconds))
     this.hls = hls
-    let playsPicture = false
     hls.on(Events.ERROR, (_, data) => this.onFault(hls, data))
-    hls.on(Events.MANIFEST_LOADED, (_, { levels }) => {
-      // Told last: what this browser cannot play is left out of what was parsed before.
-      this.namedPictures = levels.filter(hasPicture).length
-      if (!playsPicture) this.tellPicture(this.namedPictures > 0 ? 'unplayable' : 'none')
-    })
-    hls.on(Events.MANIFEST_PARSED, (_, { levels }) => {
-      playsPicture = levels.some(hasPicture)
-      if (playsPicture) this.tellPicture('there')
-      // The playlists of the past have the same renditions under other names.
-      if (rewound === null) {
-        const known = levels.map(({ uri, height, frameRate, bitrate }) => {
-          return { id: playlistPath(uri), height, frameRate, bitrate }
-        })
-        this.setQualities(known.filter(({ height }) => height > 0))
-        const index = this.chosen === null ? null : this.levelOf(this.chosen)
-        if (index === null) this.chosen = null
-        else {
-          hls.startLevel = index
-          hls.nextLevel = index
-        }
-      }
+    const onLoaded = ({ levels }: ManifestLoadedData) => this.choice.named(levels)
+    const onParsed = ({ levels }: ManifestParsedData) => {
+      this.choice.parsed(hls, levels)
       if (this.wantsPlay) void this.play()
-    })
-    hls.on(Events.LEVEL_SWITCHED, (_, { level }) => {
-      const uri = hls.levels[level]?.uri
-      this.events.onShownQuality?.(uri === undefined || rewound !== null ? null : playlistPath(uri))
-    })
+    }
+    hls.on(Events.MANIFEST_LOADED, (_, data) => onLoaded(data))
+    hls.on(Events.MANIFEST_PARSED, (_, data) => onParsed(data))
+    hls.on(Events.LEVEL_SWITCHED, (_, { level }) => this.choice.switched(hls, level))
     hls.on(Events.FRAG_LOADING, (_, { frag }) => {
       this.fragment = frag
       this.fragmentBytes = 0
@@ -440,7 +259,13 @@ export class LiveSource {
       this.lastBytesAt = now()
     })
     hls.attachMedia(this.video)
-    hls.loadSource(rewound?.url ?? this.url)
+    if (early === null) {
+      hls.loadSource(watched?.url ?? this.url)
+      return
+    }
+    // What it has told before anybody listened.
+    if (early.loaded !== null) onLoaded(early.loaded)
+    if (early.parsed !== null) onParsed(early.parsed)
   }
 
   private onFault(hls: Hls, data: ErrorData): void {
@@ -449,8 +274,7 @@ export class LiveSource {
     if (status === 401 || status === 403) {
       this.isFatal = true
       hls.stopLoad()
-      this.recovery?.abort()
-      this.recovery = null
+      this.search.stop()
       this.become('denied')
       return
     }
@@ -462,7 +286,7 @@ export class LiveSource {
     }
     if (!data.fatal) return
     const canPlayNone = data.details === ErrorDetails.MANIFEST_INCOMPATIBLE_CODECS_ERROR
-    if (canPlayNone) this.tellPicture('unplayable')
+    if (canPlayNone) this.choice.failed()
     else if (data.type === ErrorTypes.MEDIA_ERROR && now() - this.mediaFaultAt > 5000) {
       this.mediaFaultAt = now()
       hls.recoverMediaError()
@@ -477,7 +301,7 @@ export class LiveSource {
   private readonly onPause = (): void => {
     if (this.isSwapping || this.video.ended) return
     this.wantsPlay = false
-    this.isBehindByWish = true
+    this.catchUp.stay()
   }
 
   private readonly onPlay = (): void => {
@@ -501,19 +325,7 @@ export class LiveSource {
       Math.abs(video.currentTime - this.lastTime) > 0.01 && video.readyState >= 2 && !video.seeking
     this.lastTime = video.currentTime
     if (moved && !video.paused) {
-      this.lastProgressAt = time
-      this.isEncoderAway = false
-      if (!this.hasShown) void this.lookForRewind()
-      this.hasShown = true
-      if (time - this.lookedForQualitiesAt > lookForQualitiesMs && !document.hidden) {
-        void this.lookForQualities()
-      }
-      if (!this.isFatal) {
-        this.recovery?.abort()
-        this.recovery = null
-      }
-      this.become('playing')
-      this.catchUp(time)
+      this.onMoved(time)
       return
     }
     if (this.state === 'ended' || this.state === 'denied' || document.hidden) return
@@ -529,124 +341,61 @@ export class LiveSource {
     else if (still > bufferingAfterMs && this.hasShown && this.state === 'playing') {
       this.become('buffering')
       // A smaller picture may be there by now, which the player has not heard of.
-      if (this.chosen === null && this.lacksQualities()) this.load()
+      if (this.choice.isAutomatic && this.choice.lacks(this.hls)) this.load()
     }
-    if (this.recovery !== null && still > bufferingAfterMs && this.hasShown) {
-      this.become(this.isEncoderAway ? 'waiting' : 'reconnecting')
+    if (this.search.isOn && still > bufferingAfterMs && this.hasShown) {
+      this.become(this.search.isEncoderAway ? 'waiting' : 'reconnecting')
     }
   }
 
-  /** Brings back who was left behind: by playing faster, and where much is missing by a leap. */
-  private catchUp(time: number): void {
-    const { video, hls } = this
-    const behind = this.rewound === null && !this.isBehindByWish ? this.behindSeconds : null
-    const details = hls?.latestLevelDetails
-    // 0 where there are no parts.
-    const piece = details?.partTarget === 0 ? details.targetduration : details?.partTarget
-    const buffered = (lastBuffered(video) ?? video.currentTime) - video.currentTime
-    const rate = behind === null || piece === undefined ? 1 : pace(behind, buffered, piece)
-    if (video.playbackRate !== rate) video.playbackRate = rate
-    if (behind === null || behind <= hurriedSeconds) {
-      this.behindSince = null
-      return
-    }
-    this.behindSince ??= time
-    if (time - this.behindSince < catchUpAfterMs || time - this.caughtUpAt < catchUpPauseMs) return
-    this.behindSince = null
-    this.caughtUpAt = time
-    video.currentTime += behind
+  private onMoved(time: number): void {
+    this.lastProgressAt = time
+    this.newSince = null
+    this.search.isEncoderAway = false
+    if (!this.hasShown) void this.past.look(this.folder())
+    this.hasShown = true
+    if (this.choice.isTimeToLook(time) && !document.hidden) void this.lookForQualities()
+    if (!this.isFatal) this.search.stop()
+    this.become('playing')
+    this.catchUp.step(time, this.isRewound ? null : this.behindSeconds, this.hls)
   }
 
   private recover(why: 'fatal' | 'stuck' | 'ended'): void {
-    if (this.recovery !== null) return
-    const search = new AbortController()
-    this.recovery = search
-    const before = this.edgeBefore()
+    if (this.search.isOn) return
     if (why === 'stuck' && this.hasShown) this.become('reconnecting')
-    void this.search(before, search.signal)
+    this.search.begin(this.followed())
   }
 
-  private async search(before: Edge | null, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const answer = await probe(this.url, signal)
-      // Aborted while waiting: the picture moves again, or the page was left.
-      if ((signal.aborted as boolean) || this.life.signal.aborted) return
-      if (answer.found === 'denied') {
-        this.recovery = null
-        this.become('denied')
-        return
-      }
-      this.isEncoderAway = answer.found === 'edge' && !isFresh(answer.edge, before)
-      if (answer.found === 'edge' && !this.isEncoderAway && this.shouldReload(answer.edge)) {
-        this.recovery = null
-        this.reloadedAt = now()
-        this.rewound = null
-        this.load()
-        this.tellRewind()
-        if (this.hasShown) this.become('reconnecting')
-        else this.become('loading')
-        return
-      }
-      await pause(retryMs * (0.75 + Math.random() / 2), signal)
-    }
+  /** Something new was found: from now on that is played. */
+  private reload(): void {
+    this.reloadedAt = now()
+    this.past.watched = null
+    this.load()
+    this.past.tell()
+    this.become(this.hasShown ? 'reconnecting' : 'loading')
   }
 
-  private shouldReload(edge: Edge): boolean {
+  /** How many segments may come at once, after a hole, without anything being wrong. */
+  private burstSegments(): number {
+    const seconds = this.hls?.latestLevelDetails?.targetduration ?? longestHoleSeconds
+    return Math.ceil((longestHoleSeconds + seconds) / seconds)
+  }
+
+  private isWorthReload(edge: Edge): boolean {
     const time = now()
     if (time - this.reloadedAt < reloadPauseMs) return false
-    const current = this.edgeBefore()
-    const isLeftBehind = current?.stream !== edge.stream || edge.lastSegment > current.lastSegment + 1
+    const current = this.followed()
+    const isLeftBehind =
+      current?.stream !== edge.stream || edge.lastSegment > current.lastSegment + this.burstSegments()
     if (this.isFatal || this.state === 'ended' || isLeftBehind) return true
+    this.newSince ??= time
+    if (time - this.newSince < headStartMs) return false
     const isTrickling = time - this.lastBytesAt < 2000
     const hasPicture = (lastBuffered(this.video) ?? 0) > this.video.currentTime + 1
     return time - this.lastProgressAt > lastPatienceMs && (!isTrickling || hasPicture)
   }
-
-  /** How far the player itself has followed the stream. */
-  private edgeBefore(): Edge | null {
-    const details = this.hls?.latestLevelDetails ?? null
-    if (!details?.live) return null
-    return {
-      stream: streamFolder(new URL(details.url, globalThis.location.href).href),
-      lastSegment: details.endSN,
-      parts: details.lastPartSn > details.endSN ? details.lastPartIndex + 1 : 0,
-    }
-  }
-}
-
-function hasPicture({ height, videoCodec }: { height?: number; videoCodec?: string }): boolean {
-  return (height !== undefined && height > 0) || videoCodec !== undefined
 }
 
 function now(): number {
   return performance.now()
-}
-
-function lastBuffered(video: HTMLVideoElement): number | null {
-  const { buffered } = video
-  return buffered.length === 0 ? null : buffered.end(buffered.length - 1)
-}
-
-function firstSeekable(video: HTMLVideoElement): number {
-  const { seekable } = video
-  return seekable.length === 0 ? 0 : seekable.start(0)
-}
-
-/** How the past is played: at its own pace, from where the viewer wants to begin. */
-function past(behindSeconds: number): Partial<HlsConfig> {
-  return {
-    lowLatencyMode: false,
-    liveSyncDuration: Math.max(behindSeconds, liveWithinSeconds),
-    liveMaxLatencyDuration: 2 * rewindAtMostSeconds,
-  }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => {
-      clearTimeout(timer)
-      resolve()
-    })
-  })
 }

@@ -9,8 +9,13 @@ import { toggleFullscreen, togglePictureInPicture, useKeptMute } from './element
 import { Figures } from './figures'
 import { usePlayerKeys } from './hotkeys'
 import type { Quality } from './levels'
-import { LiveSource, type PictureState, type SourceState } from './live-source'
+import { LiveSource } from './live-source'
+import type { PictureState, SourceState } from './source-state'
 import { keepVolume, readVolume } from './volume'
+import { WaitsFor } from './waits-for'
+
+// In one file with the player, which is fetched early.
+export { loadEarly, loadNamed } from './early'
 
 export interface PlayerProps {
   /** The stable address of the channel. */
@@ -24,6 +29,8 @@ export interface PlayerProps {
   onState?: (state: SourceState) => void
   /** Figures that only the page knows, shown in the overlay. */
   remark?: ReactNode
+  /** How long the stream stays open for an encoder that is lost. */
+  waitsSeconds?: number
 }
 
 /** Plays a channel live. See {@link LiveSource} for how it keeps playing. */
@@ -36,6 +43,7 @@ export function Player({
   onTheatre,
   onState,
   remark,
+  waitsSeconds,
 }: PlayerProps) {
   const { i18n } = useLingui()
   const id = useId()
@@ -212,6 +220,7 @@ export function Player({
         state={picture === 'unplayable' && state === 'loading' ? 'playing' : state}
         hasShown={hasShown}
         isPaused={isPaused}
+        waitsSeconds={waitsSeconds}
         onPlay={() => void source?.play()}
       />
       {isSilenced && hasShown && !isGone && !isPreview && !showsFigures && (
@@ -279,11 +288,13 @@ function Overlay({
   state,
   hasShown,
   isPaused,
+  waitsSeconds,
   onPlay,
 }: {
   state: SourceState
   hasShown: boolean
   isPaused: boolean
+  waitsSeconds?: number
   onPlay: () => void
 }) {
   const { t } = useLingui()
@@ -318,7 +329,12 @@ function Overlay({
             <Trans>Reconnecting</Trans>
           )}
         </p>
-        <p className="max-w-sm text-sm text-on-picture-soft">
+        <p className="max-w-sm text-sm text-balance text-on-picture-soft">
+          {state === 'waiting' && waitsSeconds !== undefined && (
+            <>
+              <WaitsFor seconds={waitsSeconds} />{' '}
+            </>
+          )}
           <Trans>The picture comes back by itself.</Trans>
         </p>
       </div>
