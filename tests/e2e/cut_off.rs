@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     api::{Caller, check_events},
     encoder::Encoder,
-    moving::{end_reason, recorded_channel, recording, rtmp, sharing},
+    moving::{end_reason, keeps_something, recorded_channel, recording, rtmp, sharing},
     nodes::{Node, Servers},
     playlist::{MediaPlaylist, check_live},
     thread::on_air,
@@ -69,8 +69,7 @@ impl Install {
         let (encoder, channel) = on_air(&self.keeper, "river", &rtmp(&self.node).await, &self.key).await;
         let stream = channel["live_stream_id"].clone();
         let recording = recording(&self.keeper, "recording").await["id"].as_str().unwrap().to_owned();
-        let index = self.node.path().join(format!("data/objects/recordings/{recording}/source/index"));
-        eventually("something that is kept", async || index.exists().then_some(())).await;
+        keeps_something(&self.node.path().join("data/objects"), &recording).await;
         OnAir { encoder, stream, recording }
     }
 

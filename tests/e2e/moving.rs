@@ -1,6 +1,6 @@
 //! Nodes that are gone, and encoders that come back to another: nothing stays live for ever, and nobody is kept out.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use reqwest::Method;
 use rustix::process::{Signal, kill_process};
@@ -42,6 +42,12 @@ pub async fn recording(keeper: &Caller, status: &str) -> Value {
         page["items"].as_array()?.iter().find(|one| one["status"] == status).cloned()
     })
     .await
+}
+
+/// Waits until `objects` has the first segment of a recording, and its name in the index: a folder of that name comes before.
+pub async fn keeps_something(objects: &Path, recording: &str) {
+    let index = objects.join(format!("recordings/{recording}/source/index/000000.jsonl"));
+    eventually("something that is kept", async || index.exists().then_some(())).await;
 }
 
 /// As what a stream has ended, once it has.
@@ -135,8 +141,7 @@ async fn a_node_that_is_gone_leaves_nothing_live_and_loses_nothing_that_it_kept(
     assert_eq!((&listed[0]["stream_id"], &listed[0]["handle"]), (&live, &json!("river")), "{listed:?}");
     eventually("its node is heard of", async || (install.streams()[0]["is_node_heard"] == true).then_some(())).await;
     let id = recording(&keeper, "recording").await["id"].as_str().unwrap().to_owned();
-    let kept = install.first.path().join(format!("data/objects/recordings/{id}/source/index"));
-    eventually("something that is kept", async || kept.exists().then_some(())).await;
+    keeps_something(&install.first.path().join("data/objects"), &id).await;
 
     // It is gone, and its disk with it; nobody else has anything of it.
     let folder = install.first.kill();
@@ -177,8 +182,7 @@ async fn what_a_node_kept_where_others_find_it_is_published_without_it() {
     let key = recorded_channel(&keeper).await;
     let (encoder, _) = on_air(&keeper, "river", &rtmp(&node).await, &key).await;
     let id = recording(&keeper, "recording").await["id"].as_str().unwrap().to_owned();
-    let index = objects.path().join(format!("recordings/{id}/source/index"));
-    eventually("something that is kept", async || index.exists().then_some(())).await;
+    keeps_something(objects.path(), &id).await;
 
     let folder = node.kill();
     drop(encoder);
