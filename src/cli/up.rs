@@ -187,8 +187,8 @@ fn max_connections(config: &Config) -> u32 {
     (config.database_connections + 64).max(100)
 }
 
-/// Five lines on stdout that say where everything is, and one more for RTMPS, for whom nobody administers yet, and for
-/// the demo.
+/// Five lines on stdout that say where everything is, and one more for RTMPS, for mails that no server takes, for whom nobody
+/// administers yet, and for the demo.
 fn print_addresses(
     mut out: impl Write,
     config: &Config,
@@ -206,6 +206,10 @@ fn print_addresses(
     }
     writeln!(out, "  API      {public_url}/docs")?;
     writeln!(out, "  Data     {}", config.data_dir.display())?;
+    if config.mail.host.is_none() {
+        let mails = config.mail.folder(&config.data_dir);
+        writeln!(out, "  Mail     {} (with the codes that people are asked for; no server is set)", mails.display())?;
+    }
     if let Some(setup) = &node.setup_token {
         writeln!(
             out,
