@@ -272,6 +272,7 @@ impl Commands {
     /// Lets what is under way finish and refuses what comes after as [`CommandError::Unavailable`].
     pub async fn shutdown(&self) {
         self.inner.stop.cancel();
+        self.inner.store.close().await;
         if let Some(ended) = self.inner.appender_ended.lock().await.take() {
             // Nothing is ever said, it is dropped.
             let _ = ended.await;

@@ -9,6 +9,7 @@ mod appender;
 mod batch;
 mod key;
 mod log;
+mod lone;
 mod turns;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cqrs_es::{AggregateContext, AggregateError, EventEnvelope, EventStore};
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     appender::{Append, AppendError, Appender, EventRow, UsedKey},
     key::KeyRef,
+    lone::Lone,
 };
 pub(crate) use self::{key::Key, turns::Turns};
 use crate::{
@@ -57,6 +59,8 @@ pub(crate) struct Store {
     cache: Arc<Cache<Key, CachedAggregate>>,
     /// Not longer than there may be commands under way.
     queue: mpsc::UnboundedSender<Append>,
+    lone: Lone,
+    committed: watch::Sender<i64>,
     /// A permit for each byte of the events that wait to be stored.
     room: Arc<Semaphore>,
     counters: Arc<Counters>,
@@ -75,19 +79,21 @@ impl Store {
     ) -> Result<(Self, oneshot::Receiver<()>), sqlx::Error> {
         let cache = Arc::new(Cache::new(options.cached_aggregates));
         let (sender, queue) = mpsc::unbounded_channel();
+        let alone = (Arc::clone(&under_way), options.queue_len);
+        let lone = Lone::new(&pool.connect_options(), Arc::clone(&cache), alone, stop.clone());
         let appender = Appender {
             queue,
             batch_len: options.batch_len,
             permits: under_way,
             queue_len: options.queue_len,
-            committed,
+            committed: committed.clone(),
             stop,
             counters: Arc::clone(&counters),
             commit: Duration::ZERO,
         };
         let ended = appender.start((*pool.connect_options()).clone(), Arc::clone(&cache)).await?;
         let room = Arc::new(Semaphore::new(options.queue_bytes));
-        Ok((Self { pool, cache, queue: sender, room, counters }, ended))
+        Ok((Self { pool, cache, queue: sender, lone, committed, room, counters }, ended))
     }
 
     /// The aggregate as the log has it now.
@@ -169,11 +175,42 @@ impl Store {
         append: Append,
         answered: oneshot::Receiver<Result<i64, AppendError>>,
     ) -> Result<i64, AppendError> {
-        let stopped = || AppendError::Unavailable(Arc::new(sqlx::Error::PoolClosed));
-        self.queue.send(append).map_err(|_| stopped())?;
-        // The appender answers everything that it has taken; it is gone only when the process is.
-        answered.await.unwrap_or_else(|_| Err(AppendError::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
+        let begin = Instant::now();
+        let answer = match self.lone.append(&append).await {
+            Some(answer) => {
+                self.counters.batch_commands.record(1.0);
+                self.counters.append_seconds.record(begin.elapsed().as_secs_f64());
+                if let Ok(position) = answer {
+                    tell(&self.committed, position);
+                }
+                answer
+            }
+            None => {
+                let stopped = || AppendError::Unavailable(Arc::new(sqlx::Error::PoolClosed));
+                self.queue.send(append).map_err(|_| stopped())?;
+                // The appender answers everything that it has taken; it is gone only when the process is.
+                answered
+                    .await
+                    .unwrap_or_else(|_| Err(AppendError::OutcomeUnknown(Arc::new(sqlx::Error::WorkerCrashed))))
+            }
+        };
+        self.lone.answered(begin.elapsed());
+        answer
     }
+
+    /// Waits for what is stored beside the thread that appends; the process is stopping.
+    pub(crate) async fn close(&self) {
+        self.lone.close().await;
+    }
+}
+
+/// Tells what was committed, by whichever way.
+fn tell(committed: &watch::Sender<i64>, position: i64) {
+    committed.send_if_modified(|last| {
+        let is_later = position > *last;
+        *last = position.max(*last);
+        is_later
+    });
 }
 
 /// Folds stored events into an aggregate.

@@ -17,6 +17,7 @@ use super::{
     batch::Batch,
     key::Key,
     log::{Answer, Log},
+    tell,
 };
 use crate::{Idempotency, counters::Counters};
 
@@ -235,7 +236,7 @@ impl Appender {
     /// Tells the commands of a batch; gives it back empty.
     fn answer(&self, (mut batch, answers): Answered) -> Batch {
         if let Some(last) = answers.iter().filter_map(|answer| answer.as_ref().ok()).max() {
-            self.committed.send_replace(*last);
+            tell(&self.committed, *last);
         }
         for (append, answer) in batch.drain().zip(answers) {
             // Nobody may be waiting any more; it is stored all the same.

@@ -17,6 +17,7 @@ mod faults;
 mod forgetting;
 mod idempotency;
 mod keys;
+mod lone;
 mod metrics;
 mod moderation;
 mod nodes;
