@@ -81,7 +81,7 @@ async fn main() {
     append(&pool, &processes, 256, measured).await;
     let mut runs = vec![Vec::new(); tasks.len()];
     let (mut copies, mut singles) = (vec![Vec::new(); tasks.len()], [Vec::new(), Vec::new()]);
-    let mut functions = Vec::new();
+    let mut statements = Vec::new();
     for _ in 0..rounds {
         for (index, tasks) in tasks.iter().enumerate() {
             runs[index].push(append(&pool, &processes, *tasks, measured).await);
@@ -90,7 +90,7 @@ async fn main() {
         for (clients, rates) in [1, CLIENTS].into_iter().zip(&mut singles) {
             rates.push(peers.single(Single::Insert, clients, measured));
         }
-        functions.push(peers.single(Single::Function, 1, measured));
+        statements.push(peers.single(Single::Statement, 1, measured));
     }
 
     println!(
@@ -129,10 +129,10 @@ async fn main() {
     }
     println!(
         "{:<28} {:>9.0} {:>8} {:>9.2}",
-        "append_one by pgbench, 1",
-        median(functions.iter().copied()),
+        "the append, by pgbench, 1",
+        median(statements.iter().copied()),
         "",
-        median(functions.iter().zip(&singles[0]).map(|(function, insert)| function / insert)),
+        median(statements.iter().zip(&singles[0]).map(|(statement, insert)| statement / insert)),
     );
     pool.close().await;
     postgres.shutdown().await;

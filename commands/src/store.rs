@@ -1,5 +1,5 @@
 //! The event store: cqrs-es's `EventStore` over `log.events`, with a bounded cache of aggregates in front and one
-//! appender behind, which stores all commands that wait in one transaction.
+//! appender behind, which stores all commands that wait in one transaction; a caller who is alone goes past it.
 //!
 //! What the cache holds may be out of date as soon as another process appends. That is safe: whatever was decided on it
 //! is refused by the primary key of `log.events`, and a refusal or "nothing to do" decided on it is decided again on

@@ -18,12 +18,16 @@ const INSERT: &str = r#"insert into log.single (position, aggregate_type, aggreg
         '{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}');
 "#;
 
-/// The same row by the function through which one command alone is stored: what the server and the clients' waking up leave
+/// The same row by the statement through which one command alone is stored: what the server and the client's waking up leave
 /// of [`INSERT`], without any of our processes. It stands below that by what ordered, contiguous positions cost.
-const FUNCTION: &str = r#"select log.append_one('member', '018f3c5e-7a10-7c3d-9e1f-00000000000' || :client_id,
-    nextval('log.single_position'), 'member.said', '1',
-    '{"Said":{"text":"What a goal, did you see how he went past all three of them?","said_at":"2026-11-21T10:00:00.123456Z"}}',
-    '{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}');
+const STATEMENT: &str = r#"with head as (update log.head set position = position + 1, recorded_at = greatest(clock_timestamp(), recorded_at)
+        returning position, recorded_at)
+    insert into log.events (position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, recorded_at)
+    select position, 'member', '018f3c5e-7a10-7c3d-9e1f-00000000000' || :client_id, nextval('log.single_position'), 'member.said', '1',
+        '{"Said":{"text":"What a goal, did you see how he went past all three of them?","said_at":"2026-11-21T10:00:00.123456Z"}}'::json,
+        '{"actor":"system","command_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f","correlation_id":"018f3c5e-7a10-7c3d-9e1f-0a1b2c3d4e5f"}'::json,
+        recorded_at from head
+    returning position, pg_notify('weir_log', position::text);
 "#;
 
 /// What pgbench runs.
@@ -31,8 +35,8 @@ const FUNCTION: &str = r#"select log.append_one('member', '018f3c5e-7a10-7c3d-9e
 pub(crate) enum Single {
     /// A plain insert.
     Insert,
-    /// `log.append_one`.
-    Function,
+    /// What a command alone is stored by.
+    Statement,
 }
 
 /// Other ways to get rows into the same server.
@@ -41,7 +45,7 @@ pub(crate) struct Peers {
     pgbench: PathBuf,
     socket_folder: PathBuf,
     insert: tempfile::NamedTempFile,
-    function: tempfile::NamedTempFile,
+    statement: tempfile::NamedTempFile,
 }
 
 impl Peers {
@@ -58,11 +62,11 @@ impl Peers {
         assert!(pgbench.is_file(), "{} is missing; Debian has it in the package postgresql-15", pgbench.display());
         let script = |text: &str| {
             let script = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(script.path(), text.replace("\n    ", " ")).unwrap();
+            std::fs::write(script.path(), text.lines().map(str::trim).collect::<Vec<_>>().join(" ")).unwrap();
             script
         };
-        let (insert, function) = (script(INSERT), script(FUNCTION));
-        Self { pool: pool.clone(), pgbench, socket_folder: postgres.socket_folder().to_owned(), insert, function }
+        let (insert, statement) = (script(INSERT), script(STATEMENT));
+        Self { pool: pool.clone(), pgbench, socket_folder: postgres.socket_folder().to_owned(), insert, statement }
     }
 
     /// Rows a second by COPY of the whole log from memory, into an empty table with the same indexes, and the server's
@@ -87,12 +91,13 @@ impl Peers {
     pub(crate) fn single(&self, way: Single, clients: u32, measured: Duration) -> f64 {
         let script = match way {
             Single::Insert => &self.insert,
-            Single::Function => &self.function,
+            Single::Statement => &self.statement,
         };
         let output = Command::new(&self.pgbench)
             .args(["-M", "prepared", "-n", "-c", &clients.to_string(), "-j", &clients.min(2).to_string()])
             .args(["-T", &measured.as_secs().to_string(), "-h"])
             .arg(&self.socket_folder)
+            .env("PGOPTIONS", "-c plan_cache_mode=force_generic_plan")
             .args(["-U", "weir", "-f"])
             .arg(script.path())
             .arg("weir")
