@@ -34,6 +34,8 @@ pub struct CommandsOptions {
     pub cached_aggregates: usize,
     /// How many commands go into one transaction at most.
     pub batch_len: usize,
+    /// When a caller is taken to be alone.
+    pub alone: Alone,
     /// What the hash of a password costs. One that cost less is made anew when its owner signs in.
     pub password_cost: PasswordCost,
 }
@@ -45,8 +47,26 @@ impl Default for CommandsOptions {
             queue_bytes: 64 << 20,
             cached_aggregates: 16_384,
             batch_len: 2_048,
+            alone: Alone::default(),
             password_cost: PasswordCost::default(),
         }
+    }
+}
+
+/// When the next command is taken to be that of a caller who is alone, and is stored in its task, where Postgres is reached by
+/// a socket of this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone {
+    /// It came so soon after the answer to the one before.
+    pub follows: Duration,
+    /// That one was stored so fast, and for so long the task stays awake for this one: beside a slower disk, being woken is
+    /// nothing.
+    pub stored: Duration,
+}
+
+impl Default for Alone {
+    fn default() -> Self {
+        Self { follows: Duration::from_micros(300), stored: Duration::from_millis(1) }
     }
 }
 

@@ -79,7 +79,7 @@ impl Store {
     ) -> Result<(Self, oneshot::Receiver<()>), sqlx::Error> {
         let cache = Arc::new(Cache::new(options.cached_aggregates));
         let (sender, queue) = mpsc::unbounded_channel();
-        let alone = (Arc::clone(&under_way), options.queue_len);
+        let alone = (Arc::clone(&under_way), options);
         let lone = Lone::new(&pool.connect_options(), Arc::clone(&cache), alone, stop.clone());
         let appender = Appender {
             queue,

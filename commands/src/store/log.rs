@@ -16,10 +16,9 @@ use super::{
     key::Key,
 };
 
-/// Settings of a session that appends. The server gives an append up that has waited so long for others (in milliseconds), and then surely has not
-/// stored it. By itself it would plan [`APPEND_ONE`] anew each time.
-pub(super) const SETTINGS: [(&str, &str); 3] =
-    [("application_name", "weir append"), ("lock_timeout", "10000"), ("plan_cache_mode", "force_generic_plan")];
+/// The server gives an append up after this long, and then surely has not stored it. By itself it would plan [`APPEND_ONE`]
+/// anew each time.
+const SETTINGS: &str = "set statement_timeout = 10000; set plan_cache_mode = force_generic_plan";
 /// We give up after this long, not knowing what the server does.
 pub(super) const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -179,9 +178,8 @@ impl Log {
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let connecting = async {
-        let mut connection = options.connect().await?;
-        let settings: String = SETTINGS.iter().map(|(name, value)| format!("set {name} = '{value}';")).collect();
-        connection.execute(settings.as_str()).await?;
+        let mut connection = options.clone().application_name("weir append").connect().await?;
+        connection.execute(SETTINGS).await?;
         Ok(connection)
     };
     timeout(CONNECT_TIMEOUT, connecting)

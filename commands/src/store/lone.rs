@@ -33,15 +33,14 @@ use super::{
     key::Key,
     log::{APPEND_TIMEOUT, Answer, TRUSTED_IDLE},
 };
+use crate::{Alone, CommandsOptions};
 
-/// A command that comes so soon after an answer is taken to be the same caller's next.
-const FOLLOWS: Duration = Duration::from_micros(300);
-/// What storing one takes at most for this to be worth it: beside a slower disk, being woken is nothing.
-const STORED: Duration = Duration::from_millis(1);
 /// For how long a core is left to those who want it.
 const LEFT: Duration = Duration::from_millis(20);
 /// To connect, or to try a connection that was idle; there is another way if it takes longer.
 const READY: Duration = Duration::from_secs(1);
+/// When it is tried again to connect.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// The way for a caller who is alone.
 pub(super) struct Lone {
@@ -52,6 +51,7 @@ pub(super) struct Lone {
     /// A permit less than `queue_len` for each command under way.
     under_way: Arc<Semaphore>,
     queue_len: usize,
+    alone: Alone,
     stop: CancellationToken,
     begin: Instant,
     /// When a command was answered beside which there was no other, in microseconds after `begin`; 0 when that is no sign.
@@ -67,23 +67,26 @@ enum Place {
     Open(Box<Session>),
     /// It was used by somebody who gave up, or broke.
     Lost,
+    /// The server could not be connected to then.
+    Failed(Instant),
     /// The server does not let us in this way, which the other way in says more about.
     Refused,
 }
 
 impl Lone {
     pub(super) fn new(
-        options: &PgConnectOptions,
+        server: &PgConnectOptions,
         cache: Arc<Cache<Key, CachedAggregate>>,
-        (under_way, queue_len): (Arc<Semaphore>, usize),
+        (under_way, options): (Arc<Semaphore>, &CommandsOptions),
         stop: CancellationToken,
     ) -> Self {
         Self {
-            address: Address::of(options),
+            address: Address::of(server),
             session: Mutex::new(Place::Unused),
             cache,
             under_way,
-            queue_len,
+            queue_len: options.queue_len,
+            alone: options.alone,
             stop,
             begin: Instant::now(),
             answered_us: AtomicU64::new(0),
@@ -93,7 +96,7 @@ impl Lone {
 
     /// A command was stored that took so long.
     pub(super) fn answered(&self, took: Duration) {
-        let is_sign = took < STORED && self.is_alone();
+        let is_sign = took < self.alone.stored && self.is_alone();
         self.answered_us.store(if is_sign { self.now_us() } else { 0 }, Ordering::Relaxed);
     }
 
@@ -121,14 +124,21 @@ impl Lone {
         if session.used_at.elapsed() >= TRUSTED_IDLE && !matches!(timeout(READY, session.ping()).await, Ok(Ok(()))) {
             return None;
         }
-        let stored = timeout(APPEND_TIMEOUT, session.append(append, event, STORED)).await;
+        let stored = timeout(APPEND_TIMEOUT, session.append(append, event, self.alone.stored)).await;
         if session.others_wait() {
             self.wanted_us.store(self.now_us(), Ordering::Relaxed);
         }
-        let unknown = |error| Some(Err(AppendError::OutcomeUnknown(Arc::new(sqlx::Error::Io(error)))));
+        let unknown = |error: io::Error| {
+            tracing::warn!(%error, commands = 1, "an append failed");
+            Some(Err(AppendError::OutcomeUnknown(Arc::new(sqlx::Error::Io(error)))))
+        };
         let answer = match stored {
             Ok(Ok(position)) => Some(Ok(position)),
             Ok(Err(Failed::Conflict)) => Some(Err(AppendError::Conflict)),
+            Ok(Err(Failed::Waited)) => {
+                tracing::warn!(commands = 1, "others keep the log for too long");
+                Some(Err(AppendError::Unavailable(Arc::new(sqlx::Error::Io(io::ErrorKind::TimedOut.into())))))
+            }
             // The other way finds out why, and says so.
             Ok(Err(Failed::NotStored)) => None,
             Ok(Err(Failed::NotSent)) => return None,
@@ -144,20 +154,28 @@ impl Lone {
         let Some(address) = &self.address else { return Err(Place::Refused) };
         match before {
             Place::Refused => return Err(Place::Refused),
-            // The server may have been replaced by a copy that lags behind what this process remembers.
-            Place::Lost => self.cache.clear(),
-            Place::Unused | Place::Open(_) => {}
+            Place::Failed(at) if at.elapsed() < AGAIN => return Err(Place::Failed(at)),
+            Place::Unused | Place::Open(_) | Place::Lost | Place::Failed(_) => {}
         }
-        match timeout(READY, Session::connect(address)).await {
-            Ok(Ok(Some(session))) => Ok(Box::new(session)),
+        let error = match timeout(READY, Session::connect(address)).await {
+            Ok(Ok(Some(session))) => {
+                if !matches!(before, Place::Unused) {
+                    // The server may have been replaced by a copy that lags behind what this process remembers.
+                    self.cache.clear();
+                }
+                return Ok(Box::new(session));
+            }
             Ok(Ok(None)) => {
                 tracing::info!(
                     "Postgres asks for more than its socket: callers who are alone wait for the thread that appends"
                 );
-                Err(Place::Refused)
+                return Err(Place::Refused);
             }
-            Ok(Err(_)) | Err(_) => Err(Place::Lost),
-        }
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+        tracing::warn!(%error, "callers who are alone wait for the thread that appends: Postgres cannot be connected to");
+        Err(Place::Failed(Instant::now()))
     }
 
     /// Waits for what is under way and ends the session; `stop` was cancelled before.
@@ -170,7 +188,9 @@ impl Lone {
 
     /// Whether a command that comes now is likely to be the next of a caller who is alone.
     fn follows(&self) -> bool {
-        self.is_alone() && self.is_within(&self.answered_us, FOLLOWS) && !self.is_within(&self.wanted_us, LEFT)
+        self.is_alone()
+            && self.is_within(&self.answered_us, self.alone.follows)
+            && !self.is_within(&self.wanted_us, LEFT)
     }
 
     fn is_alone(&self) -> bool {

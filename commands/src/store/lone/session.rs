@@ -24,7 +24,7 @@ use tokio::{
 
 use super::super::{
     appender::{Append, EventRow},
-    log::{APPEND_ONE, SETTINGS, UNIQUE_VIOLATION},
+    log::{APPEND_ONE, UNIQUE_VIOLATION},
 };
 
 /// A look takes as long as this only when somebody else runs who wants the core for longer than the server does.
@@ -32,6 +32,13 @@ const LOOK: Duration = Duration::from_micros(700);
 /// More than the server says to one statement that answers one number.
 const ANSWER_BYTES: usize = 1 << 20;
 const READ_BYTES: usize = 1_024;
+
+/// The head may be waited for twice: for those who wait before, and for who has it. Unlike a limit on the whole statement, this costs the server nothing
+/// where there is no wait. `plan_cache_mode`: by itself the server would plan [`APPEND_ONE`] anew each time.
+const SETTINGS: [(&str, &str); 3] =
+    [("application_name", "weir append"), ("lock_timeout", "5000"), ("plan_cache_mode", "force_generic_plan")];
+/// What the server says when a lock was not to be had in time, and when somebody cancels a statement.
+const WAITED: [&[u8; 5]; 2] = [b"55P03", b"57014"];
 
 const PROTOCOL: u32 = 3 << 16;
 const STATEMENT: &str = "append_one";
@@ -62,6 +69,8 @@ impl Address {
 pub(super) enum Failed {
     /// The aggregate has gone on in between.
     Conflict,
+    /// It was not stored, since others kept the log for too long.
+    Waited,
     /// The server says that it was not stored, and goes on.
     NotStored,
     /// The server cannot have got it. The session is over.
@@ -185,6 +194,7 @@ impl Session {
         match said {
             Said { is_fatal: true, .. } => Err(Failed::Unknown(io::ErrorKind::ConnectionAborted.into())),
             Said { error: Some(code), .. } if code == *UNIQUE_VIOLATION.as_bytes() => Err(Failed::Conflict),
+            Said { error: Some(code), .. } if WAITED.contains(&&code) => Err(Failed::Waited),
             Said { error: Some(_), .. } => Err(Failed::NotStored),
             Said { position, .. } => position.ok_or_else(|| Failed::Unknown(malformed("no position"))),
         }
@@ -232,6 +242,9 @@ impl Session {
             if self.come.len() > ANSWER_BYTES {
                 return Err(malformed("an endless answer"));
             }
+        }
+        if said.is_ready && read < self.come.len() {
+            return Err(malformed("more than was asked for"));
         }
         self.used_at = Instant::now();
         Ok(said)
