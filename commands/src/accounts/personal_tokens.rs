@@ -106,7 +106,9 @@ pub async fn create(
         Ok(committed) => {
             // Whoever erases, suspends or shuts others out looks for tokens after the event that is looked for here, so one of the
             // two finds the other.
-            let refused = match suspension::standing(commands, account_id).await? {
+            // Until then it is stored, and not known whether it stays: an error is no refusal any more.
+            let standing = suspension::standing(commands, account_id).await;
+            let refused = match standing.map_err(|error| CommandError::OutcomeUnknown(error.into()))? {
                 Standing::Good => None,
                 Standing::Erased => Some((PersonalTokenRevokedReason::AccountErased, PersonalTokenRefusal::Unknown)),
                 Standing::Suspended => {
@@ -115,13 +117,15 @@ pub async fn create(
             };
             let refused = match (refused, session_id) {
                 (None, Some(session_id)) => {
-                    let reason = shut_out(commands, account_id, session_id).await?;
+                    let reason = shut_out(commands, account_id, session_id).await;
+                    let reason = reason.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
                     reason.map(|reason| (reason, PersonalTokenRefusal::SessionEnded))
                 }
                 (refused, _) => refused,
             };
             if let Some((reason, refusal)) = refused {
-                finish(commands, token_id, reason, Actor::System).await?;
+                let finished = finish(commands, token_id, reason, Actor::System).await;
+                finished.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
                 return Err(CommandError::Refused(refusal));
             }
             Ok(CreatedPersonalToken { token_id, token, position: committed.position })
