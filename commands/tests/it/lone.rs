@@ -53,7 +53,8 @@ async fn until_served_alone(stage: &Stage, commands: &Commands, id: &str, owner:
 /// What the log says each title was changed to, and where.
 async fn titles(stage: &Stage) -> HashMap<String, Vec<i64>> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
-        "select payload->'DetailsChanged'->>'title', position from log.events where event_type = 'channel.details_changed'",
+        "select payload->'DetailsChanged'->>'title', position from log.events where event_type = 'channel.details_changed' \
+         order by position",
     )
     .fetch_all(&stage.pool)
     .await
