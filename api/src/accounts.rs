@@ -169,10 +169,12 @@ async fn login(
     // After the session is there: who asks for erasure ends sessions after their event, so one of the two finds the other.
     let (reason, metadata) = (ErasureCancelledReason::SignedIn, context.metadata(Actor::Account(account_id)));
     let has_cancelled_erasure = due_erasures::cancel(&server.commands, account_id, reason, metadata).await;
+    let has_cancelled_erasure = has_cancelled_erasure.map_err(CommandError::after_storing);
     let has_cancelled_erasure = has_cancelled_erasure
         .map_err(|error| ApiError::command(error, |_| ApiError::unauthenticated("The account no longer exists.")))?;
     let cookie = RefreshCookie::new(&server.addresses).set(&session.refresh_token);
-    let signed_in = SignedIn { has_cancelled_erasure, ..signed_in(&server, &session).await? };
+    let signed_in = signed_in(&server, &session).await.map_err(ApiError::half_done)?;
+    let signed_in = SignedIn { has_cancelled_erasure, ..signed_in };
     Ok((cookie, JsonBody(signed_in)).into_response())
 }
 

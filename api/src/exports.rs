@@ -135,7 +135,7 @@ async fn create_export(
         let requested = exports::request(&server.commands, request).await.map_err(not_changed)?;
         // The next request is to see it, and to count it.
         server.has_read(SHOWN_FROM, requested.position).await;
-        accepted(&server, requested.export_id).await
+        accepted(&server, requested.export_id).await.map_err(ApiError::half_done)
     };
     let recalled = async |done: Done| {
         server.has_read(SHOWN_FROM, done.position).await;

@@ -321,7 +321,7 @@ async fn change_recording_settings(
     })?;
     server.has_read(SHOWN_FROM, position).await;
     // As it was said: it may not be read yet.
-    settings(&server, channel.id, policy).await.map(JsonBody)
+    settings(&server, channel.id, policy).await.map(JsonBody).map_err(ApiError::half_done)
 }
 
 async fn settings(

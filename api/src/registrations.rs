@@ -105,13 +105,14 @@ async fn change_settings(
     Json(ChangeSettingsRequest { registration }): Json<ChangeSettingsRequest>,
 ) -> ApiResult<JsonBody<Settings>> {
     need_administrator(&server, &authenticated).await?;
-    if let Some(mode) = registration {
-        let by = principal(&server, &authenticated).await?;
-        let metadata = authenticated.metadata();
-        let changed = registrations::change_mode(&server.commands, by, rules_mode(mode), metadata).await;
-        changed.map_err(|error| ApiError::command(error, |InstallRefusal::NotAdministrator| no_administrator()))?;
-    }
-    settings(&server).await.map(JsonBody)
+    let Some(mode) = registration else {
+        return settings(&server).await.map(JsonBody);
+    };
+    let by = principal(&server, &authenticated).await?;
+    let metadata = authenticated.metadata();
+    let changed = registrations::change_mode(&server.commands, by, rules_mode(mode), metadata).await;
+    changed.map_err(|error| ApiError::command(error, |InstallRefusal::NotAdministrator| no_administrator()))?;
+    settings(&server).await.map(JsonBody).map_err(ApiError::half_done)
 }
 
 /// List the registration invites

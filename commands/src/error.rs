@@ -44,6 +44,19 @@ impl<R> CommandError<R> {
             Self::Unexpected(source) => CommandError::Unexpected(source),
         }
     }
+
+    /// The same of a step that comes after something was stored: a refusal says what became of that, and whatever else went wrong
+    /// no longer says that nothing was done.
+    #[must_use]
+    pub fn after_storing(self) -> Self
+    where
+        R: std::error::Error + Send + Sync + 'static,
+    {
+        match self {
+            Self::Refused(_) | Self::OutcomeUnknown(_) => self,
+            error => Self::OutcomeUnknown(error.into()),
+        }
+    }
 }
 
 impl<R> From<LoadError> for CommandError<R> {

@@ -90,7 +90,7 @@ async fn confirm_email(
     let account_id = authenticated.account_id;
     let confirmed = email::confirm(&server.commands, account_id, &request.code, authenticated.metadata()).await;
     server.has_read(SHOWN_FROM, confirmed.map_err(failed)?).await;
-    Ok(JsonBody(own_account(&server, account_id).await?))
+    own_account(&server, account_id).await.map(JsonBody).map_err(ApiError::half_done)
 }
 
 /// Ask for another address
@@ -157,7 +157,7 @@ async fn change_email(
         error => failed(error),
     })?;
     server.has_read(SHOWN_FROM, position).await;
-    Ok(JsonBody(own_account(&server, account_id).await?))
+    own_account(&server, account_id).await.map(JsonBody).map_err(ApiError::half_done)
 }
 
 /// Has the code mailed that confirms the address of a new account. Should that fail, its owner can ask for another.

@@ -87,7 +87,7 @@ async fn request_personal_export(
             PersonalExportRefusal::Unknown => ApiError::unauthenticated("The account no longer exists."),
         })
     })?;
-    let export = newest(&server, &authenticated).await?;
+    let export = newest(&server, &authenticated).await.map_err(ApiError::half_done)?;
     let export = export.ok_or_else(|| ApiError::internal("an export that was just asked for is not in the log"))?;
     Ok((StatusCode::CREATED, [(header::LOCATION, PATH)], JsonBody(export)).into_response())
 }

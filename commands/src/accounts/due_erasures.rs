@@ -52,7 +52,7 @@ pub async fn request(
             "an erasure was asked for, and not all sessions have ended; the process that follows the log ends them"
         );
     }
-    let account = commands.load::<Account>(&id).await?;
+    let account = commands.load::<Account>(&id).await.map_err(|error| CommandError::from(error).after_storing())?;
     let due_at = account.and_then(|(account, _)| account.erasure_due_at()).unwrap_or(due_at);
     Ok(RequestedErasure { due_at, position })
 }

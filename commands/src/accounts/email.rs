@@ -115,7 +115,7 @@ pub async fn confirm(
         return Err(wrong());
     }
     let command = EmailCommand::Confirm { account_id, email: sealed, email_digest: digest };
-    Ok(commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await?.position)
+    execute_with_used_code(commands, account_id, command, metadata).await
 }
 
 /// Mails a code to the address that an account wants to have, and one to its present address where that is confirmed. Who asks has
@@ -203,11 +203,28 @@ pub async fn change(
         return Err(EmailError::CodeWrong { present: false, wanted: true });
     }
     let command = EmailCommand::Change { account_id, email: wanted.clone(), email_digest: wanted_digest };
-    let committed = commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await?;
-    // What was mailed to the address of before is worth nothing any more.
+    let position = execute_with_used_code(commands, account_id, command, metadata).await?;
+    // What was mailed to the address of before is bound to it and worth nothing any more; another may be asked for, and is counted.
     let before = [Purpose::ChangeFrom, Purpose::Confirmation, Purpose::PasswordReset];
-    mailed_codes::void(commands, account_id, &before).await?;
-    Ok(committed.position)
+    if let Err(error) = mailed_codes::void(commands, account_id, &before).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "codes for an address of before stay for the sweep"
+        );
+    }
+    Ok(position)
+}
+
+/// Carries out what took a code that is used up now, so that trying again would not do.
+async fn execute_with_used_code(
+    commands: &Commands,
+    account_id: AccountId,
+    command: EmailCommand,
+    metadata: Metadata,
+) -> Result<i64, EmailError> {
+    let committed = commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await;
+    Ok(committed.map_err(CommandError::after_storing)?.position)
 }
 
 /// Lets others have the address of an account that was erased, and forgets its codes; again is fine.

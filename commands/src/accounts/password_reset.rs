@@ -129,7 +129,9 @@ pub async fn reset(commands: &Commands, reset: ResetPassword<'_>) -> Result<(Acc
     let reason = PasswordChangedReason::Reset;
     let command = AccountCommand::ChangePassword { password, reason, ends_all_but: None };
     let metadata = Metadata::new(Actor::Account(account_id));
-    let committed = commands.execute::<Account>(&key, command, metadata).await.map_err(PasswordResetError::Command)?;
+    // The codes are used up, and trying again would not do.
+    let committed = commands.execute::<Account>(&key, command, metadata).await.map_err(CommandError::after_storing);
+    let committed = committed.map_err(PasswordResetError::Command)?;
     if let Err(error) = end_all(commands, account_id).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,

@@ -104,30 +104,9 @@ pub async fn create(
     let command = PersonalTokenCommand::Create { token_id, account_id, name, scopes, expires_at };
     match commands.execute::<PersonalToken>(&token_id.to_string(), command, metadata).await {
         Ok(committed) => {
-            // Whoever erases, suspends or shuts others out looks for tokens after the event that is looked for here, so one of the
-            // two finds the other.
-            // Until then it is stored, and not known whether it stays: an error is no refusal any more.
-            let standing = suspension::standing(commands, account_id).await;
-            let refused = match standing.map_err(|error| CommandError::OutcomeUnknown(error.into()))? {
-                Standing::Good => None,
-                Standing::Erased => Some((PersonalTokenRevokedReason::AccountErased, PersonalTokenRefusal::Unknown)),
-                Standing::Suspended => {
-                    Some((PersonalTokenRevokedReason::AccountSuspended, PersonalTokenRefusal::Unknown))
-                }
-            };
-            let refused = match (refused, session_id) {
-                (None, Some(session_id)) => {
-                    let reason = shut_out(commands, account_id, session_id).await;
-                    let reason = reason.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
-                    reason.map(|reason| (reason, PersonalTokenRefusal::SessionEnded))
-                }
-                (refused, _) => refused,
-            };
-            if let Some((reason, refusal)) = refused {
-                let finished = finish(commands, token_id, reason, Actor::System).await;
-                finished.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
-                return Err(CommandError::Refused(refusal));
-            }
+            revoke_if_shut_out(commands, account_id, token_id, session_id)
+                .await
+                .map_err(CommandError::after_storing)?;
             Ok(CreatedPersonalToken { token_id, token, position: committed.position })
         }
         Err(error) => {
@@ -137,6 +116,27 @@ pub async fn create(
             Err(error)
         }
     }
+}
+
+/// Revokes a new token of an account that was erased or suspended meanwhile, or whose session has to end, and refuses it. Whoever
+/// does that looks for tokens after the event that is looked for here, so one of the two finds the other.
+async fn revoke_if_shut_out(
+    commands: &Commands,
+    account_id: AccountId,
+    token_id: PersonalTokenId,
+    session_id: Option<SessionId>,
+) -> Result<(), CommandError<PersonalTokenRefusal>> {
+    let (reason, refusal) = match suspension::standing(commands, account_id).await? {
+        Standing::Erased => (PersonalTokenRevokedReason::AccountErased, PersonalTokenRefusal::Unknown),
+        Standing::Suspended => (PersonalTokenRevokedReason::AccountSuspended, PersonalTokenRefusal::Unknown),
+        Standing::Good => {
+            let Some(session_id) = session_id else { return Ok(()) };
+            let Some(reason) = shut_out(commands, account_id, session_id).await? else { return Ok(()) };
+            (reason, PersonalTokenRefusal::SessionEnded)
+        }
+    };
+    finish(commands, token_id, reason, Actor::System).await?;
+    Err(CommandError::Refused(refusal))
 }
 
 /// By what a session is to end that its account did after it was opened, whether or not it has ended yet: a reset of the password, a
@@ -331,7 +331,7 @@ async fn finish_with(
         Err(CommandError::Refused(_)) => 0,
         Err(error) => return Err(error),
     };
-    forget(commands, token_id).await?;
+    forget(commands, token_id).await.map_err(|error| CommandError::from(error).after_storing())?;
     Ok(position)
 }
 

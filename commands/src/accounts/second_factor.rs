@@ -154,9 +154,20 @@ pub async fn disable(
     let seed = in_use(commands, account_id).await?;
     let command = AccountCommand::DisableSecondFactor;
     let committed = commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused)?;
-    forget(commands, account_id).await?;
-    if let Some(seed) = seed {
-        vault::destroy(commands.pool(), seed).await?;
+    let forgotten = async {
+        forget(commands, account_id).await?;
+        match seed {
+            Some(seed) => vault::destroy(commands.pool(), seed).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = forgotten.await {
+        // Nobody is asked for it any more. The next second factor replaces the codes, and the seed goes with the account at the latest.
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "a second factor was disabled, and not all that was kept of it is gone"
+        );
     }
     Ok(committed.position)
 }
@@ -252,6 +263,16 @@ async fn check_of(
     if taken.rows_affected() == 0 {
         return Err(CommandError::Refused(SecondFactorRefusal::CodeWrong));
     }
+    // It is used up from here on, whatever comes.
+    tell_of_used(commands, account_id, who).await.map_err(CommandError::after_storing)
+}
+
+/// Stores that a recovery code was used.
+async fn tell_of_used(
+    commands: &Commands,
+    account_id: AccountId,
+    who: Who,
+) -> Result<(), CommandError<SecondFactorRefusal>> {
     forgive(commands, account_id, who).await?;
     let left = recovery_codes_left(commands, account_id).await?;
     let command = AccountCommand::UseRecoveryCode { left: u32::try_from(left).unwrap_or_default() };

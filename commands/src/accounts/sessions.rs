@@ -72,18 +72,25 @@ pub async fn open(
     .await?;
     let command = SessionCommand::Open { session_id, account_id, user_agent, address };
     commands.execute::<Session>(&session_id.to_string(), command, Metadata::new(Actor::Account(account_id))).await?;
-    // Whoever erases or suspends looks for sessions after the event that is looked for here, so one of the two finds the other.
-    let refused = match suspension::standing(commands, account_id).await? {
-        Standing::Good => None,
-        Standing::Erased => Some((SessionEndReason::AccountErased, SessionRefusal::NoAccount)),
-        Standing::Suspended => Some((SessionEndReason::AccountSuspended, SessionRefusal::AccountSuspended)),
-    };
-    if let Some((reason, refusal)) = refused {
-        finish(commands, session_id, reason, Actor::System).await?;
-        return Err(CommandError::Refused(refusal));
-    }
+    end_if_kept_out(commands, account_id, session_id).await.map_err(CommandError::after_storing)?;
     let refresh_token = Token { session_id, generation: 0 }.sign(commands, &salt);
     Ok(OpenedSession { session_id, account_id, refresh_token, expires_at })
+}
+
+/// Ends a new session of an account that was erased or suspended meanwhile, and refuses it. Whoever does that looks for sessions
+/// after the event that is looked for here, so one of the two finds the other.
+async fn end_if_kept_out(
+    commands: &Commands,
+    account_id: AccountId,
+    session_id: SessionId,
+) -> Result<(), CommandError<SessionRefusal>> {
+    let (reason, refusal) = match suspension::standing(commands, account_id).await? {
+        Standing::Good => return Ok(()),
+        Standing::Erased => (SessionEndReason::AccountErased, SessionRefusal::NoAccount),
+        Standing::Suspended => (SessionEndReason::AccountSuspended, SessionRefusal::AccountSuspended),
+    };
+    finish(commands, session_id, reason, Actor::System).await?;
+    Err(CommandError::Refused(refusal))
 }
 
 /// The same for somebody whose username and password were right a moment ago, unless they have another password by now: who
@@ -99,12 +106,23 @@ pub async fn open_for(
 ) -> Result<OpenedSession, CommandError<CredentialsWrong>> {
     let wrong = |error: CommandError<SessionRefusal>| error.map_refused(|_| CredentialsWrong);
     let opened = open(commands, verified.account_id, user_agent, address).await.map_err(wrong)?;
-    // Sessions are looked for after the event that is looked for here, so one of the two finds the other.
+    end_if_outdated(commands, verified, opened.session_id).await.map_err(CommandError::after_storing)?;
+    Ok(opened)
+}
+
+/// Ends a new session that was opened with a password of before, and refuses it. Who changes a password looks for sessions after the
+/// event that is looked for here, so one of the two finds the other.
+async fn end_if_outdated(
+    commands: &Commands,
+    verified: Verified,
+    session_id: SessionId,
+) -> Result<(), CommandError<CredentialsWrong>> {
     let account = commands.load::<Account>(&verified.account_id.to_string()).await?;
     if account.and_then(|(account, _)| account.password()) == Some(verified.password) {
-        return Ok(opened);
+        return Ok(());
     }
-    finish(commands, opened.session_id, SessionEndReason::PasswordChanged, Actor::System).await.map_err(wrong)?;
+    let ended = finish(commands, session_id, SessionEndReason::PasswordChanged, Actor::System).await;
+    ended.map_err(|error| error.map_refused(|_| CredentialsWrong))?;
     Err(CommandError::Refused(CredentialsWrong))
 }
 
@@ -346,10 +364,11 @@ async fn finish(
         Err(CommandError::Refused(_)) => 0,
         Err(error) => return Err(error),
     };
-    sqlx::query("delete from log.sessions where session_id = $1")
+    let forgotten = sqlx::query("delete from log.sessions where session_id = $1")
         .bind(session_id.uuid())
         .execute(commands.pool())
-        .await?;
+        .await;
+    forgotten.map_err(|error| CommandError::from(error).after_storing())?;
     Ok(position)
 }
 

@@ -125,9 +125,10 @@ pub(crate) async fn begin(
     let committed = commands.execute::<Account>(&id, AccountCommand::Suspension(command), metadata.clone()).await?;
     // Two administrators may have suspended each other at the same moment: of the two events the later one finds the other. Who
     // was suspended before stays so.
-    if needs_another && !was_suspended && !is_good_administrator(commands, by).await? {
+    let is_good = async || is_good_administrator(commands, by).await.map_err(CommandError::after_storing);
+    if needs_another && !was_suspended && !is_good().await? {
         let undo = AccountCommand::Suspension(SuspensionCommand::Reinstate { by: None });
-        commands.execute::<Account>(&id, undo, metadata.follow_up()).await?;
+        commands.execute::<Account>(&id, undo, metadata.follow_up()).await.map_err(CommandError::after_storing)?;
         return Err(CommandError::Refused(SuspensionRefusal::LastAdministrator.into()));
     }
     match finish(commands, account_id).await {

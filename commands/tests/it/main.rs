@@ -15,6 +15,7 @@ mod events;
 mod failed_sign_ins;
 mod faults;
 mod forgetting;
+mod half_done;
 mod idempotency;
 mod keys;
 mod lone;

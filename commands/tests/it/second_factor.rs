@@ -35,7 +35,7 @@ async fn age_secrets(stage: &Stage, interval: &str) {
 }
 
 /// Somebody with a second factor, and its seed.
-async fn with_second_factor(commands: &Commands) -> (AccountId, Vec<u8>) {
+pub(crate) async fn with_second_factor(commands: &Commands) -> (AccountId, Vec<u8>) {
     let account = accounts::register(commands, register("someone")).await.unwrap().account_id;
     let prepared = second_factor::prepare(commands, account).await.unwrap();
     let code = shown(&prepared.seed, 0);
