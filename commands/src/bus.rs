@@ -35,7 +35,7 @@ pub struct CommandsOptions {
     /// How many commands go into one transaction at most.
     pub batch_len: usize,
     /// When a caller is taken to be alone.
-    pub alone: Alone,
+    pub lone: LoneLimits,
     /// What the hash of a password costs. One that cost less is made anew when its owner signs in.
     pub password_cost: PasswordCost,
 }
@@ -47,7 +47,7 @@ impl Default for CommandsOptions {
             queue_bytes: 64 << 20,
             cached_aggregates: 16_384,
             batch_len: 2_048,
-            alone: Alone::default(),
+            lone: LoneLimits::default(),
             password_cost: PasswordCost::default(),
         }
     }
@@ -56,7 +56,7 @@ impl Default for CommandsOptions {
 /// When the next command is taken to be that of a caller who is alone, and is stored in its task, where Postgres is reached by
 /// a socket of this machine.
 #[derive(Debug, Clone, Copy)]
-pub struct Alone {
+pub struct LoneLimits {
     /// It came so soon after the answer to the one before.
     pub follows: Duration,
     /// That one was stored so fast, and for so long the task stays awake for this one: beside a slower disk, being woken is
@@ -64,7 +64,7 @@ pub struct Alone {
     pub stored: Duration,
 }
 
-impl Default for Alone {
+impl Default for LoneLimits {
     fn default() -> Self {
         Self { follows: Duration::from_micros(300), stored: Duration::from_millis(1) }
     }

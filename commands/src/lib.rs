@@ -35,7 +35,7 @@ mod store;
 pub mod streams;
 mod vault;
 
-pub use bus::{Alone, AsOf, Commands, CommandsOptions, Committed, StartError};
+pub use bus::{AsOf, Commands, CommandsOptions, Committed, LoneLimits, StartError};
 pub use error::{CommandError, LoadError};
 pub use growth::Growth;
 pub use idempotency::{Done, Idempotency, RecallError, Recalled};

@@ -33,7 +33,7 @@ use super::{
     key::Key,
     log::{APPEND_TIMEOUT, Answer, TRUSTED_IDLE},
 };
-use crate::{Alone, CommandsOptions};
+use crate::{CommandsOptions, LoneLimits};
 
 /// For how long a core is left to those who want it.
 const LEFT: Duration = Duration::from_millis(20);
@@ -51,7 +51,7 @@ pub(super) struct Lone {
     /// A permit less than `queue_len` for each command under way.
     under_way: Arc<Semaphore>,
     queue_len: usize,
-    alone: Alone,
+    limits: LoneLimits,
     stop: CancellationToken,
     begin: Instant,
     /// When a command was answered beside which there was no other, in microseconds after `begin`; 0 when that is no sign.
@@ -86,7 +86,7 @@ impl Lone {
             cache,
             under_way,
             queue_len: options.queue_len,
-            alone: options.alone,
+            limits: options.lone,
             stop,
             begin: Instant::now(),
             answered_us: AtomicU64::new(0),
@@ -96,7 +96,7 @@ impl Lone {
 
     /// A command was stored that took so long.
     pub(super) fn answered(&self, took: Duration) {
-        let is_sign = took < self.alone.stored && self.is_alone();
+        let is_sign = took < self.limits.stored && self.is_alone();
         self.answered_us.store(if is_sign { self.now_us() } else { 0 }, Ordering::Relaxed);
     }
 
@@ -124,7 +124,7 @@ impl Lone {
         if session.used_at.elapsed() >= TRUSTED_IDLE && !matches!(timeout(READY, session.ping()).await, Ok(Ok(()))) {
             return None;
         }
-        let stored = timeout(APPEND_TIMEOUT, session.append(append, event, self.alone.stored)).await;
+        let stored = timeout(APPEND_TIMEOUT, session.append(append, event, self.limits.stored)).await;
         if session.others_wait() {
             self.wanted_us.store(self.now_us(), Ordering::Relaxed);
         }
@@ -189,7 +189,7 @@ impl Lone {
     /// Whether a command that comes now is likely to be the next of a caller who is alone.
     fn follows(&self) -> bool {
         self.is_alone()
-            && self.is_within(&self.answered_us, self.alone.follows)
+            && self.is_within(&self.answered_us, self.limits.follows)
             && !self.is_within(&self.wanted_us, LEFT)
     }
 

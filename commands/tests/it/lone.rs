@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use commands::{Alone, CommandError, Commands, CommandsOptions, Committed};
+use commands::{CommandError, Commands, CommandsOptions, Committed, LoneLimits};
 use domain::{channels::Channel, ids::AccountId};
 use rand::Rng;
 
@@ -33,7 +33,10 @@ async fn rename(commands: &Commands, id: &str, owner: AccountId, title: &str) ->
 async fn patient(stage: &Stage) -> Commands {
     const HOUR: Duration = Duration::from_secs(3_600);
     stage
-        .commands_with(CommandsOptions { alone: Alone { follows: HOUR, stored: HOUR }, ..CommandsOptions::default() })
+        .commands_with(CommandsOptions {
+            lone: LoneLimits { follows: HOUR, stored: HOUR },
+            ..CommandsOptions::default()
+        })
         .await
 }
 
