@@ -4,6 +4,7 @@
 //! ALPN. A watch over each connection closes those that ask nothing or take nothing; it costs a request no timer.
 
 mod cores;
+mod http1;
 mod pages;
 mod places;
 mod socket;
@@ -34,7 +35,7 @@ use hyper::{
     body::Incoming,
     header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
     http::uri::PathAndQuery,
-    server::conn::http1,
+    server::conn::http1 as hyper1,
     service::{Service, service_fn},
 };
 use hyper_util::{
@@ -208,7 +209,7 @@ pub async fn serve_tls(
 
 /// What all connections share.
 struct Server {
-    protocols: (http1::Builder, auto::Builder<TokioExecutor>),
+    protocols: (hyper1::Builder, auto::Builder<TokioExecutor>),
     site: Site,
     /// Where everything but media is answered.
     elsewhere: Handle,
@@ -218,8 +219,8 @@ struct Server {
 }
 
 /// HTTP/1.1, and whichever it is.
-fn protocols() -> (http1::Builder, auto::Builder<TokioExecutor>) {
-    let mut first = http1::Builder::new();
+fn protocols() -> (hyper1::Builder, auto::Builder<TokioExecutor>) {
+    let mut first = hyper1::Builder::new();
     first.max_buf_size(HEAD_BYTES as usize);
     let mut protocol = auto::Builder::new(TokioExecutor::new());
     protocol.http1().max_buf_size(HEAD_BYTES as usize);
@@ -249,25 +250,18 @@ impl Server {
                 return;
             }
         };
-        let socket = Watched::new(socket, Arc::clone(&activity), self.traffic, self.limits.unread);
-        let (http1, any) = &self.protocols;
+        let mut socket = Watched::new(socket, Arc::clone(&activity), self.traffic, self.limits.unread);
         match tls {
-            None => match self.begins_http2(&socket).await {
-                None => {}
-                Some(false) => {
-                    let service = self.service((peer, true), &activity);
-                    let connection = http1.serve_connection(TokioIo::new(socket), service).with_upgrades();
-                    self.answer(connection, http1::UpgradeableConnection::graceful_shutdown, peer, &activity).await;
+            None => {
+                let media = http1::serve(&mut socket, &self.site, self.traffic, &activity);
+                let left = self.answer(media, |_| activity.end(), peer, &activity).await;
+                // What hyper and TLS need is a box apart, so that the task of a viewer stays small.
+                if let Some(come) = left.flatten() {
+                    Box::pin(self.others(socket, come, peer, &activity)).await;
                 }
-                Some(true) => {
-                    let service = self.service((peer, true), &activity);
-                    let connection = any.serve_connection_with_upgrades(TokioIo::new(socket), service);
-                    Box::pin(self.answer(connection, auto::UpgradeableConnection::graceful_shutdown, peer, &activity))
-                        .await;
-                }
-            },
-            // What TLS needs is a box apart, so that the task of a plain connection stays small.
+            }
             Some(tls) => {
+                let any = &self.protocols.1;
                 let answering = async {
                     match timeout(self.limits.head, tls.accept(socket)).await {
                         Ok(Ok(socket)) => {
@@ -286,20 +280,21 @@ impl Server {
         drop(place);
     }
 
-    /// Whether a client may be going to speak HTTP/2: the first letter of its preface is that of a few methods, too. `None`
-    /// when it says nothing.
+    /// Has hyper answer what has `come` and whatever comes after it. The first letter of HTTP/2's preface is that of a few methods,
+    /// too.
     ///
     /// What detects it while reading (`auto`) hands its 24 bytes on apart, and the buffer that they do not fit into as well
     /// is 16 KiB from then on, for as long as the connection lasts.
-    async fn begins_http2(&self, socket: &Watched) -> Option<bool> {
-        let mut first = [0];
-        let heard = tokio::select! {
-            heard = timeout(self.limits.head, socket.peek(&mut first)) => heard,
-            () = self.stopping.cancelled() => return None,
-        };
-        match heard {
-            Ok(Ok(1..)) => Some(first == *b"P"),
-            _ => None,
+    async fn others(self: &Arc<Self>, socket: Watched, come: Vec<u8>, peer: SocketAddr, activity: &Arc<Activity>) {
+        let (first, any) = &self.protocols;
+        let may_be_http2 = come.first() == Some(&b'P');
+        let (socket, service) = (TokioIo::new(socket.after(come)), self.service((peer, true), activity));
+        if may_be_http2 {
+            let connection = any.serve_connection_with_upgrades(socket, service);
+            self.answer(connection, auto::UpgradeableConnection::graceful_shutdown, peer, activity).await;
+        } else {
+            let connection = first.serve_connection(socket, service).with_upgrades();
+            self.answer(connection, hyper1::UpgradeableConnection::graceful_shutdown, peer, activity).await;
         }
     }
 
@@ -310,7 +305,7 @@ impl Server {
     ) -> impl Service<Request<Incoming>, Response = Response<Sent>, Error = Infallible, Future: Send> + use<> {
         let (server, activity) = (Arc::clone(self), Arc::clone(activity));
         service_fn(move |mut request: Request<Incoming>| {
-            let held = server.traffic.asked(request.uri());
+            let held = server.traffic.asked(request.uri().path(), request.uri().query());
             let is_live = is_live(request.uri().path());
             apart(&mut request, if is_live { LIVE.len() } else { 0 });
             let by = match is_live {
@@ -321,10 +316,16 @@ impl Server {
         })
     }
 
-    /// Answers what comes on a connection until it ends; `end` ends it once its requests are answered.
-    async fn answer<C, E>(&self, connection: C, end: impl Fn(Pin<&mut C>), peer: SocketAddr, activity: &Activity)
+    /// Answers what comes on a connection until it ends, and what it ended with; `end` ends it once its requests are answered.
+    async fn answer<C, T, E>(
+        &self,
+        connection: C,
+        end: impl Fn(Pin<&mut C>),
+        peer: SocketAddr,
+        activity: &Activity,
+    ) -> Option<T>
     where
-        C: Future<Output = Result<(), E>>,
+        C: Future<Output = Result<T, E>>,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let mut connection = pin!(connection);
@@ -343,7 +344,7 @@ impl Server {
                 }
                 () = look.as_mut() => match activity.verdict(self.limits.head, self.limits.unread) {
                     Verdict::Wait(until) => look.as_mut().reset(until),
-                    Verdict::Idle if is_closing => return,
+                    Verdict::Idle if is_closing => return None,
                     Verdict::Idle => {
                         is_closing = true;
                         end(connection.as_mut());
@@ -354,14 +355,15 @@ impl Server {
                             self.traffic.slow_readers.increment(1);
                         }
                         debug!(%peer, "an HTTP client takes nothing of its answer");
-                        return;
+                        return None;
                     }
                 },
             }
         };
-        if let Err(error) = served {
+        let served = served.map_err(|error| {
             debug!(%peer, error = &*error.into() as &dyn Error, "an HTTP connection ended early");
-        }
+        });
+        served.ok()
     }
 }
 

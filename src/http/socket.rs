@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use rustix::net::{SendFlags, send};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -32,6 +33,7 @@ pub(super) struct Activity {
     untaken: AtomicU32,
     is_blocked: AtomicBool,
     is_cut: AtomicBool,
+    is_ending: AtomicBool,
     /// Milliseconds after `opened`.
     last_ms: AtomicU64,
 }
@@ -55,6 +57,7 @@ impl Activity {
             untaken: AtomicU32::new(0),
             is_blocked: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
             last_ms: AtomicU64::new(0),
         }
     }
@@ -63,6 +66,15 @@ impl Activity {
     fn touch(&self) {
         let elapsed_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(elapsed_ms, Ordering::Relaxed);
+    }
+
+    /// Has the connection end once it is answered what it has asked for.
+    pub(super) fn end(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
     }
 
     /// Counts this connection among those that were cut for not reading; whether it is the first to say so.
@@ -125,6 +137,8 @@ pub(super) struct Watched {
     activity: Arc<Activity>,
     traffic: &'static Traffic,
     unread: Duration,
+    /// What was read already, and is to be read again.
+    before: Bytes,
     blocked_since: Option<Instant>,
     /// Kept between two waits, since most are short: it may go off for a wait that is over.
     timer: Option<Pin<Box<Sleep>>>,
@@ -132,12 +146,12 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(socket: TcpStream, activity: Arc<Activity>, traffic: &'static Traffic, unread: Duration) -> Self {
-        Self { socket, activity, traffic, unread, blocked_since: None, timer: None }
+        Self { socket, activity, traffic, unread, before: Bytes::new(), blocked_since: None, timer: None }
     }
 
-    /// What has come, which stays to be read.
-    pub(super) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.peek(buffer).await
+    /// The same, of which `read` is read again first.
+    pub(super) fn after(self, read: Vec<u8>) -> Self {
+        Self { before: read.into(), ..self }
     }
 
     /// Writes from memory, or from pages where what is written is in some.
@@ -218,6 +232,11 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.before.is_empty() {
+            let count = buffer.remaining().min(self.before.len());
+            buffer.put_slice(&self.before.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_read(context, buffer)
     }
 }

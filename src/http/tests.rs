@@ -6,9 +6,10 @@ use std::sync::LazyLock;
 use axum::{
     body::Body,
     http::{StatusCode, header},
-    routing::get,
+    routing::{any, get},
 };
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
@@ -50,13 +51,20 @@ impl Serving {
                 get(async || ([(CONTENT_TYPE, "application/json"), (CONTENT_ENCODING, "gzip")], read_by())),
             )
             .route("/as-it-is", get(async || ([(CONTENT_TYPE, "application/json")], read_by())));
-        let live = Router::new().route("/a/source/index.m3u8", get(async move || held(&rung).await)).fallback(
-            async |request: Request| {
+        let grown = bell.clone();
+        let live = Router::new()
+            .route("/a/source/index.m3u8", get(async move || held(&rung).await))
+            .route("/part", get(async || PART.clone()))
+            .route("/large", get(async || Bytes::from_static(&[7; LARGE])))
+            .route("/grows", get(async move || grows(&grown)))
+            .route("/breaks", get(async || breaks()))
+            .route("/known", any(async || (StatusCode::NOT_MODIFIED, [(header::ETAG, "\"s1\"")])))
+            .route("/nothing", any(async || StatusCode::NO_CONTENT))
+            .fallback(async |request: Request| {
                 let headers = request.headers();
                 let said = headers.get("x-said").map_or("nothing", |said| said.to_str().unwrap());
                 format!("{} {} {said} {}", request.method(), request.uri(), headers.len())
-            },
-        );
+            });
         let answered = |method: &Method, response: &mut Response| {
             response.headers_mut().insert("x-answered", method.as_str().parse().unwrap());
         };
@@ -100,6 +108,23 @@ impl Serving {
 async fn held(bell: &watch::Sender<bool>) -> &'static str {
     let _ = bell.subscribe().wait_for(|is_rung| *is_rung).await;
     "#EXTM3U"
+}
+
+/// A body that goes on when the bell is rung, and is long enough to be sent from pages.
+fn grows(bell: &watch::Sender<bool>) -> Body {
+    let mut bell = bell.subscribe();
+    let rest = async move {
+        let _ = bell.wait_for(|is_rung| *is_rung).await;
+        PART.clone()
+    };
+    let begun = async { Bytes::from_static(b"begun") };
+    Body::from_stream(begun.into_stream().chain(rest.into_stream()).map(Ok::<_, io::Error>))
+}
+
+/// A body that breaks off.
+fn breaks() -> Body {
+    let pieces = [Ok(Bytes::from_static(b"begun")), Err(io::Error::other("broken"))];
+    Body::from_stream(futures::stream::iter(pieces))
 }
 
 /// A body that says which thread it is read on.
@@ -147,6 +172,93 @@ async fn media_is_answered_below_its_address_and_the_rest_as_it_was_asked_for() 
     let answer = client.send_request(ask("/live/x?y")).await.unwrap();
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, "GET http://weir.test/x?y nothing 0");
+}
+
+/// What a request for media is answered by ours and, for the one header more by which it is not ours, by hyper.
+async fn by_both(serving: &Serving, line: &str) -> [String; 2] {
+    let said = async |more: &str| {
+        let request = format!("{line} HTTP/1.1\r\nHost: weir\r\n{more}Connection: close\r\n\r\n");
+        let answer = all_bytes_of(serving.connect(&request).await).await;
+        let head = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let mut lines: Vec<_> = std::str::from_utf8(&answer[..head]).unwrap().lines().collect();
+        lines.retain(|line| !line.starts_with("date: "));
+        lines.sort_unstable();
+        format!("{} and {} bytes", lines.join(", "), answer.len() - head)
+    };
+    [said("").await, said("Content-Length: 0\r\n").await]
+}
+
+#[tokio::test]
+async fn media_is_answered_as_hyper_would() {
+    let serving = Serving::start(limits()).await;
+    serving.bell.send_replace(true);
+    for path in ["part", "large", "grows", "known", "nothing", "a/source/index.m3u8"] {
+        for method in ["GET", "HEAD"] {
+            let [ours, mut hypers] = by_both(&serving, &format!("{method} /live/{path}")).await;
+            if matches!((method, path), ("HEAD", "known" | "nothing")) {
+                // Which is wrong of both (RFC 9110 section 8.6).
+                hypers = hypers.replace("content-length: 0, ", "");
+            }
+            assert_eq!(ours, hypers, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_ours_and_what_is_not_are_answered_in_their_order() {
+    let serving = Serving::start(limits()).await;
+    let said = "GET /live/1 HTTP/1.1\r\n\r\nHEAD /live/2 HTTP/1.1\r\n\r\nGET /live/3 HTTP/1.1\r\n\r\n\
+                POST /live/4 HTTP/1.1\r\nContent-Length: 25\r\n\r\nGET /live/x HTTP/1.1\r\n\r\n\
+                \nGET /livestream HTTP/1.1\r\n\r\nGET /live/5 HTTP/1.1\r\nConnection: close\r\n\r\n";
+    // At once, and a byte at a time.
+    let at_once = all_of(serving.connect(said).await).await;
+    let mut socket = serving.connect("").await;
+    for byte in said.as_bytes() {
+        socket.write_all(&[*byte]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    for answer in [at_once, all_of(socket).await] {
+        let bodies: Vec<_> = answer
+            .split("HTTP/1.1 200 OK\r\n")
+            .skip(1)
+            .map(|answer| answer.split_once("\r\n\r\n").unwrap().1)
+            .collect();
+        let expected =
+            ["GET /1 nothing 0", "", "GET /3 nothing 0", "POST /4 nothing 1", "not media", "GET /5 nothing 1"];
+        assert_eq!(bodies, expected, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_grows_is_sent_as_it_does_and_one_that_breaks_breaks_off() {
+    let serving = Serving::start(limits()).await;
+    let asked = "GET /live/grows HTTP/1.1\r\n\r\nGET /live/1 HTTP/1.1\r\nConnection: close\r\n\r\n";
+    let mut socket = serving.connect(asked).await;
+    let mut begun = Vec::new();
+    while !begun.ends_with(b"\r\n\r\n5\r\nbegun\r\n") {
+        begun.push(timeout(LONG, socket.read_u8()).await.unwrap().unwrap());
+    }
+    serving.bell.send_replace(true);
+    let rest = all_bytes_of(socket).await;
+    let grown = [format!("{:x}\r\n", PART.len()).as_bytes(), &PART, b"\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n"].concat();
+    assert!(rest.starts_with(&grown) && rest.ends_with(b"GET /1 nothing 1"));
+    let broken = all_of(serving.connect("GET /live/breaks HTTP/1.1\r\n\r\n").await).await;
+    assert!(broken.ends_with("\r\n\r\n5\r\nbegun\r\n"), "{broken}");
+}
+
+#[tokio::test]
+async fn who_hangs_up_on_a_body_that_grows_waits_no_more() {
+    let serving = Serving::start(limits()).await;
+    let mut socket = serving.connect("GET /live/grows HTTP/1.1\r\n\r\n").await;
+    socket.read_u8().await.unwrap();
+    serving.held(1).await;
+    drop(socket);
+    let gone = timeout(LONG, async {
+        while serving.bell.receiver_count() > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    gone.await.expect("nobody waits for the rest");
 }
 
 #[tokio::test]
@@ -216,16 +328,19 @@ async fn once_answered_by_http2(
 async fn who_never_finishes_a_request_is_left() {
     let serving = Serving::start(HttpLimits { head: Duration::from_secs(1), ..limits() }).await;
     // The last is the beginning of HTTP/2's preface.
-    for said in ["", "GET / HTTP/1.1\r\nHost: weir\r\n", "PRI * HTTP/2.0\r\n"] {
+    for said in ["", "GET / HTTP/1.1\r\nHost: weir\r\n", "GET /live/x HTTP/1.1\r\nHost: weir\r\n", "PRI * HTTP/2.0\r\n"]
+    {
         let began = Instant::now();
         let answer = all_of(serving.connect(said).await).await;
         assert!(!answer.contains("200 OK"), "{answer}");
         assert!(began.elapsed() > Duration::from_millis(900), "{said:?}");
     }
-    let began = Instant::now();
-    let answer = once_answered(&serving, "GET / HTTP/1.1\r\nHost: weir\r\n\r\n").await;
-    assert!(answer.contains("200 OK"), "{answer}");
-    assert!(began.elapsed() > Duration::from_millis(900), "it is waited for the next");
+    for said in ["GET / HTTP/1.1\r\nHost: weir\r\n\r\n", "GET /live/x HTTP/1.1\r\nHost: weir\r\n\r\n"] {
+        let began = Instant::now();
+        let answer = once_answered(&serving, said).await;
+        assert!(answer.contains("200 OK"), "{answer}");
+        assert!(began.elapsed() > Duration::from_millis(900), "it is waited for the next");
+    }
 }
 
 #[tokio::test]
@@ -250,10 +365,12 @@ async fn the_answer_knows_who_asked_and_may_take_longer_than_the_question() {
 #[tokio::test]
 async fn who_does_not_read_is_left() {
     let serving = Serving::start(HttpLimits { connections: 1, unread: Duration::from_secs(1), ..limits() }).await;
-    let unread = serving.connect("GET /large HTTP/1.1\r\nHost: weir\r\n\r\n").await;
-    // There is room for one, so another is answered once this one is gone.
-    once_there_is_room(&serving).await;
-    drop(unread);
+    for path in ["/large", "/live/large"] {
+        let unread = serving.connect(&format!("GET {path} HTTP/1.1\r\nHost: weir\r\n\r\n")).await;
+        // There is room for one, so another is answered once this one is gone.
+        once_there_is_room(&serving).await;
+        drop(unread);
+    }
 }
 
 #[tokio::test]
@@ -303,13 +420,16 @@ async fn a_stop_lets_requests_finish_and_leaves_idle_connections() {
     let serving = Serving::start(limits()).await;
     let idle = serving.connect("").await;
     let held = serving.connect("GET /held HTTP/1.1\r\nHost: weir\r\n\r\n").await;
+    let reload = serving.connect("GET /live/a/source/index.m3u8?_HLS_msn=1 HTTP/1.1\r\nHost: weir\r\n\r\n").await;
     let mut client = serving.http2(65_535).await.unwrap();
     let also_held = tokio::spawn(client.send_request(ask("/held")));
-    serving.held(2).await;
+    serving.held(3).await;
     serving.stopping.cancel();
     assert_eq!(all_of(idle).await, "");
     serving.bell.send_replace(true);
     assert!(all_of(held).await.starts_with("HTTP/1.1 200 OK"));
+    let reloaded = all_of(reload).await;
+    assert!(reloaded.ends_with("#EXTM3U"), "{reloaded}");
     assert_eq!(timeout(LONG, also_held).await.unwrap().unwrap().unwrap().status(), StatusCode::OK);
     timeout(LONG, serving.server).await.unwrap().unwrap();
 }
@@ -486,11 +606,10 @@ async fn blocked_reloads_that_are_dropped_give_everything_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_in_demand_arrives_as_it_is() {
     let serving = Serving::start(limits()).await;
-    let fetch = async |pause: bool| {
+    let fetch = async |path: &str, pause: bool| {
         // Two on one connection, so that whatever is written too much or too little would show.
-        let said =
-            "GET /part HTTP/1.1\r\nHost: weir\r\n\r\nGET /part HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n";
-        let mut socket = serving.connect(said).await;
+        let one = format!("GET {path} HTTP/1.1\r\nHost: weir\r\n");
+        let mut socket = serving.connect(&format!("{one}\r\n{one}Connection: close\r\n\r\n")).await;
         let (mut whole, mut piece) = (Vec::new(), vec![0; 20_000]);
         loop {
             let read = timeout(LONG, socket.read(&mut piece)).await.unwrap().unwrap();
@@ -504,7 +623,8 @@ async fn a_body_in_demand_arrives_as_it_is() {
         }
     };
     for round in 0..6 {
-        let answers = futures::future::join_all((0..8).map(|_| fetch(round % 2 == 1))).await;
+        let path = if round < 3 { "/part" } else { "/live/part" };
+        let answers = futures::future::join_all((0..8).map(|_| fetch(path, round % 2 == 1))).await;
         for whole in answers {
             let mut rest = &whole[..];
             for _ in 0..2 {
@@ -519,7 +639,7 @@ async fn a_body_in_demand_arrives_as_it_is() {
     // The servers of other tests let go of what is not asked for, too.
     let in_pages = async {
         while Pages::get().find(&PART).is_none() {
-            fetch(false).await;
+            fetch("/live/part", false).await;
         }
     };
     timeout(LONG, in_pages).await.expect("it is sent from pages");

@@ -69,11 +69,20 @@ impl Traffic {
     }
 
     /// Counts a request; gives what holds it in the gauge of waiting reloads when it may be one.
-    pub(super) fn asked(&'static self, uri: &Uri) -> Option<Held> {
-        match Kind::of(uri.path()) {
+    pub(super) fn asked(&'static self, path: &str, query: Option<&str>) -> Option<Held> {
+        self.count(Kind::of(path), query)
+    }
+
+    /// The same by an address below `/live`.
+    pub(super) fn asked_of_live(&'static self, uri: &Uri) -> Option<Held> {
+        self.count(Kind::of_media(uri.path()), uri.query())
+    }
+
+    fn count(&'static self, kind: Kind, query: Option<&str>) -> Option<Held> {
+        match kind {
             Kind::Playlist => {
                 self.playlists.increment(1);
-                let may_wait = uri.query().is_some_and(|query| query.contains("_HLS_msn="));
+                let may_wait = query.is_some_and(|query| query.contains("_HLS_msn="));
                 return may_wait.then(|| Held::new(&self.reloads_held));
             }
             Kind::Part => self.parts.increment(1),
@@ -114,6 +123,11 @@ impl Kind {
         if !path.starts_with("/live/") && !path.starts_with("/vod/") {
             return Self::Other;
         }
+        Self::of_media(path)
+    }
+
+    /// By the path of something under `/live` or `/vod`, or the end of it.
+    fn of_media(path: &str) -> Self {
         let name = path.rsplit('/').next().unwrap_or_default();
         match name.rsplit('.').next() {
             Some("m3u8" | "mpd") => Self::Playlist,
