@@ -42,6 +42,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use ingest::origin::LiveService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::{
@@ -132,9 +133,9 @@ pub fn raise_descriptor_limit() {
 /// What is served.
 #[derive(Debug)]
 pub struct Site {
-    /// All that is under `/live`, which it does not see in addresses. Answered on the thread of its connection: nothing here
+    /// All that is under `/live`. Answered on the thread of its connection: nothing here
     /// may compute for long.
-    pub live: Router,
+    pub live: LiveService,
     /// Everything else, answered on the runtime that [`serve_tls`] was called on.
     pub rest: Router,
     /// Called for each answer of `live`. A middleware would cost each request that is held 2 KiB.
@@ -143,7 +144,14 @@ pub struct Site {
 
 /// Serves `router` in plain text until `stopping`, and then the requests that are under way.
 pub async fn serve(listener: TcpListener, router: Router, limits: HttpLimits, stopping: CancellationToken) {
-    serve_tls(listener, None, Site { live: Router::new(), rest: router, answered: |_, _| {} }, limits, stopping).await;
+    serve_tls(
+        listener,
+        None,
+        Site { live: LiveService::default(), rest: router, answered: |_, _| {} },
+        limits,
+        stopping,
+    )
+    .await;
 }
 
 /// The same over TLS, where there is an acceptor.
@@ -370,7 +378,7 @@ impl Server {
 /// Who answers.
 enum By {
     /// This thread, and then what is told of the answer.
-    Here(Router, fn(&Method, &mut Response)),
+    Here(LiveService, fn(&Method, &mut Response)),
     /// The threads of a runtime that may take long.
     Others(Router, Handle),
 }
@@ -387,9 +395,9 @@ async fn respond(
         _ => (usize::MAX, is_plain.then(Pages::get)),
     };
     let response = match by {
-        By::Here(router, answered) => {
+        By::Here(live, answered) => {
             let method = request.method().clone();
-            let Ok(mut response) = router.oneshot(request).await;
+            let mut response = live.answer(request.map(Body::new)).await;
             answered(&method, &mut response);
             response
         }

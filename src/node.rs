@@ -320,15 +320,15 @@ impl Node {
             node.http = Some(http);
             let mut router = axum::Router::new();
             let local = match &node.ingest {
-                Some(ingest) => ingest.router(),
+                Some(ingest) => ingest.service(),
                 // Pictures of streams that are over, and words for what is nowhere.
-                None => ingest::origin::router(Broadcasts::new(rights.clone()), storage.clone()),
+                None => ingest::origin::service(Broadcasts::new(rights.clone()), storage.clone()),
             };
             let door = wire::RecordingDoor::new(ReadModels::new(pool.clone()), rights);
             router = router.nest("/vod", ingest::origin::recordings::router(storage.clone(), Arc::new(door)));
             let live = match is_alone {
                 true => local,
-                false => origins::router(local, Owners::new(node.ingest.clone(), nats.clone())),
+                false => origins::service(local, Owners::new(node.ingest.clone(), nats.clone())),
             };
             router = router.layer(axum::middleware::from_fn(api::media_call));
             let media = live;

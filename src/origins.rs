@@ -16,16 +16,14 @@ mod passing;
 use std::sync::Arc;
 
 use axum::{
-    Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
-    routing::any,
 };
 use domain::ids::{ChannelId, StreamId};
+use ingest::origin::LiveService;
 use serde::{Deserialize, Serialize};
-use tower::ServiceExt;
 
 use self::passing::{Passing, PassingError};
 
@@ -71,19 +69,19 @@ pub enum Owner {
     Unknown,
 }
 
-/// All that is under `/live`, to be nested there: `local` answers for this node.
-pub fn router(local: Router, owners: Owners) -> Router {
+/// All that is under `/live`: `local` answers for this node.
+pub fn service(local: LiveService, owners: Owners) -> LiveService {
     let origins = Arc::new(Origins { local, owners, passing: Passing::new() });
-    Router::new().route("/", any(answer)).route("/{*path}", any(answer)).with_state(origins)
+    LiveService::new(move |request| answer(Arc::clone(&origins), request))
 }
 
 struct Origins {
-    local: Router,
+    local: LiveService,
     owners: Owners,
     passing: Passing,
 }
 
-async fn answer(State(origins): State<Arc<Origins>>, request: Request) -> Response {
+async fn answer(origins: Arc<Origins>, request: Request) -> Response {
     let sought = Sought::read(request.uri().path());
     let Some(sought) = sought.filter(|_| !request.headers().contains_key(FROM_A_NODE)) else {
         return origins.here(request).await;
@@ -103,8 +101,7 @@ async fn answer(State(origins): State<Arc<Origins>>, request: Request) -> Respon
 
 impl Origins {
     async fn here(&self, request: Request) -> Response {
-        let Ok(response) = self.local.clone().oneshot(request).await;
-        response
+        self.local.answer(request).await
     }
 
     /// The answer of `node`, or of another that has what is sought by now: an encoder may have changed to that.

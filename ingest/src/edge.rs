@@ -54,7 +54,7 @@ use self::{
 };
 use crate::{
     origin::{
-        self,
+        self, LiveService,
         address::ReloadQuery,
         problem::Problem,
         reply,
@@ -155,8 +155,9 @@ impl Edge {
             .with_state(Arc::clone(&self.0))
     }
 
-    /// What is under `/live` at the origin; to be nested there.
-    pub fn router(&self) -> Router {
+    /// What is under `/live` at the origin.
+    #[must_use]
+    pub fn service(&self) -> LiveService {
         let live = Live { shared: Arc::clone(&self.0) };
         rights::guarded(self.0.rights.clone(), Some(Arc::new(live.clone())), live)
     }

@@ -1,11 +1,10 @@
 //! The media plane: RTMP in, packaging, thumbnails and the origin.
 //!
 //! [`Ingest::start`] listens for encoders. What it needs from the rest of the platform is the port [`Publishing`];
-//! what it serves to viewers is [`Ingest::router`].
+//! what it serves to viewers is [`Ingest::service`].
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use domain::{
     ids::{ChannelId, StreamId},
     streams::EndReason,
@@ -46,7 +45,7 @@ pub use rtmp::{
 };
 
 use live::{Live, Settings};
-use origin::Broadcasts;
+use origin::{Broadcasts, LiveService};
 use packager::PackagerConfig;
 use recorder::Recorder;
 use rewind::{Rewind, RewindConfig};
@@ -209,12 +208,13 @@ impl Ingest {
         Ok(Self { live, server, broadcasts, storage, rtmp_addr, rtmps_addr, stopping })
     }
 
-    /// Playlists, segments and thumbnails; to be nested under `/live`.
-    pub fn router(&self) -> Router {
-        origin::router(self.broadcasts.clone(), self.storage.clone())
+    /// Playlists, segments and thumbnails: what is under `/live`.
+    #[must_use]
+    pub fn service(&self) -> LiveService {
+        origin::service(self.broadcasts.clone(), self.storage.clone())
     }
 
-    /// What this node serves, as [`Ingest::router`] does.
+    /// What this node serves, as [`Ingest::service`] does.
     #[must_use]
     pub fn broadcasts(&self) -> &Broadcasts {
         &self.broadcasts
@@ -287,7 +287,7 @@ impl Ingest {
     }
 
     /// Stops listening, ends all streams as [`EndReason::Shutdown`] and waits until that is stored, for as long as
-    /// [`Patience::shutdown`]. The router goes on serving what is kept.
+    /// [`Patience::shutdown`]. The service goes on with what is kept.
     pub async fn shutdown(&self) {
         /// Publishers leave at once; only one that is being written to takes longer.
         const LEAVE: Duration = Duration::from_secs(2);

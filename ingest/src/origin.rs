@@ -26,6 +26,7 @@ pub mod recordings;
 pub(crate) mod reply;
 mod rewind;
 pub(crate) mod rights;
+mod service;
 pub(crate) mod wait;
 
 use std::{
@@ -34,7 +35,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     extract::Request,
     http::{HeaderMap, Method, Uri},
     response::Response,
@@ -44,6 +44,7 @@ use storage::Storage;
 
 pub(crate) use self::dash::time;
 pub use self::kinds::{Audience, Kind};
+pub use self::service::LiveService;
 use self::{
     address::{Address, MediaFile, ReloadQuery},
     problem::Problem,
@@ -140,10 +141,11 @@ impl Broadcasts {
     }
 }
 
-/// Playlists, segments, parts and thumbnails; to be nested under `/live`.
+/// Playlists, segments, parts and thumbnails: what is under `/live`.
 ///
 /// Answers are compressed where that helps and carry their own CORS headers: no layer needs to add either.
-pub fn router(broadcasts: Broadcasts, storage: Storage) -> Router {
+#[must_use]
+pub fn service(broadcasts: Broadcasts, storage: Storage) -> LiveService {
     let rights = broadcasts.rights.clone();
     rights::guarded(rights, None, Origin { broadcasts, storage })
 }

@@ -163,7 +163,7 @@ async fn edge(origin: SocketAddr) -> Front {
         return started("Weir edge", address, command, folder).await;
     }
     let edge = Edge::start(EdgeConfig::new(vec![format!("http://{origin}")], keys()), CancellationToken::new());
-    let router = axum::Router::new().nest("/live", edge.router()).nest("/vod", edge.recordings());
+    let router = axum::Router::new().nest_service("/live", edge.service()).nest("/vod", edge.recordings());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -309,7 +309,7 @@ async fn recordings_are_kept_for_all_and_shown_to_those_with_a_right() {
             next.run(request)
         });
         let router = axum::Router::new()
-            .nest("/live", origin::router(Broadcasts::new(rights.clone()), storage.clone()))
+            .nest_service("/live", origin::service(Broadcasts::new(rights.clone()), storage.clone()))
             .nest("/vod", recordings::router(storage, Arc::new(door)))
             .layer(counting);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -27,7 +27,10 @@ use axum::{
 };
 use bytes::Bytes;
 use fragments::{AUDIO, VIDEO};
-use ingest::packager::{Follower, Packager, RenditionSpec, Tag};
+use ingest::{
+    origin::LiveService,
+    packager::{Follower, Packager, RenditionSpec, Tag},
+};
 use manifest::Manifest;
 use synthetic::{Encoder, STEREO_44};
 use tokio::time::timeout;
@@ -200,7 +203,7 @@ async fn renditions_stand_beside_the_source() {
 
 async fn response(viewer: &Viewer, path: &str) -> axum::response::Response {
     let request = Request::get(viewer.path(path)).body(Body::empty()).unwrap();
-    viewer.router.clone().oneshot(request).await.unwrap()
+    viewer.service.clone().oneshot(request).await.unwrap()
 }
 
 async fn next(body: &mut Body) -> Option<Result<Bytes, axum::Error>> {
@@ -226,7 +229,7 @@ async fn a_segment_comes_part_by_part_while_it_grows() {
     }
     // The next one is waited for.
     let coming = tokio::spawn({
-        let (router, path) = (viewer.router.clone(), viewer.path("source/v/s3.m4s"));
+        let (router, path) = (viewer.service.clone(), viewer.path("source/v/s3.m4s"));
         async move { router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap() }
     });
     let mut bodies = [of_video.into_body(), of_audio.into_body()];
@@ -278,10 +281,10 @@ async fn it_says_what_time_it_is() {
 }
 
 /// Over a real connection, mounted as the binary mounts it.
-async fn serve(router: Router) -> String {
+async fn serve(service: LiveService) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().nest("/live", router)).await.unwrap() });
+    tokio::spawn(async move { axum::serve(listener, Router::new().nest_service("/live", service)).await.unwrap() });
     format!("http://{address}/live")
 }
 
@@ -303,7 +306,7 @@ async fn play(url: String, seconds: u32) -> (usize, usize, String) {
 #[tokio::test]
 async fn ffmpeg_plays_it_before_and_after_a_reconnect() {
     let viewer = Viewer::new(config()).await;
-    let root = serve(viewer.router.clone()).await;
+    let root = serve(viewer.service.clone()).await;
     let url = format!("{root}/{}/index.mpd", viewer.broadcast.stream_id());
     for (tags, size, rate) in [(&SOURCE, "320x180", 30), (&OTHER, "640x360", 25)] {
         let mut packager = Packager::new(Arc::clone(&viewer.broadcast));

@@ -30,18 +30,18 @@ use bytes::Bytes;
 use domain::{channels::Visibility, ids::SessionId};
 use futures::future::join_all;
 use ingest::rights::{Bearer, Change, Pass, PlaybackKeys};
-use node::{LONG, Origin, get, now_s, request, token};
+use node::{LONG, Origin, Site, get, now_s, request, token};
 use playlist::MediaPlaylist;
 use tokio::{net::TcpSocket, time::timeout};
 use uuid::Uuid;
 
 /// As [`get`], once the relay has learned who may watch what, and has heard lately of what was taken away; and again where it has
 /// waited for so long as nothing takes but on a machine that stands still.
-async fn settled(router: &Router, path: &str) -> (StatusCode, HeaderMap, Bytes) {
+async fn settled(router: &impl Site, path: &str) -> (StatusCode, HeaderMap, Bytes) {
     settled_of(router, || Request::get(path).body(Body::empty()).unwrap()).await
 }
 
-async fn settled_of(router: &Router, ask: impl Fn() -> Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
+async fn settled_of(router: &impl Site, ask: impl Fn() -> Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
     let asked = async {
         loop {
             let answer = request(router, ask()).await;
@@ -83,7 +83,7 @@ async fn two_hundred_viewers_are_one_request_for_each_part() {
     const VIEWERS: usize = 200;
     let mut origin = Origin::start().await;
     let edge = origin.edge();
-    let router = edge.router();
+    let router = edge.service();
     let playlist = origin.path("source/index.m3u8");
     assert_eq!(settled(&router, &playlist).await.0, StatusCode::OK);
     let mut pushed_ms = 5_100;
@@ -124,7 +124,7 @@ async fn two_hundred_viewers_are_one_request_for_each_part() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_rewinds_at_a_relay_waits_there_for_the_next_part() {
     let mut origin = Origin::start().await;
-    let router = origin.edge().router();
+    let router = origin.edge().service();
     let playlist = origin.path("source/rewind.m3u8");
     let (status, _, now) = settled(&router, &playlist).await;
     assert_eq!(status, StatusCode::OK);
@@ -145,7 +145,7 @@ async fn who_rewinds_at_a_relay_waits_there_for_the_next_part() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_answers_as_the_origin_does() {
     let origin = Origin::start().await;
-    let router = origin.edge().router();
+    let router = origin.edge().service();
     let next = {
         let (_, _, body) = settled(&router, &origin.path("source/index.m3u8")).await;
         read(&body).next_position().0
@@ -193,7 +193,7 @@ async fn a_relay_answers_as_the_origin_does() {
 async fn only_who_has_a_right_gets_what_is_not_public() {
     let origin = Origin::start().await;
     origin.restrict(Visibility::Private, 2);
-    let edge = origin.edge().router();
+    let edge = Router::new().fallback_service(origin.edge().service());
     let stream_id = origin.broadcast.stream_id();
     let session = SessionId::from(Uuid::from_u128(9));
     let good = token(Bearer::Session(origin.channel_id, session), 2, 600);
@@ -268,7 +268,7 @@ async fn only_who_has_a_right_gets_what_is_not_public() {
 async fn what_is_taken_back_ends_what_is_waited_for() {
     let origin = Origin::start().await;
     origin.restrict(Visibility::Private, 2);
-    let edge = origin.edge().router();
+    let edge = Router::new().fallback_service(origin.edge().service());
     let stream_id = origin.broadcast.stream_id();
     for (number, (router, prefix)) in [(&origin.router, "/live"), (&edge, "")].into_iter().enumerate() {
         let sessions = [1, 2].map(|session| SessionId::from(Uuid::from_u128(number as u128 * 10 + session)));
@@ -308,7 +308,7 @@ async fn what_is_taken_back_ends_what_is_waited_for() {
 async fn a_relay_serves_what_it_has_while_its_origin_is_away_and_goes_on_after() {
     let mut origin = Origin::start().await;
     let edge = origin.edge();
-    let router = edge.router();
+    let router = edge.service();
     let (playlist, part) = (origin.path("source/index.m3u8"), origin.path("source/p3.m4s"));
     let (_, _, before) = settled(&router, &playlist).await;
     let (segment, number) = read(&before).next_position();
@@ -330,7 +330,7 @@ async fn a_relay_serves_what_it_has_while_its_origin_is_away_and_goes_on_after()
 async fn what_nobody_watches_is_forgotten_and_what_is_not_there_is_asked_for_once() {
     let origin = Origin::start().await;
     let edge = origin.edge_with(|config| config.linger = Duration::from_millis(1));
-    let router = edge.router();
+    let router = edge.service();
     assert_eq!(settled(&router, &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
     timeout(LONG, async {
         while edge.followed() > 0 {
@@ -355,7 +355,7 @@ async fn what_nobody_watches_is_forgotten_and_what_is_not_there_is_asked_for_onc
 async fn what_is_kept_is_bounded() {
     let mut origin = Origin::start().await;
     let edge = origin.edge_with(|config| config.cache_bytes = 100_000);
-    let router = edge.router();
+    let router = edge.service();
     settled(&router, &origin.path("source/index.m3u8")).await;
     origin.push_until(18_000);
     for number in 0..30 {
@@ -374,7 +374,7 @@ async fn an_origin_that_does_not_answer_is_left_for_the_next() {
     nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let away = nobody.local_addr().unwrap();
     let edge = origin.edge_with(|config| config.origins.insert(0, format!("http://{away}")));
-    assert_eq!(settled(&edge.router(), &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
+    assert_eq!(settled(&edge.service(), &origin.path("source/index.m3u8")).await.0, StatusCode::OK);
     let is_connected = async {
         while !edge.is_connected() {
             pause().await;
@@ -387,7 +387,7 @@ async fn an_origin_that_does_not_answer_is_left_for_the_next() {
 async fn nothing_of_a_stream_that_is_withdrawn_is_shown_at_the_origin_or_at_a_relay() {
     let origin = Origin::start().await;
     let edge = origin.edge();
-    let router = edge.router();
+    let router = edge.service();
     let (playlist, part) = (origin.path("source/index.m3u8"), origin.path("source/p3.m4s"));
     assert_eq!(settled(&router, &playlist).await.0, StatusCode::OK);
     assert_eq!(settled(&router, &part).await.0, StatusCode::OK);
@@ -405,6 +405,6 @@ async fn nothing_of_a_stream_that_is_withdrawn_is_shown_at_the_origin_or_at_a_re
     timeout(LONG, hears).await.unwrap();
     assert_eq!(settled(&router, &playlist).await.0, StatusCode::NOT_FOUND);
     // A relay that comes later is told, too.
-    let later = origin.edge().router();
+    let later = origin.edge().service();
     assert_eq!(settled(&later, &playlist).await.0, StatusCode::NOT_FOUND);
 }

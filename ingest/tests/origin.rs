@@ -24,6 +24,7 @@ use axum::{
 };
 use bytes::Bytes;
 use ingest::{
+    origin::LiveService,
     packager::{Packager, Tag},
     thumbnails,
 };
@@ -132,17 +133,17 @@ async fn playlists_are_compressed_for_who_accepts_it() {
 }
 
 /// Over a real connection, mounted as the binary mounts it.
-async fn serve(router: Router) -> String {
+async fn serve(service: LiveService) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, Router::new().nest("/live", router)).await.unwrap() });
+    tokio::spawn(async move { axum::serve(listener, Router::new().nest_service("/live", service)).await.unwrap() });
     format!("http://{address}/live")
 }
 
 #[tokio::test]
 async fn it_works_nested_and_over_http() {
     let (viewer, _packager) = live().await;
-    let root = serve(viewer.router.clone()).await;
+    let root = serve(viewer.service.clone()).await;
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::limited(3)).build().unwrap();
     let stream_id = viewer.broadcast.stream_id();
     let segment = client.get(format!("{root}/{stream_id}/source/s0.m4s")).send().await.unwrap();

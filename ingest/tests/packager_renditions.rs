@@ -263,7 +263,7 @@ async fn the_master_playlist_lists_what_can_be_played() {
     bench.viewer.broadcast.add_rendition(spec("1080p", 1_080));
     let made = transcoded(&encoder, 10_000, TIMELINE_START_MS, LARGE);
     let master = |viewer: &Viewer| {
-        let (viewer_path, router) = (viewer.path("index.m3u8"), viewer.router.clone());
+        let (viewer_path, router) = (viewer.path("index.m3u8"), viewer.service.clone());
         async move {
             use tower::ServiceExt;
             let request = axum::http::Request::get(viewer_path).body(axum::body::Body::empty()).unwrap();

@@ -69,7 +69,7 @@ impl Kept {
         rewind.watch(disk);
         let mut viewer = Viewer::new(config).await;
         viewer.broadcasts = Broadcasts::default().with_rewind(rewind);
-        viewer.router = origin::router(viewer.broadcasts.clone(), viewer.storage.clone());
+        viewer.service = origin::service(viewer.broadcasts.clone(), viewer.storage.clone());
         viewer.broadcasts.publish(viewer.channel_id, Arc::clone(&viewer.broadcast));
         let packager = Packager::new(Arc::clone(&viewer.broadcast));
         Self { viewer, folder, packager, pushed_ms: 0 }

@@ -20,7 +20,6 @@ use axum::response::Response;
 use bytes::{Buf, Bytes};
 use hyper::{Method, StatusCode, body::Body as _, header::CONTENT_LENGTH};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tower::ServiceExt;
 
 use self::head::{Asked, Come, Length};
 use super::{
@@ -64,9 +63,9 @@ pub(super) async fn serve(
         let answering = Answering::begin(Arc::clone(activity));
         let method = request.method().clone();
         let response = {
-            let mut answer = pin!(site.live.clone().oneshot(request));
+            let mut answer = site.live.answer(request);
             poll_fn(|context| match answer.as_mut().poll(context) {
-                Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
+                Poll::Ready(response) => Poll::Ready(Some(response)),
                 Poll::Pending => hung_up(socket, &mut come, context).map(|()| None),
             })
             .await
@@ -84,6 +83,7 @@ pub(super) async fn serve(
 }
 
 /// What comes next on a connection.
+#[expect(clippy::large_enum_variant, reason = "it is passed on once for each request, and most are asked")]
 enum Next {
     Asked(Asked),
     /// What has come is not ours.

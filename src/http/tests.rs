@@ -68,6 +68,7 @@ impl Serving {
         let answered = |method: &Method, response: &mut Response| {
             response.headers_mut().insert("x-answered", method.as_str().parse().unwrap());
         };
+        let live = LiveService::new(move |request| live.clone().oneshot(request).map(Result::unwrap));
         let site = Site { live, rest: router, answered };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -16,7 +16,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_segment_is_sent_on_as_it_grows() {
     let mut origin = Origin::start().await;
-    let router = origin.edge().router();
+    let router = origin.edge().service();
     let (_, _, playlist) = settled(&router, &origin.path("source/index.m3u8")).await;
     let number = read(&playlist).next_position().0;
     let path = origin.path(&format!("source/v/s{number}.m4s"));
@@ -54,7 +54,7 @@ async fn a_segment_is_sent_on_as_it_grows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_segment_that_breaks_off_does_not_end_as_if_it_were_whole() {
     let mut origin = Origin::start().await;
-    let router = origin.edge().router();
+    let router = origin.edge().service();
     let (_, _, playlist) = settled(&router, &origin.path("source/index.m3u8")).await;
     let path = origin.path(&format!("source/v/s{}.m4s", read(&playlist).next_position().0));
     let request = Request::get(&path).body(Body::empty()).unwrap();
@@ -88,7 +88,7 @@ async fn a_segment_that_breaks_off_does_not_end_as_if_it_were_whole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_time_it_is_a_relay_knows_itself() {
     let origin = Origin::start().await;
-    let router = origin.edge().router();
+    let router = origin.edge().service();
     let (status, headers, body) = get(&router, "/time").await;
     assert_eq!((status, &headers[header::CACHE_CONTROL]), (StatusCode::OK, &"no-store".parse().unwrap()));
     assert!(body.starts_with(b"20"), "{body:?}");

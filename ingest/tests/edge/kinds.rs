@@ -46,7 +46,7 @@ fn shown(origin: &Origin) -> Shown {
 /// A relay in front of the origin, with all that it serves.
 async fn relay(origin: &Origin) -> Router {
     let edge = origin.edge();
-    let router = Router::new().nest("/live", edge.router()).nest("/vod", edge.recordings());
+    let router = Router::new().nest_service("/live", edge.service()).nest("/vod", edge.recordings());
     timeout(LONG, async {
         while !edge.is_connected() {
             pause().await;

@@ -63,7 +63,7 @@ impl Kept {
             next.run(request)
         });
         let origin = Router::new()
-            .nest("/live", origin::router(Broadcasts::new(rights.clone()), storage.clone()))
+            .nest_service("/live", origin::service(Broadcasts::new(rights.clone()), storage.clone()))
             .nest("/vod", recordings::router(storage, Arc::new(door)))
             .layer(counting);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -68,7 +68,7 @@ async fn streams_come_over_tls_by_http2_and_what_is_held_by_http1() {
         config.origins = vec![format!("https://localhost:{port}")];
         config.tls = OriginTls::load(Some(&folder.path().join("ca.pem"))).unwrap();
     });
-    let router = edge.router();
+    let router = edge.service();
     let playlist = origin.path("source/index.m3u8");
     let (status, _, body) = settled(&router, &playlist).await;
     assert_eq!(status, StatusCode::OK);
@@ -101,7 +101,7 @@ async fn an_origin_with_the_certificate_of_somebody_else_is_not_believed() {
         config.origins = vec![format!("https://localhost:{port}")];
         config.tls = OriginTls::load(Some(&other)).unwrap();
     });
-    let (status, _, _) = get(&edge.router(), &origin.path("source/s0.m4s")).await;
+    let (status, _, _) = get(&edge.service(), &origin.path("source/s0.m4s")).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(!edge.is_connected());
     assert_eq!(connections.iter().map(|count| count.load(Ordering::Relaxed)).sum::<usize>(), 0);

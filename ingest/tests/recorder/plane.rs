@@ -191,7 +191,7 @@ impl Plane {
         let publishing: Arc<dyn Publishing> = Arc::clone(&platform) as _;
         let ingest = Ingest::start(config, publishing, storage.clone()).await.unwrap();
         let router = Router::new()
-            .nest("/live", ingest.router())
+            .nest_service("/live", ingest.service())
             .nest("/vod", recordings::router(storage.clone(), Arc::new(Open { needs_token: false })))
             .nest("/kept", recordings::router(storage, Arc::new(Open { needs_token: true })));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -267,7 +267,7 @@ impl Plane {
         let ingest = Ingest::start(config, publishing, storage).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = listener.local_addr().unwrap();
-        let router = Router::new().nest("/live", ingest.router());
+        let router = Router::new().nest_service("/live", ingest.service());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { platform, ingest, origin, _folder: folder }
     }

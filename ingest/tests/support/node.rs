@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, LazyLock, Mutex},
     time::{Duration, SystemTime},
@@ -14,6 +15,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
     middleware::{self, Next},
+    response::Response,
 };
 use bytes::Bytes;
 use domain::{
@@ -40,7 +42,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 use uuid::Uuid;
 
 use crate::flv;
@@ -174,7 +176,7 @@ impl Origin {
             next.run(request)
         });
         let straight = Router::new()
-            .nest("/live", origin::router(broadcasts.clone(), storage.clone()))
+            .nest_service("/live", origin::service(broadcasts.clone(), storage.clone()))
             .nest("/vod", recordings::router(storage.clone(), Arc::new(door)));
         let router = straight.clone().layer(counting);
         let mut origin = Self {
@@ -329,11 +331,16 @@ pub fn token(bearer: Bearer, version: i64, seconds: u64) -> String {
     keys().mint(&Pass { bearer, version, expires_at_s: now_s() + seconds }).unwrap()
 }
 
-pub async fn get(router: &Router, path: &str) -> (StatusCode, HeaderMap, Bytes) {
+/// Whatever can be asked.
+pub trait Site: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Sync {}
+
+impl<T: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send> + Clone + Sync> Site for T {}
+
+pub async fn get(router: &impl Site, path: &str) -> (StatusCode, HeaderMap, Bytes) {
     request(router, Request::get(path).body(Body::empty()).unwrap()).await
 }
 
-pub async fn request(router: &Router, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
+pub async fn request(router: &impl Site, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
     let response = timeout(LONG, router.clone().oneshot(request)).await.unwrap().unwrap();
     let (head, body) = response.into_parts();
     (head.status, head.headers, to_bytes(body, usize::MAX).await.unwrap())

@@ -11,14 +11,13 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Request, StatusCode},
 };
 use bytes::Bytes;
 use domain::ids::{ChannelId, StreamId};
 use ingest::{
-    origin::{self, Broadcasts},
+    origin::{self, Broadcasts, LiveService},
     packager::{Broadcast, FirstNumbers, Packager, PackagerConfig, Tag},
 };
 use storage::Storage;
@@ -32,7 +31,7 @@ use crate::{
 
 /// It sees the source; [`Viewer::others`] may be watched beside it.
 pub struct Viewer {
-    pub router: Router,
+    pub service: LiveService,
     pub broadcast: Arc<Broadcast>,
     pub broadcasts: Broadcasts,
     pub channel_id: ChannelId,
@@ -90,7 +89,7 @@ impl Viewer {
         let channel_id = ChannelId::from(Uuid::now_v7());
         broadcasts.publish(channel_id, Arc::clone(&broadcast));
         Self {
-            router: origin::router(broadcasts.clone(), storage.clone()),
+            service: origin::service(broadcasts.clone(), storage.clone()),
             broadcast,
             broadcasts,
             channel_id,
@@ -106,7 +105,7 @@ impl Viewer {
     }
 
     pub async fn request(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.service.clone().oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         (head.status, head.headers, to_bytes(body, usize::MAX).await.unwrap())
     }

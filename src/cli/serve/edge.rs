@@ -75,7 +75,7 @@ impl EdgeArgs {
             tokio::spawn(http::serve(listener, router, limits, background.clone()));
         }
         let rest = Router::new().route("/healthz", get(async || "ok")).nest("/vod", edge.recordings());
-        let site = http::Site { live: edge.router(), rest, answered: |_, _| {} };
+        let site = http::Site { live: edge.service(), rest, answered: |_, _| {} };
         let limits = node::http_limits(&config);
         let mut server = tokio::spawn(http::serve_tls(listener, tls, site, limits, stopping.clone()));
         info!(http = %address, origins = origins.join(","), "weir relays");

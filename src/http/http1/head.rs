@@ -20,6 +20,7 @@ const MOST_HEADERS: usize = 32;
 
 /// What has come of a request.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is passed on once for each request, and most are whole")]
 pub(super) enum Come {
     /// Not all of its head yet.
     Part,

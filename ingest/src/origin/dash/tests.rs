@@ -49,7 +49,7 @@ async fn nothing_is_made_before_somebody_asks_and_nothing_after_the_last_one_has
     let config = PackagerConfig { max_ahead_ms: u32::MAX, ..PackagerConfig::default() };
     let broadcast = Broadcast::new(Uuid::now_v7().into(), config, FirstNumbers::default());
     broadcasts.publish(ChannelId::from(Uuid::now_v7()), Arc::clone(&broadcast));
-    let router = origin::router(broadcasts, Storage::open_disk(folder.path()).await.unwrap());
+    let router = origin::service(broadcasts, Storage::open_disk(folder.path()).await.unwrap());
     let get = |path: &str| {
         let request = Request::get(format!("/{}/{path}", broadcast.stream_id())).body(Body::empty()).unwrap();
         let router = router.clone();
