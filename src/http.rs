@@ -33,7 +33,7 @@ use bytes::BytesMut;
 use hyper::{
     Method, StatusCode, Uri, Version,
     body::Incoming,
-    header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue},
     http::uri::PathAndQuery,
     server::conn::http1 as hyper1,
     service::{Service, service_fn},
@@ -62,6 +62,7 @@ use tracing::{debug, error, warn};
 
 use self::{
     cores::{Cores, Seat},
+    http1::Left,
     pages::Pages,
     places::{Place, Places, Refused},
     socket::{Activity, Answering, Verdict, Watched},
@@ -264,8 +265,8 @@ impl Server {
                 let media = http1::serve(&mut socket, &self.site, self.traffic, &activity);
                 let left = self.answer(media, |_| activity.end(), peer, &activity).await;
                 // What hyper and TLS need is a box apart, so that the task of a viewer stays small.
-                if let Some(come) = left.flatten() {
-                    Box::pin(self.others(socket, come, peer, &activity)).await;
+                if let Some(left) = left.flatten() {
+                    Box::pin(self.others(socket, left, peer, &activity)).await;
                 }
             }
             Some(tls) => {
@@ -288,15 +289,15 @@ impl Server {
         drop(place);
     }
 
-    /// Has hyper answer what has `come` and whatever comes after it. The first letter of HTTP/2's preface is that of a few methods,
-    /// too.
+    /// Has hyper answer what is left and whatever comes after it. HTTP/2 begins with its connection, and the first letter of its
+    /// preface is that of a few methods, too.
     ///
     /// What detects it while reading (`auto`) hands its 24 bytes on apart, and the buffer that they do not fit into as well
     /// is 16 KiB from then on, for as long as the connection lasts.
-    async fn others(self: &Arc<Self>, socket: Watched, come: Vec<u8>, peer: SocketAddr, activity: &Arc<Activity>) {
+    async fn others(self: &Arc<Self>, socket: Watched, left: Left, peer: SocketAddr, activity: &Arc<Activity>) {
         let (first, any) = &self.protocols;
-        let may_be_http2 = come.first() == Some(&b'P');
-        let (socket, service) = (TokioIo::new(socket.after(come)), self.service((peer, true), activity));
+        let may_be_http2 = left.is_first && left.come.first() == Some(&b'P');
+        let (socket, service) = (TokioIo::new(socket.after(left.come)), self.service((peer, true), activity));
         if may_be_http2 {
             let connection = any.serve_connection_with_upgrades(socket, service);
             self.answer(connection, auto::UpgradeableConnection::graceful_shutdown, peer, activity).await;
@@ -340,7 +341,11 @@ impl Server {
         // One of its own: all connections would look at one lock.
         let stopping = self.stopping.child_token();
         let mut stop = pin!(stopping.cancelled());
-        let mut look = pin!(sleep_until(Instant::now() + self.limits.head));
+        // The connection may have been another's before.
+        let mut look = pin!(sleep_until(match activity.verdict(self.limits.head, self.limits.unread) {
+            Verdict::Wait(until) => until,
+            Verdict::Idle | Verdict::Slow => Instant::now(),
+        }));
         let (mut is_stopping, mut is_closing) = (false, false);
         let served = loop {
             tokio::select! {
@@ -397,7 +402,7 @@ async fn respond(
     let response = match by {
         By::Here(live, answered) => {
             let method = request.method().clone();
-            let mut response = live.answer(request.map(Body::new)).await;
+            let mut response = for_method(&method, live.answer(request.map(Body::new)).await);
             answered(&method, &mut response);
             response
         }
@@ -419,6 +424,18 @@ async fn respond(
     };
     drop(held);
     Ok(response.map(|body| Sent::new(body, at_most, pages, answering)))
+}
+
+/// The answer to a request by this method: to HEAD without its body, of which it is said how long it would be.
+fn for_method(method: &Method, response: Response) -> Response {
+    if method != Method::HEAD {
+        return response;
+    }
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 /// JSON is compressed while its body is read, and that is on the thread of the connection: here it is done before. It is in

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use self::head::{Asked, Come, Length};
 use super::{
-    Site,
+    Site, for_method,
     pages::Pages,
     socket::{Activity, Answering, Watched},
     traffic::{Sent, Traffic},
@@ -31,8 +31,8 @@ use super::{
 
 /// What is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How much a client may send before it has been answered what it asked for first.
-const AHEAD_BYTES: usize = 64 * 1024;
+/// From how much on nothing more is read of what a client sends ahead of an answer.
+const AHEAD_BYTES: usize = 8 * 1024;
 
 thread_local! {
     /// What all connections of a thread read into: nothing stays in it.
@@ -41,7 +41,15 @@ thread_local! {
     static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Answers what comes on a connection until it ends, or until something comes that is others': then what has come of that.
+/// What is others' to answer.
+pub(super) struct Left {
+    /// What has come of it.
+    pub(super) come: Vec<u8>,
+    /// Nothing else has come on the connection.
+    pub(super) is_first: bool,
+}
+
+/// Answers what comes on a connection until it ends, or until something comes that is others'.
 ///
 /// # Errors
 /// When the connection breaks.
@@ -50,15 +58,17 @@ pub(super) async fn serve(
     site: &Site,
     traffic: &'static Traffic,
     activity: &Arc<Activity>,
-) -> io::Result<Option<Vec<u8>>> {
+) -> io::Result<Option<Left>> {
     // What has come and was not looked at.
     let mut come = Vec::new();
+    let mut is_first = true;
     loop {
         let Asked { request, is_last } = match poll_fn(|context| next(socket, &mut come, activity, context)).await? {
             Next::Asked(asked) => asked,
-            Next::Others => return Ok(Some(come)),
+            Next::Others => return Ok(Some(Left { come, is_first })),
             Next::Gone => return Ok(None),
         };
+        is_first = false;
         let held = traffic.asked_of_live(request.uri());
         let answering = Answering::begin(Arc::clone(activity));
         let method = request.method().clone();
@@ -70,8 +80,9 @@ pub(super) async fn serve(
             })
             .await
         };
-        let Some(mut response) = response else { return Ok(None) };
+        let Some(response) = response else { return Ok(None) };
         drop(held);
+        let mut response = for_method(&method, response);
         (site.answered)(&method, &mut response);
         let is_last = is_last || activity.is_ending();
         send(socket, &mut come, &method, response, answering, is_last).await?;
@@ -110,7 +121,7 @@ fn next(
                 Come::Part => {}
             }
         }
-        if activity.is_ending() {
+        if activity.is_ending() && come.is_empty() {
             return Poll::Ready(Ok(Next::Gone));
         }
         let asked = READ.with_borrow_mut(|buffer| {
@@ -139,11 +150,15 @@ fn hung_up(socket: &mut Watched, come: &mut Vec<u8>, context: &mut Context<'_>) 
     READ.with_borrow_mut(|buffer| {
         while come.len() < AHEAD_BYTES {
             match ready!(read_into(socket, buffer, context)) {
-                Ok(read) if !read.is_empty() => come.extend_from_slice(read),
+                Ok(read) if !read.is_empty() => {
+                    come.reserve_exact(read.len());
+                    come.extend_from_slice(read);
+                }
+                Ok(_) if !come.is_empty() => break,
                 Ok(_) | Err(_) => return Poll::Ready(()),
             }
         }
-        // It has enough to wait for, and is heard again with its next request.
+        // It has sent more than it is answered, and is heard again with that: it may have shut down its side behind it.
         Poll::Pending
     })
 }
@@ -168,17 +183,14 @@ async fn send(
 ) -> io::Result<()> {
     let (parts, body) = response.into_parts();
     let mut body = pin!(Sent::new(body, usize::MAX, Some(Pages::get()), answering));
-    let exact = body.size_hint().exact();
-    let has_body = method != Method::HEAD && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = match exact {
-        _ if matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => Length::Unsaid,
-        Some(length) if has_body => Length::Bytes(length),
-        None if has_body => Length::Chunked,
-        // What it would be, by who has left the body out already, or has not.
-        exact => {
-            let said = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-            said.or(exact.filter(|length| *length > 0)).map_or(Length::Unsaid, Length::Bytes)
-        }
+    let is_bare = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let has_body = method != Method::HEAD && !is_bare;
+    let said = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = match (body.size_hint().exact(), said) {
+        _ if is_bare => Length::Unsaid,
+        (Some(length), _) if has_body => Length::Bytes(length),
+        (None, None) if has_body => Length::Chunked,
+        (_, said) => said.map_or(Length::Unsaid, Length::Bytes),
     };
     // With the head goes what there is of the body.
     let mut piece = match has_body {
@@ -186,7 +198,10 @@ async fn send(
         false => Poll::Ready(None),
     };
     let mut head = Some(|to: &mut Vec<u8>| head::write(&parts, length, is_last, to));
-    let mut left = exact.filter(|_| has_body);
+    let mut left = match length {
+        Length::Bytes(length) if has_body => Some(length),
+        _ => None,
+    };
     loop {
         let (bytes, is_end) = match piece {
             Poll::Ready(Some(frame)) => (frame.map_err(io::Error::other)?.into_data().unwrap_or_default(), false),

@@ -162,7 +162,7 @@ impl Watched {
             return Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
         };
         let count = pieces[index].len();
-        if index == 0 {
+        if pieces[..index].iter().all(|piece| piece.is_empty()) {
             return self.try_write(context, |socket| shared.send(socket, offset, count));
         }
         // The head first, to go out together with what follows.

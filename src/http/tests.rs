@@ -1,7 +1,10 @@
 //! Real sockets against a server. Its limits of time are long, but for the one that a test is about: a test that is kept waiting is not
 //! to be taken for a client that is slow.
 
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    task::{Context, Poll},
+};
 
 use axum::{
     body::Body,
@@ -20,8 +23,13 @@ const LONG: Duration = Duration::from_secs(120);
 const LARGE: usize = 64 << 20;
 
 /// As many bytes as a part of a stream has, of which no two pages are the same.
-static PART: LazyLock<Bytes> =
-    LazyLock::new(|| (0..150_001_u32).map(|index| (index / 7 % 251) as u8).collect::<Vec<_>>().into());
+static PART: LazyLock<Bytes> = LazyLock::new(|| body(150_001));
+/// Bytes that are sent from pages, and that no socket takes at once.
+static LONG_PART: LazyLock<Bytes> = LazyLock::new(|| body(7 << 20));
+
+fn body(length: u32) -> Bytes {
+    (0..length).map(|index| (index / 7 % 251) as u8).collect::<Vec<_>>().into()
+}
 
 struct Serving {
     address: SocketAddr,
@@ -44,6 +52,7 @@ impl Serving {
             .route("/slow", get(async || sleep(Duration::from_secs(1)).await))
             .route("/held", get(async move || held(&rung_elsewhere).await))
             .route("/part", get(async || PART.clone()))
+            .route("/long-part", get(async || LONG_PART.clone()))
             .route("/large", get(async || Bytes::from_static(&[7; LARGE])))
             .route("/livestream", get(async || "not media"))
             .route(
@@ -56,6 +65,8 @@ impl Serving {
             .route("/a/source/index.m3u8", get(async move || held(&rung).await))
             .route("/part", get(async || PART.clone()))
             .route("/large", get(async || Bytes::from_static(&[7; LARGE])))
+            .route("/long-part", get(async || LONG_PART.clone()))
+            .route("/long-part-in-chunks", get(async || in_chunks(LONG_PART.clone())))
             .route("/grows", get(async move || grows(&grown)))
             .route("/breaks", get(async || breaks()))
             .route("/known", any(async || (StatusCode::NOT_MODIFIED, [(header::ETAG, "\"s1\"")])))
@@ -68,7 +79,18 @@ impl Serving {
         let answered = |method: &Method, response: &mut Response| {
             response.headers_mut().insert("x-answered", method.as_str().parse().unwrap());
         };
-        let live = LiveService::new(move |request| live.clone().oneshot(request).map(Result::unwrap));
+        // A router leaves out what HEAD does not want.
+        let live = LiveService::new(move |request: Request| {
+            let (live, path) = (live.clone(), request.uri().path().to_owned());
+            async move {
+                match path.as_str() {
+                    "/as-it-is" => Response::new(Body::from("as it is")),
+                    "/shorter-than-said" => Response::new(Body::new(Said(Some(Bytes::from_static(b"short")), 9))),
+                    "/longer-than-said" => Response::new(Body::new(Said(Some(Bytes::from_static(b"longer")), 3))),
+                    _ => live.oneshot(request).await.unwrap(),
+                }
+            }
+        });
         let site = Site { live, rest: router, answered };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -120,6 +142,30 @@ fn grows(bell: &watch::Sender<bool>) -> Body {
     };
     let begun = async { Bytes::from_static(b"begun") };
     Body::from_stream(begun.into_stream().chain(rest.into_stream()).map(Ok::<_, io::Error>))
+}
+
+/// A body of one piece whose length is not said.
+fn in_chunks(piece: Bytes) -> Body {
+    Body::from_stream(async { Ok::<_, io::Error>(piece) }.into_stream())
+}
+
+/// A body, and how long it says that it is.
+struct Said(Option<Bytes>, u64);
+
+impl hyper::body::Body for Said {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(hyper::body::Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        hyper::body::SizeHint::with_exact(self.1)
+    }
 }
 
 /// A body that breaks off.
@@ -193,7 +239,7 @@ async fn by_both(serving: &Serving, line: &str) -> [String; 2] {
 async fn media_is_answered_as_hyper_would() {
     let serving = Serving::start(limits()).await;
     serving.bell.send_replace(true);
-    for path in ["part", "large", "grows", "known", "nothing", "a/source/index.m3u8"] {
+    for path in ["part", "large", "grows", "known", "nothing", "as-it-is", "a/source/index.m3u8"] {
         for method in ["GET", "HEAD"] {
             let [ours, mut hypers] = by_both(&serving, &format!("{method} /live/{path}")).await;
             if matches!((method, path), ("HEAD", "known" | "nothing")) {
@@ -208,15 +254,21 @@ async fn media_is_answered_as_hyper_would() {
 #[tokio::test]
 async fn what_is_ours_and_what_is_not_are_answered_in_their_order() {
     let serving = Serving::start(limits()).await;
-    let said = "GET /live/1 HTTP/1.1\r\n\r\nHEAD /live/2 HTTP/1.1\r\n\r\nGET /live/3 HTTP/1.1\r\n\r\n\
-                POST /live/4 HTTP/1.1\r\nContent-Length: 25\r\n\r\nGET /live/x HTTP/1.1\r\n\r\n\
-                \nGET /livestream HTTP/1.1\r\n\r\nGET /live/5 HTTP/1.1\r\nConnection: close\r\n\r\n";
-    // At once, and a byte at a time.
-    let at_once = all_of(serving.connect(said).await).await;
+    let said = |body: &str| {
+        let length = body.len();
+        format!(
+            "GET /live/1 HTTP/1.1\r\n\r\nHEAD /live/2 HTTP/1.1\r\n\r\nGET /live/3 HTTP/1.1\r\n\r\n\
+             POST /live/4 HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{body}\
+             GET /livestream HTTP/1.1\r\n\r\nGET /live/5 HTTP/1.1\r\nConnection: close\r\n\r\n"
+        )
+    };
+    // At once, and a byte at a time: then without a body, which nobody waits for here.
+    let at_once = all_of(serving.connect(&said("GET /live/x HTTP/1.1\r\n\r\n")).await).await;
     let mut socket = serving.connect("").await;
-    for byte in said.as_bytes() {
+    socket.set_nodelay(true).unwrap();
+    for byte in said("").as_bytes() {
         socket.write_all(&[*byte]).await.unwrap();
-        tokio::task::yield_now().await;
+        sleep(Duration::from_millis(1)).await;
     }
     for answer in [at_once, all_of(socket).await] {
         let bodies: Vec<_> = answer
@@ -228,6 +280,94 @@ async fn what_is_ours_and_what_is_not_are_answered_in_their_order() {
             ["GET /1 nothing 0", "", "GET /3 nothing 0", "POST /4 nothing 1", "not media", "GET /5 nothing 1"];
         assert_eq!(bodies, expected, "{answer}");
     }
+}
+
+#[tokio::test]
+async fn what_comes_ahead_of_an_answer_or_behind_a_request_harms_neither() {
+    const AHEAD: usize = 4_000;
+    let serving = Serving::start(limits()).await;
+    let one = "GET /live/1 HTTP/1.1\r\n\r\n";
+    let held = serving.connect("GET /live/a/source/index.m3u8?_HLS_msn=1 HTTP/1.1\r\n\r\n").await;
+    serving.held(1).await;
+    let (mut answers, mut asking) = held.into_split();
+    let asked = tokio::spawn(async move {
+        asking.write_all(one.repeat(AHEAD).as_bytes()).await.unwrap();
+        asking.write_all(b"GET /live/1 HTTP/1.1\r\n\0\r\n\r\n").await.unwrap();
+        // Its side is shut down, and what it has asked for before that is answered.
+        asking.shutdown().await.unwrap();
+    });
+    sleep(Duration::from_millis(200)).await;
+    serving.bell.send_replace(true);
+    let mut whole = String::new();
+    let _ = timeout(LONG, answers.read_to_string(&mut whole)).await.unwrap();
+    asked.await.unwrap();
+    assert_eq!(whole.matches("GET /1 nothing 0").count(), AHEAD);
+    assert!(whole.contains("#EXTM3UHTTP/1.1 200 OK\r\n"), "in their order");
+    assert_eq!(whole.matches("HTTP/1.1 400 Bad Request\r\n").count(), 1, "hyper says what is wrong with the last");
+}
+
+#[tokio::test]
+async fn a_body_is_as_long_as_was_said_or_the_connection_ends() {
+    let serving = Serving::start(limits()).await;
+    for (path, sent) in [("shorter-than-said", "short"), ("longer-than-said", "")] {
+        let said = format!("GET /live/{path} HTTP/1.1\r\n\r\nGET /live/1 HTTP/1.1\r\n\r\n");
+        let answer = all_of(serving.connect(&said).await).await;
+        assert!(!answer.contains("GET /1"), "{answer}");
+        assert_eq!(answer.split_once("\r\n\r\n").map_or("", |(_, body)| body), sent, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn http2_is_begun_by_the_first_words_of_a_connection_alone() {
+    let serving = Serving::start(limits()).await;
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let answer = all_of(serving.connect(&format!("GET /live/1 HTTP/1.1\r\n\r\n{preface}")).await).await;
+    assert!(answer.ends_with("GET /1 nothing 0"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_over_http2_has_no_body() {
+    let serving = Serving::start(limits()).await;
+    let mut client = serving.http2(65_535).await.unwrap();
+    for path in ["/live/as-it-is", "/live/part"] {
+        let request = hyper::Request::head(format!("http://weir.test{path}")).body(Empty::new()).unwrap();
+        let answer = timeout(LONG, client.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert!(answer.headers().contains_key(header::CONTENT_LENGTH));
+        assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty(), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_body_in_demand_arrives_whole_at_who_takes_it_slowly() {
+    let serving = Serving::start(limits()).await;
+    let fetch = async |path: &str| {
+        let mut socket =
+            serving.connect(&format!("GET {path} HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n")).await;
+        let (mut whole, mut piece) = (Vec::new(), vec![0; 400_000]);
+        loop {
+            let read = timeout(LONG, socket.read(&mut piece)).await.unwrap().unwrap();
+            if read == 0 {
+                break;
+            }
+            whole.extend_from_slice(&piece[..read]);
+            sleep(Duration::from_millis(2)).await;
+        }
+        let head = whole.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        whole.split_off(head)
+    };
+    let chunk = [format!("{:x}\r\n", LONG_PART.len()).as_bytes(), &LONG_PART, b"\r\n0\r\n\r\n"].concat();
+    let mut is_in_pages = false;
+    while !is_in_pages {
+        assert!(fetch("/live/long-part").await == *LONG_PART, "the body is what it was");
+        assert!(fetch("/live/long-part-in-chunks").await == chunk, "the body is what it was");
+        assert!(fetch("/live/long-part").await == *LONG_PART, "the body is what it was");
+        is_in_pages = Pages::get().find(&LONG_PART).is_some();
+    }
+    for path in ["/long-part", "/live/long-part", "/live/long-part"] {
+        assert!(fetch(path).await == *LONG_PART, "{path}: the body is what it was");
+    }
+    assert!(fetch("/live/long-part-in-chunks").await == chunk, "the body is what it was");
 }
 
 #[tokio::test]
@@ -367,9 +507,21 @@ async fn the_answer_knows_who_asked_and_may_take_longer_than_the_question() {
 async fn who_does_not_read_is_left() {
     let serving = Serving::start(HttpLimits { connections: 1, unread: Duration::from_secs(1), ..limits() }).await;
     for path in ["/large", "/live/large"] {
-        let unread = serving.connect(&format!("GET {path} HTTP/1.1\r\nHost: weir\r\n\r\n")).await;
+        let unread = timeout(LONG, async {
+            loop {
+                let mut socket = serving.connect(&format!("GET {path} HTTP/1.1\r\nHost: weir\r\n\r\n")).await;
+                let mut begun = [0; 15];
+                // The one before may not have given its place back.
+                if socket.read_exact(&mut begun).await.is_ok() && begun == *b"HTTP/1.1 200 OK" {
+                    return socket;
+                }
+            }
+        });
+        let unread = unread.await.expect("there is room");
+        let began = Instant::now();
         // There is room for one, so another is answered once this one is gone.
         once_there_is_room(&serving).await;
+        assert!(began.elapsed() > Duration::from_millis(800), "{path}");
         drop(unread);
     }
 }
@@ -424,13 +576,15 @@ async fn a_stop_lets_requests_finish_and_leaves_idle_connections() {
     let reload = serving.connect("GET /live/a/source/index.m3u8?_HLS_msn=1 HTTP/1.1\r\nHost: weir\r\n\r\n").await;
     let mut client = serving.http2(65_535).await.unwrap();
     let also_held = tokio::spawn(client.send_request(ask("/held")));
-    serving.held(3).await;
+    let growing = serving.connect("GET /live/grows HTTP/1.1\r\n\r\n").await;
+    serving.held(4).await;
     serving.stopping.cancel();
     assert_eq!(all_of(idle).await, "");
     serving.bell.send_replace(true);
     assert!(all_of(held).await.starts_with("HTTP/1.1 200 OK"));
     let reloaded = all_of(reload).await;
     assert!(reloaded.ends_with("#EXTM3U"), "{reloaded}");
+    assert!(all_bytes_of(growing).await.ends_with(b"\r\n0\r\n\r\n"), "it is sent to its end");
     assert_eq!(timeout(LONG, also_held).await.unwrap().unwrap().unwrap().status(), StatusCode::OK);
     timeout(LONG, serving.server).await.unwrap().unwrap();
 }
