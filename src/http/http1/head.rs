@@ -167,6 +167,7 @@ fn with_date(take: impl FnOnce(&[u8])) {
 mod tests {
     use axum::response::Response;
     use hyper::StatusCode;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -231,6 +232,39 @@ mod tests {
         whole(head);
         let begun = format!("GET /live/x HTTP/1.1\r\nA: {}", "b".repeat(MOST_BYTES));
         assert!(matches!(read(begun.as_bytes()), Come::Others), "hyper says how long a head may be");
+    }
+
+    proptest! {
+        /// Whatever comes, in however many pieces: it is ours from the same byte on, to the same byte, or never.
+        #[test]
+        fn pieces_change_nothing(
+            pieces in proptest::collection::vec(prop_oneof![
+                Just("GET /live/x?a HTTP/1.1\r\n".as_bytes().to_vec()),
+                Just(b"HEAD /live/ HTTP/1.1\r\n".to_vec()),
+                Just(b"Connection: close\r\n".to_vec()),
+                Just(b"Content-Length: 1\r\n".to_vec()),
+                Just(b"\r\n".to_vec()),
+                Just(b"\n".to_vec()),
+                proptest::collection::vec(any::<u8>(), 0..20),
+            ], 0..8)
+        ) {
+            let come = pieces.concat();
+            let mut first = None;
+            for end in 0..=come.len() {
+                let found = match read(&come[..end]) {
+                    Come::Part => None,
+                    Come::Others => Some(None),
+                    Come::Whole(asked, length) => {
+                        prop_assert!(length <= end);
+                        Some(Some((length, asked.is_last, asked.request.uri().clone(), asked.request.headers().clone())))
+                    }
+                };
+                match &first {
+                    None => first = found,
+                    first => prop_assert_eq!(&found, first),
+                }
+            }
+        }
     }
 
     #[test]
