@@ -33,6 +33,11 @@ pub(crate) struct Authenticated {
 }
 
 impl Authenticated {
+    /// Notes that a code is used up.
+    pub(crate) fn used_code(&self) {
+        self.context.used_code();
+    }
+
     /// For a command that this account gives.
     pub(crate) fn metadata(&self) -> Metadata {
         self.context.metadata(Actor::Account(self.account_id))

@@ -26,6 +26,20 @@ pub(crate) struct Failure {
     pub(crate) source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
+impl Failure {
+    /// The same of the second half of something whose first half was done: it no longer says that nothing was.
+    pub(crate) fn half_done(self) -> Self {
+        if !matches!(self.problem.code.as_ref(), "unavailable" | "overloaded" | "conflict") {
+            return self;
+        }
+        let ApiError(unknown) = ApiError::outcome_unknown();
+        let mut headers = self.headers;
+        headers.retain(|(name, _)| *name != header::RETRY_AFTER);
+        headers.extend(unknown.headers);
+        Self { problem: unknown.problem, headers, source: self.source }
+    }
+}
+
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
@@ -184,11 +198,9 @@ impl ApiError {
             .detail("The outcome is unknown; look before you repeat.")
     }
 
-    /// This failure, of the second half of something whose first half was done.
+    /// This failure, of the second half of something whose first half was done: it no longer says that nothing was.
     pub(crate) fn half_done(self) -> Self {
-        let mut error = Self::outcome_unknown();
-        error.0.source = self.0.source;
-        error
+        Self(Box::new(self.0.half_done()))
     }
 
     /// 500: a mistake of ours.
@@ -307,6 +319,24 @@ mod tests {
         assert_eq!(answer(CommandError::Unavailable(source())), (503, "unavailable".to_owned(), true));
         assert_eq!(answer(CommandError::OutcomeUnknown(source())), (503, "outcome_unknown".to_owned(), true));
         assert_eq!(answer(CommandError::Unexpected(source())), (500, "internal".to_owned(), false));
+    }
+
+    #[test]
+    fn what_is_half_done_does_not_say_that_nothing_was_changed() {
+        let half_done = |error: ApiError| {
+            let failure = error.header(header::SET_COOKIE, HeaderValue::from_static("kept=1")).half_done().0;
+            assert!(failure.headers.iter().any(|(name, _)| *name == header::SET_COOKIE));
+            let retry_after = failure.headers.iter().filter(|(name, _)| *name == header::RETRY_AFTER).count();
+            (failure.problem.status, failure.problem.code.into_owned(), retry_after)
+        };
+        let command = |error: CommandError<()>| half_done(ApiError::command(error, |()| ApiError::not_found("why")));
+        let unknown = (503, "outcome_unknown".to_owned(), 1);
+        assert_eq!(command(CommandError::Unavailable("lost".into())), unknown);
+        assert_eq!(command(CommandError::Overloaded), unknown);
+        assert_eq!(command(CommandError::Conflict), unknown);
+        assert_eq!(command(CommandError::OutcomeUnknown("lost".into())), unknown);
+        assert_eq!(command(CommandError::Refused(())), (404, "not_found".to_owned(), 0));
+        assert_eq!(command(CommandError::Unexpected("a bug".into())), (500, "internal".to_owned(), 0));
     }
 
     #[test]

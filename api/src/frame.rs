@@ -6,14 +6,17 @@ use std::{
     error::Error,
     fmt::Write,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
     extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -51,6 +54,7 @@ struct Inner {
     account_id: OnceLock<AccountId>,
     /// What was taken for this request, the strictest policy first.
     quotas: Mutex<Vec<Quota>>,
+    has_used_code: AtomicBool,
 }
 
 impl RequestContext {
@@ -62,7 +66,14 @@ impl RequestContext {
         });
         let id = given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let correlation_id = Uuid::parse_str(&id).unwrap_or_else(|_| Uuid::now_v7());
-        Self(Arc::new(Inner { id, correlation_id, client, account_id: OnceLock::new(), quotas: Mutex::default() }))
+        let (account_id, quotas, has_used_code) = (OnceLock::new(), Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { id, correlation_id, client, account_id, quotas, has_used_code }))
+    }
+
+    /// Notes that a code of the second factor is used up by this request: whatever fails from here on, asking the same again would not
+    /// do, and is not to be told so.
+    pub(crate) fn used_code(&self) {
+        self.0.has_used_code.store(true, Ordering::Relaxed);
     }
 
     /// Notes for the log whose request it is.
@@ -164,7 +175,7 @@ pub(crate) async fn frame(State(server): State<Arc<Server>>, mut request: Reques
         (Ok(()), Some(allowed)) => allowed,
         (Ok(()), None) => handle(next, request, &context, method).await,
     };
-    let (mut response, failure) = with_problem(response, &context.0.id);
+    let (mut response, failure) = with_problem(response, &context.0);
     if is_page_refused {
         response = web_app::page_in_place_of(&server, response);
     }
@@ -212,12 +223,18 @@ fn timed_out(method: &Method) -> ApiError {
 }
 
 /// Writes out the problem of a response that has failed; also where it came from something that knows no problems.
-fn with_problem(mut response: Response, request_id: &str) -> (Response, Option<Failure>) {
+fn with_problem(mut response: Response, context: &Inner) -> (Response, Option<Failure>) {
     let failure = response.extensions_mut().remove::<Failure>();
+    let failure = match context.has_used_code.load(Ordering::Relaxed) {
+        true => failure.map(Failure::half_done),
+        false => failure,
+    };
+    let request_id = &context.id;
     let status = response.status();
     if let Some(mut failure) = failure {
         failure.problem.request_id = Some(request_id.to_owned());
         let (mut parts, _) = response.into_parts();
+        parts.status = StatusCode::from_u16(failure.problem.status).unwrap_or(status);
         for (name, value) in failure.headers.drain(..) {
             parts.headers.append(name, value);
         }

@@ -95,7 +95,8 @@ pub(crate) async fn once(
             let kept = done.response.take().and_then(|kept| Kept::read(&kept));
             let mut response = match kept {
                 Some(kept) => kept.into_response(),
-                None => recalled(done).await?,
+                // It was carried out, whatever fails in telling how.
+                None => recalled(done).await.map_err(ApiError::half_done)?,
             };
             response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
             Ok(response)

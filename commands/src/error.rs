@@ -22,8 +22,9 @@ pub enum CommandError<R> {
     /// The log does not answer; nothing was done, try again.
     #[error("the log cannot be reached")]
     Unavailable(#[source] BoxError),
-    /// The connection was lost while the log was committing: it may have been done. Look before trying again.
-    #[error("the log was lost while it committed; the outcome is unknown")]
+    /// The connection was lost while the log was committing, or a step failed that comes after something was stored: it may have been
+    /// done, or a part of it. Look before trying again.
+    #[error("something may have been stored; the outcome is unknown")]
     OutcomeUnknown(#[source] BoxError),
     /// A bug or a damaged log: something stored cannot be read, or something decided cannot be stored.
     #[error("the log holds something that cannot be read, or refused something that cannot be stored")]
@@ -45,15 +46,15 @@ impl<R> CommandError<R> {
         }
     }
 
-    /// The same of a step that comes after something was stored: a refusal says what became of that, and whatever else went wrong
-    /// no longer says that nothing was done.
+    /// The same of a step that comes after something was stored: a refusal says what became of that, a bug stays one, and whatever
+    /// else went wrong no longer says that nothing was done.
     #[must_use]
     pub fn after_storing(self) -> Self
     where
         R: std::error::Error + Send + Sync + 'static,
     {
         match self {
-            Self::Refused(_) | Self::OutcomeUnknown(_) => self,
+            Self::Refused(_) | Self::OutcomeUnknown(_) | Self::Unexpected(_) => self,
             error => Self::OutcomeUnknown(error.into()),
         }
     }

@@ -170,6 +170,12 @@ async fn register_by(
         && let Err(error) = give_back(commands, invite_id, account_id, metadata.follow_up()).await
     {
         tracing::debug!(error = &error as &dyn std::error::Error, "the use of an invite is given back later");
+        // Until then it lets nobody in, so that something was changed.
+        return Err(match registered {
+            Err(AccountsError::Command(error)) => AccountsError::from(error.after_storing()).into(),
+            Err(error) => error.into(),
+            Ok(registered) => return Ok(registered),
+        });
     }
     Ok(registered?)
 }

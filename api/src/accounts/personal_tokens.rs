@@ -165,8 +165,9 @@ async fn revoke_personal_token(
     let token_id: PersonalTokenId = id.parse().map_err(|_| not_found())?;
     let metadata = authenticated.metadata();
     let revoked = personal_tokens::revoke(&server.commands, authenticated.account_id, token_id, metadata).await;
-    let position = revoked.map_err(|error| ApiError::command(error, |_| not_found()))?;
+    // Also of one that has failed: the token may be worthless by then.
     server.know_ended().await;
+    let position = revoked.map_err(|error| ApiError::command(error, |_| not_found()))?;
     server.has_read(SHOWN_FROM, position).await;
     Ok(StatusCode::NO_CONTENT)
 }

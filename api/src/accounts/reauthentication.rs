@@ -67,7 +67,10 @@ pub(crate) async fn need_proof(server: &Server, by: &Authenticated) -> ApiResult
 /// `password_wrong`, `second_factor_required`, `code_wrong` or `too_many_codes`.
 pub(super) async fn check(server: &Server, by: &Authenticated, password: String, code: Option<&str>) -> ApiResult<()> {
     self::password(server, by, password).await?;
-    second_factor::check_again(&server.commands, by.account_id, code).await.map_err(failed)
+    if second_factor::check_again(&server.commands, by.account_id, code).await.map_err(failed)? {
+        by.used_code();
+    }
+    Ok(())
 }
 
 /// Checks the password alone.

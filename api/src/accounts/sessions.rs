@@ -85,13 +85,15 @@ async fn end_session(
     let not_found = || ApiError::not_found("This account has no such session.");
     let session_id: SessionId = id.parse().map_err(|_| not_found())?;
     let ended = sessions::end_one(&server.commands, authenticated.account_id, session_id).await;
+    // Also of one that has failed: the session may be over by then.
+    server.know_ended().await;
     let position = ended.map_err(|error| {
         ApiError::command(error, |refusal| match refusal {
             SessionRefusal::Unknown => not_found(),
             refusal => ApiError::internal(refusal),
         })
     })?;
-    has_ended(&server, position).await;
+    server.has_read(SHOWN_FROM, position).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -109,8 +111,9 @@ async fn end_session(
 async fn end_other_sessions(State(server): State<Arc<Server>>, authenticated: Authenticated) -> ApiResult<StatusCode> {
     let (account_id, kept) = (authenticated.account_id, authenticated.session_id);
     let ended = sessions::end_others(&server.commands, account_id, kept, SessionEndReason::EndedByOwner).await;
-    let position = ended.map_err(failed)?;
-    has_ended(&server, position).await;
+    // Also where not all could be told: they may be over by then.
+    server.know_ended().await;
+    server.has_read(SHOWN_FROM, ended.map_err(failed)?).await;
     Ok(StatusCode::NO_CONTENT)
 }
 

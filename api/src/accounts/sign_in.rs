@@ -39,15 +39,20 @@ pub(super) async fn verify(
 ) -> ApiResult<(Verified, Client)> {
     let correlation_id = context.metadata(Actor::System).correlation_id;
     let verifying = commands::correlated(correlation_id, to_the_end(Arc::clone(server), attempt, request, client));
-    tokio::spawn(verifying.in_current_span()).await.map_err(ApiError::internal)?
+    let (verified, client, is_used) = tokio::spawn(verifying.in_current_span()).await.map_err(ApiError::internal)??;
+    if is_used {
+        context.used_code();
+    }
+    Ok((verified, client))
 }
 
+/// The same, and whether a code is used up.
 async fn to_the_end(
     server: Arc<Server>,
     attempt: SignInAttempt,
     request: LoginRequest,
     client: Client,
-) -> ApiResult<(Verified, Client)> {
+) -> ApiResult<(Verified, Client, bool)> {
     let LoginRequest { username, password, code } = request;
     let password = Zeroizing::new(password);
     let failed = |failure| {
@@ -65,7 +70,7 @@ async fn to_the_end(
     if matches!(checked, Err(CommandError::Refused(SecondFactorRefusal::CodeWrong))) {
         failed(SignInFailure::WrongCode);
     }
-    checked.map_err(|error| {
+    let is_used = checked.map_err(|error| {
         ApiError::command(error, |refusal| match refusal {
             SecondFactorRefusal::TooManyAttempts => second_factor::too_many_codes(),
             SecondFactorRefusal::CodeMissing => {
@@ -76,5 +81,5 @@ async fn to_the_end(
                 .detail("The code is wrong, too old, or was used before. Wait for the next one and try again."),
         })
     })?;
-    Ok((verified, client))
+    Ok((verified, client, is_used))
 }

@@ -265,3 +265,25 @@ async fn where_codes_cannot_be_made_it_is_not_said_that_nothing_was_changed() {
     let replaced = call(&site, &mira, Method::PUT, CODES, again(1)).await;
     assert_eq!((replaced.status, replaced.json()["codes"].as_array().unwrap().len()), (200, 10));
 }
+
+#[tokio::test]
+async fn what_fails_after_a_code_is_used_up_is_not_said_to_have_changed_nothing() {
+    let site = Site::start().await;
+    let (mira, plain) = (site.register("mira").await, site.register("plain").await);
+    let (_, codes) = enabled(&site, &mira).await;
+    let refuse = "create function log.refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$; \
+                  create trigger refuse before insert on log.personal_tokens for each row execute function log.refuse(); \
+                  create trigger refuse before insert on log.sessions for each row execute function log.refuse()";
+    sqlx::raw_sql(refuse).execute(&site.pool).await.unwrap();
+    let token = json!({"name": "A program", "scopes": ["read"], "expires_in_days": 9, "password": PASSWORD});
+    let refused = call(&site, &plain, Method::POST, "/api/v1/auth/tokens", token.clone()).await;
+    assert_eq!(refused.problem(), (503, "unavailable".to_owned()), "nobody's code was used");
+    let mut with_code = token;
+    with_code["code"] = codes[0].as_str().into();
+    let refused = call(&site, &mira, Method::POST, "/api/v1/auth/tokens", with_code).await;
+    assert_eq!(refused.problem(), (503, "outcome_unknown".to_owned()));
+    assert_eq!(sign_in(&site, PASSWORD, Some(&codes[1])).await.problem(), (503, "outcome_unknown".to_owned()));
+    sqlx::raw_sql("drop trigger refuse on log.sessions").execute(&site.pool).await.unwrap();
+    assert_eq!(sign_in(&site, PASSWORD, Some(&codes[1])).await.problem(), (401, "code_wrong".to_owned()));
+    assert_eq!(sign_in(&site, PASSWORD, Some(&codes[2])).await.status, 200);
+}

@@ -37,8 +37,9 @@ pub async fn grant(
     let position = commands.execute::<Account>(&account_id.to_string(), command, metadata.clone()).await?.position;
     // Who is unmade at the same moment must not leave others behind: of the two events the later one finds the other.
     if !was_administrator && let Err(refused) = need_good(commands, by).await {
-        revoke(commands, account_id, None, metadata.follow_up()).await.map_err(CommandError::after_storing)?;
-        return Err(refused);
+        let undone = revoke(commands, account_id, None, metadata.follow_up()).await;
+        undone.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
+        return Err(refused.after_storing());
     }
     if let Err(error) = setup::forget_given_out(commands).await {
         tracing::warn!(
@@ -77,7 +78,8 @@ pub async fn revoke(
     let committed = commands.execute::<Account>(&id, command, metadata.clone()).await?;
     if was_administrator && !is_another(commands, account_id).await.map_err(CommandError::after_storing)? {
         let undo = AccountCommand::Administrator(AdministratorCommand::Grant { by: None });
-        commands.execute::<Account>(&id, undo, metadata.follow_up()).await.map_err(CommandError::after_storing)?;
+        let undone = commands.execute::<Account>(&id, undo, metadata.follow_up()).await;
+        undone.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
         return Err(CommandError::Refused(AdministratorRefusal::LastAdministrator.into()));
     }
     if was_administrator && let Err(error) = finish(commands, account_id, committed.position).await {

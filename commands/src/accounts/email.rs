@@ -86,10 +86,14 @@ pub async fn request_confirmation(
         }
         Issued::TooMany => return Err(EmailError::TooManyMails),
     };
-    let code = commands.account_keys().seal(account_id, &code).await.map_err(CommandError::from)?;
-    let language = language.or(state.language()).unwrap_or_default();
-    let command = EmailCommand::RequestConfirmation { account_id, email: sealed, code, language, expires_at };
-    let committed = commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await?;
+    let mailing = async {
+        let code = commands.account_keys().seal(account_id, &code).await?;
+        let language = language.or(state.language()).unwrap_or_default();
+        let command = EmailCommand::RequestConfirmation { account_id, email: sealed, code, language, expires_at };
+        commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await
+    };
+    let mailed = mailing.await;
+    let committed = or_take_back(commands, account_id, &[Purpose::Confirmation], mailed).await?;
     let again_at = mailed_codes::again_at(OffsetDateTime::now_utc());
     Ok(MailedCode { expires_at, again_at, needs_present_code: false, position: committed.position })
 }
@@ -149,24 +153,35 @@ pub async fn request_change(
             },
             Issued::TooMany => return Err(EmailError::TooManyMails),
         };
-    let keys = commands.account_keys();
     let present_code = match state.confirmed() {
-        Some(present) => match mailed_codes::issue(commands, account_id, Purpose::ChangeFrom, &present.digest).await? {
-            Issued::New { code, .. } => Some(keys.seal(account_id, &code).await.map_err(CommandError::from)?),
-            Issued::TooSoon { .. } | Issued::TooMany => return Err(EmailError::TooManyMails),
-        },
+        Some(present) => {
+            let issued = mailed_codes::issue(commands, account_id, Purpose::ChangeFrom, &present.digest).await;
+            match or_take_back(commands, account_id, &[Purpose::ChangeTo], issued.map_err(CommandError::from)).await? {
+                Issued::New { code, .. } => Some(code),
+                Issued::TooSoon { .. } | Issued::TooMany => return Err(EmailError::TooManyMails),
+            }
+        }
         None => None,
     };
-    let command = EmailCommand::RequestChange {
-        account_id,
-        wanted: keys.seal(account_id, wanted.as_str()).await.map_err(CommandError::from)?,
-        wanted_code: keys.seal(account_id, &wanted_code).await.map_err(CommandError::from)?,
-        wanted_digest,
-        present_code,
-        language: language.or(state.language()).unwrap_or_default(),
-        expires_at,
+    let mailing = async {
+        let keys = commands.account_keys();
+        let present_code = match present_code {
+            Some(code) => Some(keys.seal(account_id, &code).await?),
+            None => None,
+        };
+        let command = EmailCommand::RequestChange {
+            account_id,
+            wanted: keys.seal(account_id, wanted.as_str()).await?,
+            wanted_code: keys.seal(account_id, &wanted_code).await?,
+            wanted_digest,
+            present_code,
+            language: language.or(state.language()).unwrap_or_default(),
+            expires_at,
+        };
+        commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await
     };
-    let committed = commands.execute::<AccountEmail>(&account_id.to_string(), command, metadata).await?;
+    let mailed = mailing.await;
+    let committed = or_take_back(commands, account_id, &[Purpose::ChangeTo, Purpose::ChangeFrom], mailed).await?;
     let again_at = mailed_codes::again_at(OffsetDateTime::now_utc());
     Ok(MailedCode { expires_at, again_at, needs_present_code, position: committed.position })
 }
@@ -214,6 +229,23 @@ pub async fn change(
         );
     }
     Ok(position)
+}
+
+/// What became of the mail with codes of these uses, which are taken back where there is none: those of before are worth nothing any
+/// more, and another has to be asked for.
+async fn or_take_back<T>(
+    commands: &Commands,
+    account_id: AccountId,
+    purposes: &[Purpose],
+    mailed: Result<T, CommandError<EmailRefusal>>,
+) -> Result<T, CommandError<EmailRefusal>> {
+    let Err(error) = mailed else { return mailed };
+    if !matches!(error, CommandError::OutcomeUnknown(_)) {
+        for purpose in purposes {
+            mailed_codes::take_back(commands, account_id, *purpose).await;
+        }
+    }
+    Err(error.after_storing())
 }
 
 /// Carries out what took a code that is used up now, so that trying again would not do.

@@ -126,7 +126,16 @@ pub(super) async fn issue(
     .await?;
     if issued.rows_affected() == 1 {
         // The digest stays that of a code that nobody has seen.
-        let is_enough = purpose.is_to_anybody() && !count_mail(commands, email_digest).await?;
+        let is_enough = match purpose.is_to_anybody() {
+            true => match count_mail(commands, email_digest).await {
+                Ok(is_counted) => !is_counted,
+                Err(error) => {
+                    take_back(commands, account_id, purpose).await;
+                    return Err(error);
+                }
+            },
+            false => false,
+        };
         return Ok(Issued::New { code: if is_enough { new_code() } else { code }, expires_at });
     }
     let former: Option<(OffsetDateTime, OffsetDateTime, bool)> = sqlx::query_as(
@@ -142,6 +151,27 @@ pub(super) async fn issue(
         Some((expires_at, asked_at, true)) => Issued::TooSoon { expires_at, again_at: again_at(asked_at) },
         _ => Issued::TooMany,
     })
+}
+
+/// Has a code be worth nothing that no mail will tell of, as if it had not been asked for: another may be asked for at once.
+pub(super) async fn take_back(commands: &Commands, account_id: AccountId, purpose: Purpose) {
+    let taken_back = sqlx::query(
+        "update log.mailed_codes set digest = null, asked = greatest(asked - 1, 0), \
+             asked_at = asked_at - make_interval(secs => $3) \
+         where account_id = $1 and purpose = $2",
+    )
+    .bind(account_id.uuid())
+    .bind(purpose.as_str())
+    .bind(WAIT_SECONDS as f64)
+    .execute(commands.pool())
+    .await;
+    if let Err(error) = taken_back {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "a code that was not mailed could not be taken back; another may be asked for in a minute"
+        );
+    }
 }
 
 fn new_code() -> Zeroizing<String> {

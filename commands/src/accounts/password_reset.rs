@@ -89,15 +89,25 @@ pub async fn request(
     let Some(confirmed) = state.confirmed() else { return Ok(false) };
     let issued = mailed_codes::issue(commands, account_id, Purpose::PasswordReset, &confirmed.digest).await?;
     let Issued::New { code, expires_at } = issued else { return Ok(false) };
-    let command = PasswordResetCommand::Request {
-        account_id,
-        email: confirmed.email.clone(),
-        code: commands.account_keys().seal(account_id, &code).await?,
-        language: state.language().unwrap_or_default(),
-        expires_at,
+    let mailing = async {
+        let command = PasswordResetCommand::Request {
+            account_id,
+            email: confirmed.email.clone(),
+            code: commands.account_keys().seal(account_id, &code).await?,
+            language: state.language().unwrap_or_default(),
+            expires_at,
+        };
+        commands.execute::<PasswordReset>(&account_id.to_string(), command, metadata).await
     };
-    commands.execute::<PasswordReset>(&account_id.to_string(), command, metadata).await?;
-    Ok(true)
+    match mailing.await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            if !matches!(error, CommandError::OutcomeUnknown(_)) {
+                mailed_codes::take_back(commands, account_id, Purpose::PasswordReset).await;
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Gives an account another password, ends all its sessions and revokes all its personal tokens; the process that follows the log
@@ -119,11 +129,17 @@ pub async fn reset(commands: &Commands, reset: ResetPassword<'_>) -> Result<(Acc
     let former = former.and_then(|(account, _)| account.password());
     // The hash first: when there is no time for one, both codes are still good. One that is not used is swept.
     let password = put_password(commands, &key, &password).await.map_err(PasswordResetError::Command)?;
-    second_factor::check(commands, account_id, second_factor_code).await.map_err(|error| match error {
-        CommandError::Refused(refusal) => PasswordResetError::SecondFactor(refusal),
-        error => PasswordResetError::Command(error.map_refused(|_| AccountRefusal::Unknown)),
-    })?;
-    if !mailed_codes::take(commands, account_id, Purpose::PasswordReset, digest, code).await? {
+    let is_used =
+        second_factor::check(commands, account_id, second_factor_code).await.map_err(|error| match error {
+            CommandError::Refused(refusal) => PasswordResetError::SecondFactor(refusal),
+            error => PasswordResetError::Command(error.map_refused(|_| AccountRefusal::Unknown)),
+        })?;
+    let taken = mailed_codes::take(commands, account_id, Purpose::PasswordReset, digest, code).await;
+    let taken = taken.map_err(|error| {
+        let error = CommandError::from(error);
+        PasswordResetError::Command(if is_used { error.after_storing() } else { error })
+    });
+    if !taken? {
         return Err(PasswordResetError::CodeWrong);
     }
     let reason = PasswordChangedReason::Reset;

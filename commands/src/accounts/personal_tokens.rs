@@ -249,7 +249,7 @@ pub async fn revoke_all(
     .fetch_all(commands.pool())
     .await?;
     for token_id in good {
-        finish(commands, token_id.into(), reason, Actor::System).await?;
+        finish(commands, token_id.into(), reason, Actor::System).await.map_err(CommandError::after_storing)?;
     }
     Ok(())
 }
@@ -329,7 +329,8 @@ async fn finish_with(
         Ok(committed) => committed.position,
         // Whoever made it did not get as far as the event.
         Err(CommandError::Refused(_)) => 0,
-        Err(error) => return Err(error),
+        // It is worthless already.
+        Err(error) => return Err(error.after_storing()),
     };
     forget(commands, token_id).await.map_err(|error| CommandError::from(error).after_storing())?;
     Ok(position)

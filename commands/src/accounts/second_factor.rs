@@ -135,7 +135,9 @@ pub async fn enable(
     let command = AccountCommand::EnableSecondFactor { seed: seed_id };
     // Of two devices at once one is refused here, before it has touched the codes of the other.
     to_the_end(commands, move |commands| async move {
-        let committed = commands.execute::<Account>(&account, command, metadata).await.map_err(refused)?;
+        let enabled = commands.execute::<Account>(&account, command, metadata).await.map_err(refused);
+        // The code is used up, and would be wrong if it came again.
+        let committed = enabled.map_err(CommandError::after_storing)?;
         let codes = put_codes(&commands, account_id, committed.position).await;
         Ok((codes.map_err(|error| CommandError::OutcomeUnknown(CodesNotMade(error).into()))?, committed.position))
     })
@@ -152,24 +154,30 @@ pub async fn disable(
     metadata: Metadata,
 ) -> Result<i64, CommandError<SecondFactorRefusal>> {
     let seed = in_use(commands, account_id).await?;
-    let command = AccountCommand::DisableSecondFactor;
-    let committed = commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused)?;
-    let forgotten = async {
-        forget(commands, account_id).await?;
-        match seed {
-            Some(seed) => vault::destroy(commands.pool(), seed).await,
-            None => Ok(()),
+    to_the_end(commands, move |commands| async move {
+        // First: they must not be good with the next second factor because something was cut off.
+        forget_recovery_codes(&commands, account_id).await?;
+        let command = AccountCommand::DisableSecondFactor;
+        let disabled = commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused);
+        let committed = disabled.map_err(CommandError::after_storing)?;
+        let forgotten = async {
+            forget(&commands, account_id).await?;
+            match seed {
+                Some(seed) => vault::destroy(commands.pool(), seed).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = forgotten.await {
+            // Nobody is asked for it any more, and it goes with the account at the latest.
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                account.id = %account_id,
+                "a second factor was disabled, and not all that was kept of it is gone"
+            );
         }
-    };
-    if let Err(error) = forgotten.await {
-        // Nobody is asked for it any more. The next second factor replaces the codes, and the seed goes with the account at the latest.
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            account.id = %account_id,
-            "a second factor was disabled, and not all that was kept of it is gone"
-        );
-    }
-    Ok(committed.position)
+        Ok(committed.position)
+    })
+    .await
 }
 
 /// Makes the recovery codes of before worthless. Answers the new ones, which are not to be had again.
@@ -188,10 +196,7 @@ pub async fn replace_recovery_codes(
     }
     let replaced = to_the_end(commands, move |commands| async move {
         // First: what the log says was replaced must not be good because something was cut off.
-        sqlx::query("delete from log.recovery_codes where account_id = $1")
-            .bind(account_id.uuid())
-            .execute(commands.pool())
-            .await?;
+        forget_recovery_codes(&commands, account_id).await?;
         let command = AccountCommand::ReplaceRecoveryCodes;
         let committed =
             commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused)?;
@@ -216,7 +221,7 @@ pub async fn recovery_codes_left(commands: &Commands, account_id: AccountId) -> 
 }
 
 /// Takes a code of the authenticator or a recovery code, once, where the account asks for one, of somebody who wants to sign in
-/// or has forgotten the password.
+/// or has forgotten the password. Whether a code is used up by it.
 ///
 /// # Errors
 /// [`CommandError::Refused`] when it is missing or wrong, or too many were.
@@ -224,7 +229,7 @@ pub async fn check(
     commands: &Commands,
     account_id: AccountId,
     code: Option<&str>,
-) -> Result<(), CommandError<SecondFactorRefusal>> {
+) -> Result<bool, CommandError<SecondFactorRefusal>> {
     check_of(commands, account_id, code, Who::SigningIn).await
 }
 
@@ -236,7 +241,7 @@ pub async fn check_again(
     commands: &Commands,
     account_id: AccountId,
     code: Option<&str>,
-) -> Result<(), CommandError<SecondFactorRefusal>> {
+) -> Result<bool, CommandError<SecondFactorRefusal>> {
     check_of(commands, account_id, code, Who::SignedIn).await
 }
 
@@ -245,15 +250,15 @@ async fn check_of(
     account_id: AccountId,
     code: Option<&str>,
     who: Who,
-) -> Result<(), CommandError<SecondFactorRefusal>> {
-    let Some(seed) = in_use(commands, account_id).await? else { return Ok(()) };
+) -> Result<bool, CommandError<SecondFactorRefusal>> {
+    let Some(seed) = in_use(commands, account_id).await? else { return Ok(false) };
     let code = normal(code.unwrap_or_default());
     if code.is_empty() {
         return Err(CommandError::Refused(SecondFactorRefusal::CodeMissing));
     }
     count_attempt(commands, account_id, who).await?;
     if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
-        return take_code(commands, account_id, seed, &code, who).await;
+        return take_code(commands, account_id, seed, &code, who).await.map(|()| true);
     }
     let taken = sqlx::query("delete from log.recovery_codes where account_id = $1 and digest = $2")
         .bind(account_id.uuid())
@@ -264,7 +269,8 @@ async fn check_of(
         return Err(CommandError::Refused(SecondFactorRefusal::CodeWrong));
     }
     // It is used up from here on, whatever comes.
-    tell_of_used(commands, account_id, who).await.map_err(CommandError::after_storing)
+    tell_of_used(commands, account_id, who).await.map_err(CommandError::after_storing)?;
+    Ok(true)
 }
 
 /// Stores that a recovery code was used.
@@ -278,6 +284,14 @@ async fn tell_of_used(
     let command = AccountCommand::UseRecoveryCode { left: u32::try_from(left).unwrap_or_default() };
     let metadata = Metadata::new(Actor::Account(account_id));
     commands.execute::<Account>(&account_id.to_string(), command, metadata).await.map_err(refused)?;
+    Ok(())
+}
+
+async fn forget_recovery_codes(commands: &Commands, account_id: AccountId) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from log.recovery_codes where account_id = $1")
+        .bind(account_id.uuid())
+        .execute(commands.pool())
+        .await?;
     Ok(())
 }
 
@@ -358,7 +372,14 @@ async fn take_code(
     if taken.rows_affected() == 0 {
         return Err(CommandError::Refused(SecondFactorRefusal::CodeWrong));
     }
-    forgive(commands, account_id, who).await?;
+    // It is used up from here on.
+    if let Err(error) = forgive(commands, account_id, who).await {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            account.id = %account_id,
+            "a right code was taken, and the wrong ones before it still count for a while"
+        );
+    }
     Ok(())
 }
 

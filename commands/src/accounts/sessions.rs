@@ -288,6 +288,11 @@ pub(crate) async fn end_all(
 ) -> Result<i64, CommandError<SessionRefusal>> {
     let mut position = 0;
     let kept = kept.map(SessionId::uuid);
+    let mut has_begun = false;
+    let failed = |error: sqlx::Error, has_begun: bool| {
+        let error = CommandError::from(error);
+        if has_begun { error.after_storing() } else { error }
+    };
     loop {
         let open: Vec<Uuid> = sqlx::query_scalar(
             "select session_id from log.sessions where account_id = $1 and session_id is distinct from $3 limit $2",
@@ -296,7 +301,8 @@ pub(crate) async fn end_all(
         .bind(SWEEP_LEN)
         .bind(kept)
         .fetch_all(commands.pool())
-        .await?;
+        .await
+        .map_err(|error| failed(error, has_begun))?;
         if open.is_empty() {
             return Ok(position);
         }
@@ -309,9 +315,12 @@ pub(crate) async fn end_all(
         .bind(reason_text(reason))
         .bind(kept)
         .execute(commands.pool())
-        .await?;
+        .await
+        .map_err(|error| failed(error, has_begun))?;
+        has_begun = true;
         for session_id in open {
-            position = position.max(finish(commands, session_id.into(), reason, actor).await?);
+            let finished = finish(commands, session_id.into(), reason, actor).await;
+            position = position.max(finished.map_err(CommandError::after_storing)?);
         }
     }
 }
@@ -362,7 +371,8 @@ async fn finish(
         Ok(committed) => committed.position,
         // Unknown: whoever opened it did not get as far as the event. Or it has ended before.
         Err(CommandError::Refused(_)) => 0,
-        Err(error) => return Err(error),
+        // Its tokens are worthless already.
+        Err(error) => return Err(error.after_storing()),
     };
     let forgotten = sqlx::query("delete from log.sessions where session_id = $1")
         .bind(session_id.uuid())

@@ -128,7 +128,8 @@ pub(crate) async fn begin(
     let is_good = async || is_good_administrator(commands, by).await.map_err(CommandError::after_storing);
     if needs_another && !was_suspended && !is_good().await? {
         let undo = AccountCommand::Suspension(SuspensionCommand::Reinstate { by: None });
-        commands.execute::<Account>(&id, undo, metadata.follow_up()).await.map_err(CommandError::after_storing)?;
+        let undone = commands.execute::<Account>(&id, undo, metadata.follow_up()).await;
+        undone.map_err(|error| CommandError::OutcomeUnknown(error.into()))?;
         return Err(CommandError::Refused(SuspensionRefusal::LastAdministrator.into()));
     }
     match finish(commands, account_id).await {

@@ -2,9 +2,9 @@
 
 use commands::{
     CommandError, Commands,
-    accounts::{self, administrators, due_erasures, personal_tokens, second_factor, sessions, suspension},
+    accounts::{self, administrators, due_erasures, email, personal_tokens, second_factor, sessions, suspension},
 };
-use domain::accounts::{PersonalTokenName, PersonalTokenScope};
+use domain::accounts::{PersonalTokenName, PersonalTokenScope, SessionEndReason};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
@@ -55,9 +55,22 @@ async fn a_session_that_was_opened_or_ended_is_not_said_to_be_as_before() {
         cut_off(&stage, async move |commands: Commands| sessions::end_one(&commands, account_id, session_id).await);
     assert_unknown(ended.await);
     assert_last(&stage, "session.ended").await;
-    // The row that stayed is swept.
-    sessions::end_expired(&commands).await.unwrap();
-    assert_eq!(sessions::end_one(&commands, account_id, session_id).await.unwrap(), 0);
+    assert_eq!(sessions::end_expired(&commands).await.unwrap(), 1, "the row that stayed is swept");
+
+    let mut opened = Vec::new();
+    for _ in 0..3 {
+        opened.push(sessions::open(&commands, account_id, "A browser", "203.0.113.7").await.unwrap().session_id);
+    }
+    let kept = opened[0];
+    let others = cut_off(&stage, async move |commands: Commands| {
+        sessions::end_others(&commands, account_id, kept, SessionEndReason::EndedByOwner).await
+    });
+    assert_unknown(others.await);
+    let mut open = Vec::new();
+    for session_id in opened {
+        open.push(sessions::is_open(&commands, session_id).await.unwrap());
+    }
+    assert_eq!(open, [true, false, false], "none goes on of which that is not known");
 }
 
 #[tokio::test]
@@ -123,5 +136,30 @@ async fn a_second_factor_that_was_taken_off_is_off() {
         second_factor::disable(&commands, account_id, metadata()).await
     });
     disabled.await.unwrap();
+    assert_last(&stage, "account.second_factor_disabled").await;
     second_factor::check(&commands, account_id, None).await.unwrap();
+    let left = second_factor::recovery_codes_left(&commands, account_id).await.unwrap();
+    assert_eq!(left, 0, "they must not be good with the next");
+}
+
+#[tokio::test]
+async fn a_mail_that_there_is_none_of_may_be_asked_for_again_at_once() {
+    let stage = Stage::new().await;
+    let commands = stage.commands().await;
+    let account_id = accounts::register(&commands, register("mira")).await.unwrap().account_id;
+    sqlx::raw_sql(
+        "create function log.refuse() returns trigger language plpgsql as $$ begin raise 'no room'; end $$; \
+         create trigger refuse before insert on log.events for each row \
+         when (new.aggregate_type = 'email') execute function log.refuse()",
+    )
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    let ask = async || email::request_confirmation(&commands, account_id, None, metadata()).await;
+    assert!(ask().await.is_err());
+    assert!(ask().await.is_err(), "it is not said to be on its way");
+    sqlx::raw_sql("drop trigger refuse on log.events").execute(&stage.pool).await.unwrap();
+    let mailed = ask().await.unwrap();
+    assert!(mailed.position > 0, "a mail goes out");
+    assert_eq!(ask().await.unwrap().position, 0, "and is on its way");
 }
