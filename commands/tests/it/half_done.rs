@@ -4,11 +4,10 @@ use commands::{
     CommandError, Commands,
     accounts::{self, administrators, due_erasures, email, personal_tokens, second_factor, sessions, suspension},
 };
-use domain::accounts::{PersonalTokenName, PersonalTokenScope, SessionEndReason};
-use time::{Duration, OffsetDateTime};
+use domain::accounts::SessionEndReason;
 
 use crate::{
-    moderation::{administrator, suspend},
+    moderation::{administrator, create_token, suspend},
     second_factor::with_second_factor,
     stage::{Stage, account_id, hold_the_head, metadata, register, wait_until_waiting},
 };
@@ -76,15 +75,7 @@ async fn a_session_that_was_opened_or_ended_is_not_said_to_be_as_before() {
 #[tokio::test]
 async fn a_personal_token_that_was_made_is_not_said_to_be_none() {
     let stage = Stage::new().await;
-    let account_id = account_id();
-    let create = personal_tokens::CreatePersonalToken {
-        account_id,
-        session_id: None,
-        name: PersonalTokenName::parse("A program").unwrap(),
-        scopes: vec![PersonalTokenScope::Read],
-        expires_at: OffsetDateTime::now_utc() + Duration::days(9),
-        metadata: metadata(),
-    };
+    let create = create_token(account_id());
     let created =
         cut_off(&stage, async move |commands: Commands| personal_tokens::create(&commands, create).await).await;
     assert_unknown(created);

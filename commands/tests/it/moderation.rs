@@ -43,16 +43,19 @@ async fn key_of(commands: &Commands, owner: AccountId, handle: &str) -> String {
     channels::stream_key(commands, owner, channel_id).await.unwrap().expose().to_owned()
 }
 
-async fn made_token(commands: &Commands, account_id: AccountId) -> String {
-    let create = personal_tokens::CreatePersonalToken {
+pub(crate) fn create_token(account_id: AccountId) -> personal_tokens::CreatePersonalToken {
+    personal_tokens::CreatePersonalToken {
         account_id,
         session_id: None,
         name: PersonalTokenName::parse("A program").unwrap(),
         scopes: vec![PersonalTokenScope::Read],
         expires_at: OffsetDateTime::now_utc() + Duration::days(9),
         metadata: metadata(),
-    };
-    personal_tokens::create(commands, create).await.unwrap().token.to_string()
+    }
+}
+
+async fn made_token(commands: &Commands, account_id: AccountId) -> String {
+    personal_tokens::create(commands, create_token(account_id)).await.unwrap().token.to_string()
 }
 
 #[tokio::test]
