@@ -1,7 +1,7 @@
 //! HTTP connections: how many there are, and how long a client may leave one unused or unread.
 //!
 //! HTTP/1.1 and HTTP/2 come to the same address: in plain text HTTP/2 by its preface (RFC 9113 section 3.3), over TLS by
-//! ALPN. A watch over each connection closes those that ask nothing or take nothing; it costs a request no timer.
+//! ALPN. A watch over all connections closes those that ask nothing or take nothing; it costs a request no timer.
 
 mod cores;
 mod http1;
@@ -10,16 +10,18 @@ mod places;
 mod socket;
 mod tls;
 mod traffic;
+mod watch;
 
 use std::{
     convert::Infallible,
     error::Error,
-    future::pending,
+    future::{pending, poll_fn},
     io,
     net::SocketAddr,
     panic::resume_unwind,
     pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -50,7 +52,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::Semaphore,
-    time::{Instant, sleep_until, timeout},
+    time::{interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{
@@ -65,8 +67,9 @@ use self::{
     http1::Left,
     pages::Pages,
     places::{Place, Places, Refused},
-    socket::{Activity, Answering, Verdict, Watched},
+    socket::Watched,
     traffic::{Held, Sent, Traffic},
+    watch::{Activity, Answering, GOODBYE, Told, Watch},
 };
 
 pub use tls::acceptor;
@@ -79,8 +82,6 @@ const STREAMS: u32 = 128;
 const HTTP2_PIECE_BYTES: usize = 256 * 1024;
 /// How often a silent HTTP/2 client is asked whether it is still there, and how long it has to answer.
 const PING: Duration = Duration::from_secs(20);
-/// How long a connection may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
 /// How soon a body that nobody asks for any more is let go of: within two of these.
 const SWEPT_EVERY: Duration = Duration::from_secs(5);
 /// How many refused clients are told why at once.
@@ -169,15 +170,20 @@ pub async fn serve_tls(
     let places = Places::new(limits, traffic);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let elsewhere = Handle::current();
-    let server =
-        Arc::new(Server { protocols: protocols(), site, elsewhere, limits, traffic, stopping: stopping.clone() });
-    let mut sweeps = tokio::time::interval(SWEPT_EVERY);
+    let server = Arc::new(Server { protocols: protocols(), site, elsewhere, limits, traffic });
+    let mut sweeps = interval(SWEPT_EVERY);
+    let watch = Watch::new(limits);
+    let mut looks = interval(watch.every());
     loop {
         let (socket, peer) = tokio::select! {
             biased;
             () = stopping.cancelled() => break,
             _ = sweeps.tick() => {
                 Pages::get().sweep(SWEPT_EVERY / 2);
+                continue;
+            }
+            _ = looks.tick() => {
+                watch.look();
                 continue;
             }
             accepted = accept(&listener) => accepted,
@@ -209,11 +215,19 @@ pub async fn serve_tls(
         };
         let (server, tls, seat) = (Arc::clone(&server), tls.clone(), cores.seat());
         let runtime = seat.runtime.clone();
-        connections.spawn_on(async move { server.connection(socket, peer, tls, (place, seat)).await }, &runtime);
+        let activity = watch.begin();
+        connections
+            .spawn_on(async move { server.connection(socket, peer, tls, activity, (place, seat)).await }, &runtime);
     }
     drop(listener);
+    watch.end();
     connections.close();
-    connections.wait().await;
+    loop {
+        tokio::select! {
+            () = connections.wait() => break,
+            _ = looks.tick() => watch.look(),
+        }
+    }
 }
 
 /// What all connections share.
@@ -224,7 +238,6 @@ struct Server {
     elsewhere: Handle,
     limits: HttpLimits,
     traffic: &'static Traffic,
-    stopping: CancellationToken,
 }
 
 /// HTTP/1.1, and whichever it is.
@@ -249,9 +262,9 @@ impl Server {
         socket: std::net::TcpStream,
         peer: SocketAddr,
         tls: Option<TlsAcceptor>,
+        activity: Arc<Activity>,
         place: (Place, Seat),
     ) {
-        let activity = Arc::new(Activity::new());
         let socket = match TcpStream::from_std(socket) {
             Ok(socket) => socket,
             Err(error) => {
@@ -263,7 +276,7 @@ impl Server {
         match tls {
             None => {
                 let media = http1::serve(&mut socket, &self.site, self.traffic, &activity);
-                let left = self.answer(media, |_| activity.end(), peer, &activity).await;
+                let left = self.answer(media, |_| {}, peer, &activity).await;
                 // What hyper and TLS need is a box apart, so that the task of a viewer stays small.
                 if let Some(left) = left.flatten() {
                     Box::pin(self.others(socket, left, peer, &activity)).await;
@@ -338,39 +351,32 @@ impl Server {
         E: Into<Box<dyn Error + Send + Sync>>,
     {
         let mut connection = pin!(connection);
-        // One of its own: all connections would look at one lock.
-        let stopping = self.stopping.child_token();
-        let mut stop = pin!(stopping.cancelled());
-        // The connection may have been another's before.
-        let mut look = pin!(sleep_until(match activity.verdict(self.limits.head, self.limits.unread) {
-            Verdict::Wait(until) => until,
-            Verdict::Idle | Verdict::Slow => Instant::now(),
-        }));
-        let (mut is_stopping, mut is_closing) = (false, false);
-        let served = loop {
-            tokio::select! {
-                biased;
-                served = connection.as_mut() => break served,
-                () = stop.as_mut(), if !is_stopping => {
-                    is_stopping = true;
-                    end(connection.as_mut());
+        let mut is_ended = false;
+        let served = poll_fn(|context| {
+            loop {
+                if let Poll::Ready(served) = connection.as_mut().poll(context) {
+                    return Poll::Ready(Ok(served));
                 }
-                () = look.as_mut() => match activity.verdict(self.limits.head, self.limits.unread) {
-                    Verdict::Wait(until) => look.as_mut().reset(until),
-                    Verdict::Idle if is_closing => return None,
-                    Verdict::Idle => {
-                        is_closing = true;
+                match activity.told(context.waker()) {
+                    Told::End if !is_ended => {
+                        is_ended = true;
                         end(connection.as_mut());
-                        look.as_mut().reset(Instant::now() + GOODBYE);
                     }
-                    Verdict::Slow => {
-                        if activity.cut() {
-                            self.traffic.slow_readers.increment(1);
-                        }
-                        debug!(%peer, "an HTTP client takes nothing of its answer");
-                        return None;
+                    Told::Nothing | Told::End => return Poll::Pending,
+                    told @ (Told::Leave | Told::Cut) => return Poll::Ready(Err(told)),
+                }
+            }
+        });
+        let served = match served.await {
+            Ok(served) => served,
+            Err(told) => {
+                if told == Told::Cut {
+                    if activity.cut() {
+                        self.traffic.slow_readers.increment(1);
                     }
-                },
+                    debug!(%peer, "an HTTP client takes nothing of its answer");
+                }
+                return None;
             }
         };
         let served = served.map_err(|error| {
@@ -402,7 +408,7 @@ async fn respond(
     let response = match by {
         By::Here(live, answered) => {
             let method = request.method().clone();
-            let mut response = for_method(&method, live.answer(request.map(Body::new)).await);
+            let mut response = for_method(&method, live.answer(request.into_parts().0).await);
             answered(&method, &mut response);
             response
         }

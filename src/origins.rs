@@ -17,11 +17,11 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::Request,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::Response,
 };
 use domain::ids::{ChannelId, StreamId};
+use futures::{FutureExt, future::BoxFuture};
 use ingest::origin::LiveService;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ pub enum Owner {
 /// All that is under `/live`: `local` answers for this node.
 pub fn service(local: LiveService, owners: Owners) -> LiveService {
     let origins = Arc::new(Origins { local, owners, passing: Passing::new() });
-    LiveService::new(move |request| answer(Arc::clone(&origins), request))
+    LiveService::new(move |request| origins.answer(request))
 }
 
 struct Origins {
@@ -81,50 +81,45 @@ struct Origins {
     passing: Passing,
 }
 
-async fn answer(origins: Arc<Origins>, request: Request) -> Response {
-    let sought = Sought::read(request.uri().path());
-    let Some(sought) = sought.filter(|_| !request.headers().contains_key(FROM_A_NODE)) else {
-        return origins.here(request).await;
-    };
-    if origins.owners.is_here(sought) {
-        return origins.here(request).await;
-    }
-    if is_picture(request.uri().path()) {
-        // Nodes may share the storage; only where they do not is the picture with the stream.
-        let (parts, _) = request.into_parts();
-        let again = || Request::from_parts(parts.clone(), Body::empty());
-        let found = origins.here(again()).await;
-        return if found.status() == StatusCode::NOT_FOUND { origins.there(sought, again()).await } else { found };
-    }
-    origins.there(sought, request).await
-}
-
 impl Origins {
-    async fn here(&self, request: Request) -> Response {
-        self.local.answer(request).await
+    fn answer(self: &Arc<Self>, request: Parts) -> BoxFuture<'static, Response> {
+        let sought = Sought::read(request.uri.path());
+        match sought.filter(|sought| !request.headers.contains_key(FROM_A_NODE) && !self.owners.is_here(*sought)) {
+            None => self.local.answer(request),
+            Some(sought) => Arc::clone(self).elsewhere(sought, request).boxed(),
+        }
+    }
+
+    async fn elsewhere(self: Arc<Self>, sought: Sought, request: Parts) -> Response {
+        if is_picture(request.uri.path()) {
+            // Nodes may share the storage; only where they do not is the picture with the stream.
+            let found = self.local.answer(request.clone()).await;
+            if found.status() != StatusCode::NOT_FOUND {
+                return found;
+            }
+        }
+        self.there(sought, request).await
     }
 
     /// The answer of `node`, or of another that has what is sought by now: an encoder may have changed to that.
-    async fn pass(&self, sought: Sought, node: &str, request: Request) -> Result<Response, PassingError> {
-        let (parts, _) = request.into_parts();
-        let again = || Request::from_parts(parts.clone(), Body::empty());
-        let answer = self.passing.pass(node, again()).await?;
+    async fn pass(&self, sought: Sought, node: &str, request: &Parts) -> Result<Response, PassingError> {
+        let answer = self.passing.pass(node, request).await?;
         // Of what is in a playlist there are many, and who asks for one of them has asked for the playlist before.
-        let path = parts.uri.path();
+        let path = request.uri.path();
         let is_list = path.ends_with("/index.m3u8") || path.ends_with("/index.mpd");
         if answer.status() != StatusCode::NOT_FOUND || !is_list {
             return Ok(answer);
         }
         match self.owners.find_other(sought, node).await {
-            Some(other) => self.passing.pass(&other, again()).await,
+            Some(other) => self.passing.pass(&other, request).await,
             None => Ok(answer),
         }
     }
 
-    async fn there(&self, sought: Sought, request: Request) -> Response {
+    async fn there(&self, sought: Sought, request: Parts) -> Response {
         match self.owners.find(sought).await {
-            Owner::Nobody => self.here(request).await,
-            Owner::There(node) => match self.pass(sought, &node, request).await {
+            Owner::Nobody => self.local.answer(request).await,
+            Owner::There(node) => match self.pass(sought, &node, &request).await {
                 Ok(response) => response,
                 Err(why) => {
                     tracing::debug!(%node, error = &why as &dyn std::error::Error, "a node that has a stream does not answer");

@@ -34,8 +34,7 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
-    http::{Method, StatusCode, header},
+    http::{Method, StatusCode, header, request::Parts},
     response::Response,
     routing::any,
 };
@@ -199,8 +198,7 @@ struct Live {
 }
 
 impl Guarded for Live {
-    async fn answer(&self, request: Request) -> Response {
-        let (request, _) = request.into_parts();
+    async fn answer(&self, request: &Parts) -> Response {
         if request.method == Method::OPTIONS {
             return reply::preflight();
         }

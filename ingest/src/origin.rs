@@ -35,8 +35,7 @@ use std::{
 };
 
 use axum::{
-    extract::Request,
-    http::{HeaderMap, Method, Uri},
+    http::{HeaderMap, Method, Uri, request::Parts},
     response::Response,
 };
 use domain::ids::{ChannelId, StreamId};
@@ -157,8 +156,7 @@ struct Origin {
 }
 
 impl Guarded for Origin {
-    async fn answer(&self, request: Request) -> Response {
-        let (request, _) = request.into_parts();
+    async fn answer(&self, request: &Parts) -> Response {
         if request.method == Method::OPTIONS {
             return reply::preflight();
         }
@@ -173,6 +171,7 @@ impl Guarded for Origin {
 }
 
 impl Origin {
+    /// What is held by thousands is in the future itself; the rest is in boxes, not to make it larger.
     async fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
         match Address::read(uri.path()).ok_or(Problem::NOT_FOUND)? {
             Address::Master(stream_id) => {
@@ -186,15 +185,17 @@ impl Origin {
                 self.media_playlist(stream_id, name, reload, headers).await
             }
             Address::File(stream_id, name, file) => self.media_file(stream_id, name, file, headers).await,
-            Address::Manifest(stream_id) => self.manifest(stream_id, headers).await,
-            Address::Track(stream_id, name, track, file) => self.track(stream_id, name, track, file, headers).await,
+            Address::Manifest(stream_id) => Box::pin(self.manifest(stream_id, headers)).await,
+            Address::Track(stream_id, name, track, file) => {
+                Box::pin(self.track(stream_id, name, track, file, headers)).await
+            }
             Address::Time => Ok(dash::time()),
-            Address::RewindMaster(stream_id) => self.rewind_master(stream_id, headers).await,
+            Address::RewindMaster(stream_id) => Box::pin(self.rewind_master(stream_id, headers)).await,
             Address::Rewind(stream_id, name) => {
                 let reload = ReloadQuery::read(uri.query().unwrap_or_default())?;
-                self.rewind_playlist(stream_id, name, reload, headers).await
+                Box::pin(self.rewind_playlist(stream_id, name, reload, headers)).await
             }
-            Address::Thumbnail(stream_id, picture) => self.thumbnail(stream_id, picture, headers).await,
+            Address::Thumbnail(stream_id, picture) => Box::pin(self.thumbnail(stream_id, picture, headers)).await,
             Address::Channel(channel_id) => match self.broadcasts.live_of_channel(channel_id) {
                 Some(broadcast) => Ok(reply::redirect(&format!("../../{}/index.m3u8", broadcast.stream_id()))),
                 None => Err(Problem::CHANNEL_OFFLINE),
@@ -248,7 +249,7 @@ impl Origin {
         };
         let bytes = if name == AUDIO { audio_of(&view, file) } else { bytes_of(&view, file) };
         let bytes = match bytes {
-            None => self.rewound(stream_id, name, file).await,
+            None => Box::pin(self.rewound(stream_id, name, file)).await,
             there => there,
         };
         Ok(reply::media(bytes.ok_or(Problem::MEDIA_NOT_FOUND)?, file, headers))

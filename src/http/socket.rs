@@ -1,12 +1,9 @@
-//! The socket of one connection, and what the connection is doing.
+//! The socket of one connection.
 
 use std::{
     io,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,113 +19,8 @@ use tokio::{
 use super::{
     pages::{LEAST_BYTES, Pages},
     traffic::Traffic,
+    watch::Activity,
 };
-
-/// What a connection is doing, told by its socket and its answers, for the watch over it.
-#[derive(Debug)]
-pub(super) struct Activity {
-    opened: Instant,
-    requests: AtomicU32,
-    /// Answers of which the client must take something before there is more to do.
-    untaken: AtomicU32,
-    is_blocked: AtomicBool,
-    is_cut: AtomicBool,
-    is_ending: AtomicBool,
-    /// Milliseconds after `opened`.
-    last_ms: AtomicU64,
-}
-
-/// What is to be done about a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing until then.
-    Wait(Instant),
-    /// It has asked nothing for too long.
-    Idle,
-    /// It does not take what it asked for.
-    Slow,
-}
-
-impl Activity {
-    pub(super) fn new() -> Self {
-        Self {
-            opened: Instant::now(),
-            requests: AtomicU32::new(0),
-            untaken: AtomicU32::new(0),
-            is_blocked: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
-            is_ending: AtomicBool::new(false),
-            last_ms: AtomicU64::new(0),
-        }
-    }
-
-    /// Something has come or gone.
-    fn touch(&self) {
-        let elapsed_ms = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.store(elapsed_ms, Ordering::Relaxed);
-    }
-
-    /// Has the connection end once it is answered what it has asked for.
-    pub(super) fn end(&self) {
-        self.is_ending.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_ending(&self) -> bool {
-        self.is_ending.load(Ordering::Relaxed)
-    }
-
-    /// Counts this connection among those that were cut for not reading; whether it is the first to say so.
-    pub(super) fn cut(&self) -> bool {
-        !self.is_cut.swap(true, Ordering::Relaxed)
-    }
-
-    /// What is to be done now, when a connection may go `idle` for so long without a request, and `unread` without taking
-    /// any of an answer.
-    pub(super) fn verdict(&self, idle: Duration, unread: Duration) -> Verdict {
-        let last = self.opened + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-        let since = last.elapsed();
-        if self.requests.load(Ordering::Relaxed) == 0 && !self.is_blocked.load(Ordering::Relaxed) {
-            return if since >= idle { Verdict::Idle } else { Verdict::Wait(last + idle) };
-        }
-        if self.untaken.load(Ordering::Relaxed) > 0 {
-            return if since >= unread { Verdict::Slow } else { Verdict::Wait(last + unread) };
-        }
-        Verdict::Wait(Instant::now() + unread.min(idle))
-    }
-}
-
-/// A request that is being answered, until its answer has been handed to the socket.
-#[derive(Debug)]
-pub(super) struct Answering {
-    activity: Arc<Activity>,
-    is_untaken: bool,
-}
-
-impl Answering {
-    pub(super) fn begin(activity: Arc<Activity>) -> Self {
-        activity.requests.fetch_add(1, Ordering::Relaxed);
-        Self { activity, is_untaken: false }
-    }
-
-    /// The client has to take something next, or has taken it.
-    pub(super) fn set_untaken(&mut self, is_untaken: bool) {
-        if self.is_untaken != is_untaken {
-            self.is_untaken = is_untaken;
-            match is_untaken {
-                true => self.activity.untaken.fetch_add(1, Ordering::Relaxed),
-                false => self.activity.untaken.fetch_sub(1, Ordering::Relaxed),
-            };
-        }
-        self.activity.touch();
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.set_untaken(false);
-        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// A socket whose peer must take what is sent to it: once nothing has gone for `unread`, writing fails.
 #[derive(Debug)]
@@ -201,13 +93,12 @@ impl Watched {
                 self.traffic.sent_bytes.increment(bytes as u64);
             }
             if self.blocked_since.take().is_some() {
-                self.activity.is_blocked.store(false, Ordering::Relaxed);
-                self.activity.touch();
+                self.activity.set_blocked(false);
             }
             return Poll::Ready(written);
         }
         let since = *self.blocked_since.get_or_insert_with(Instant::now);
-        self.activity.is_blocked.store(true, Ordering::Relaxed);
+        self.activity.set_blocked(true);
         let deadline = since + self.unread;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         loop {

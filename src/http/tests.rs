@@ -3,10 +3,7 @@
 
 mod media;
 
-use std::{
-    sync::LazyLock,
-    task::{Context, Poll},
-};
+use std::{sync::LazyLock, task::Context, time::Instant};
 
 use axum::{
     body::Body,
@@ -82,16 +79,17 @@ impl Serving {
             response.headers_mut().insert("x-answered", method.as_str().parse().unwrap());
         };
         // A router leaves out what HEAD does not want.
-        let live = LiveService::new(move |request: Request| {
-            let (live, path) = (live.clone(), request.uri().path().to_owned());
+        let live = LiveService::new(move |request| {
+            let live = live.clone();
             async move {
-                match path.as_str() {
+                match request.uri.path() {
                     "/as-it-is" => Response::new(Body::from("as it is")),
                     "/shorter-than-said" => Response::new(Body::new(Said(Some(Bytes::from_static(b"short")), 9))),
                     "/longer-than-said" => Response::new(Body::new(Said(Some(Bytes::from_static(b"longer")), 3))),
-                    _ => live.oneshot(request).await.unwrap(),
+                    _ => live.oneshot(Request::from_parts(request, Body::empty())).await.unwrap(),
                 }
             }
+            .boxed()
         });
         let site = Site { live, rest: router, answered };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -13,7 +13,7 @@ use hyper::{
 };
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-use super::{pages::Pages, socket::Answering};
+use super::{pages::Pages, watch::Answering};
 
 /// The metrics of all HTTP servers of this process, looked up once.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{
     body::Body,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::PathAndQuery},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri::PathAndQuery},
     response::Response,
 };
 use hyper_util::{
@@ -78,13 +78,12 @@ impl Passing {
     ///
     /// # Errors
     /// When the node does not begin to answer. Once it has, a body that breaks off breaks off here too.
-    pub(super) async fn pass(&self, node: &str, request: Request) -> Result<Response, PassingError> {
-        let (parts, _) = request.into_parts();
-        let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    pub(super) async fn pass(&self, node: &str, request: &Parts) -> Result<Response, PassingError> {
+        let path = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let uri = Uri::try_from(format!("{node}/live{path}")).map_err(axum::http::Error::from)?;
-        let mut passed = Request::builder().method(parts.method).uri(uri).body(Body::empty())?;
+        let mut passed = Request::builder().method(request.method.clone()).uri(uri).body(Body::empty())?;
         let headers = passed.headers_mut();
-        *headers = parts.headers;
+        *headers = request.headers.clone();
         without_hops(headers);
         // What a request for media might bring along is not read by anybody.
         headers.remove(header::CONTENT_LENGTH);

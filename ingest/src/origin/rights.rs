@@ -14,8 +14,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, HttpBody},
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::Response,
 };
 use domain::ids::ChannelId;
@@ -67,7 +66,7 @@ struct Owned {
 /// What is behind the guard.
 pub(crate) trait Guarded: Send + Sync + 'static {
     /// Answers who has a right.
-    fn answer(&self, request: Request) -> impl Future<Output = Response> + Send;
+    fn answer(&self, request: &Parts) -> impl Future<Output = Response> + Send;
 }
 
 /// Lets to `inner` only who has a right, asking `lookup` about what is not known. What belongs to no channel is let through.
@@ -75,12 +74,12 @@ pub(crate) trait Guarded: Send + Sync + 'static {
 /// One future and no layers: a layer would cost each request that is held 0.7 KiB more.
 pub(crate) fn guarded(rights: Rights, lookup: Option<Arc<dyn Lookup>>, inner: impl Guarded) -> LiveService {
     let guarded = Arc::new((Guard { rights, lookup }, inner));
-    LiveService::new(move |request| {
+    LiveService::new(move |mut request| {
         let guarded = Arc::clone(&guarded);
-        async move {
+        Box::pin(async move {
             let (guard, inner) = &*guarded;
-            guard.admit(request, inner).await
-        }
+            guard.admit(&mut request, inner).await
+        })
     })
 }
 
@@ -160,19 +159,20 @@ impl Guard {
         }
     }
 
-    async fn admit(&self, mut request: Request, inner: &impl Guarded) -> Response {
-        let (path, headers) = (request.uri().path(), request.headers());
+    async fn admit(&self, request: &mut Parts, inner: &impl Guarded) -> Response {
+        let (path, headers) = (request.uri.path(), &request.headers);
         match Service::read(path) {
-            _ if request.method() == Method::OPTIONS => {}
-            Some(Service::Authorise) => return self.authorise(headers).await,
-            Some(Service::Revocations) => return self.tell_changes(headers, request.uri().query()).await,
+            _ if request.method == Method::OPTIONS => {}
+            // What is rare is not to make what is held larger.
+            Some(Service::Authorise) => return Box::pin(self.authorise(headers)).await,
+            Some(Service::Revocations) => return Box::pin(self.tell_changes(headers, request.uri.query())).await,
             Some(Service::Rights) => return self.tell_rights(headers, path),
             None => {}
         }
-        let owned = match request.method() {
+        let owned = match request.method {
             // A browser asks for no media by it, and without what would show a right.
-            &Method::OPTIONS => None,
-            _ => match self.enter(&mut request).await {
+            Method::OPTIONS => None,
+            _ => match self.enter(request).await {
                 Ok(owned) => owned,
                 Err(problem) => return problem.into_response(),
             },
@@ -201,20 +201,20 @@ impl Guard {
     }
 
     /// Whose it is that is asked for, and by which right; `Ok(None)` for what is nobody's. The token goes out of the address.
-    async fn enter(&self, request: &mut Request) -> Result<Option<Owned>, Problem> {
-        let mut asked = Asked::read(request.uri().path());
+    async fn enter(&self, request: &mut Parts) -> Result<Option<Owned>, Problem> {
+        let mut asked = Asked::read(request.uri.path());
         let has_token = asked.token.is_some();
-        let relay = bearer(request.headers()).filter(|_| !has_token).and_then(|token| self.rights.edge(token));
+        let relay = bearer(&request.headers).filter(|_| !has_token).and_then(|token| self.rights.edge(token));
         if relay.is_some() {
-            asked.token = bearer(request.headers());
+            asked.token = bearer(&request.headers);
         }
         let decided = self.decide(&asked).await?;
         let is_unowned = decided.is_some_and(|(owner, _)| asked.subject == Some(Subject::Owned(owner.uuid())));
         if has_token {
-            *request.uri_mut() = with_path(request.uri(), asked.path).ok_or(Problem::NOT_FOUND)?;
+            request.uri = with_path(&request.uri, asked.path).ok_or(Problem::NOT_FOUND)?;
         }
         if is_unowned {
-            request.extensions_mut().insert(Unowned);
+            request.extensions.insert(Unowned);
         }
         // A relay asks for all of its viewers, and looks itself at who of them may go on.
         Ok(decided.map(|(channel_id, pass)| Owned { channel_id, pass, holder: pass.or(relay) }))

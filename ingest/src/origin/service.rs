@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     extract::Request,
-    http::StatusCode,
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
 use futures::{
@@ -20,22 +20,20 @@ use tower::Service;
 
 /// Answers what viewers ask for under `/live`, which it does not see in addresses. Cheap to clone.
 ///
-/// No router: thousands of reloads are held, and what a router keeps for each of them is kept as often.
+/// No router, and no bodies, which nobody reads here: thousands of reloads are held, and what is kept for each of them is kept as
+/// often.
 #[derive(Clone)]
-pub struct LiveService(Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>);
+pub struct LiveService(Arc<dyn Fn(Parts) -> BoxFuture<'static, Response> + Send + Sync>);
 
 impl LiveService {
     /// One that answers by `answer`.
-    pub fn new<F>(answer: impl Fn(Request) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = Response> + Send + 'static,
-    {
-        Self(Arc::new(move |request| answer(request).boxed()))
+    pub fn new(answer: impl Fn(Parts) -> BoxFuture<'static, Response> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
     }
 
     /// The answer to a request.
     #[must_use]
-    pub fn answer(&self, request: Request) -> BoxFuture<'static, Response> {
+    pub fn answer(&self, request: Parts) -> BoxFuture<'static, Response> {
         (self.0)(request)
     }
 }
@@ -43,7 +41,7 @@ impl LiveService {
 /// One that has nothing.
 impl Default for LiveService {
     fn default() -> Self {
-        Self::new(|_| ready(StatusCode::NOT_FOUND.into_response()))
+        Self::new(|_| ready(StatusCode::NOT_FOUND.into_response()).boxed())
     }
 }
 
@@ -57,7 +55,7 @@ impl Service<Request> for LiveService {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        self.answer(request).map(Ok)
+        self.answer(request.into_parts().0).map(Ok)
     }
 }
 

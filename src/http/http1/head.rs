@@ -2,13 +2,12 @@
 
 use std::{cell::RefCell, io::Write, time::SystemTime};
 
-use axum::{body::Body, extract::Request, http::response};
 use bytes::Bytes;
 use httpdate::HttpDate;
 use hyper::{
-    Method, Uri, Version,
+    Method, Request, Uri, Version,
     header::{self, HeaderName, HeaderValue},
-    http::uri::PathAndQuery,
+    http::{request, response, uri::PathAndQuery},
 };
 
 use crate::http::LIVE;
@@ -34,7 +33,7 @@ pub(super) enum Come {
 #[derive(Debug)]
 pub(super) struct Asked {
     /// Without `/live` in its address.
-    pub(super) request: Request,
+    pub(super) request: request::Parts,
     /// The client wants the connection to end with its answer.
     pub(super) is_last: bool,
 }
@@ -78,12 +77,12 @@ fn asked(parsed: &httparse::Request<'_, '_>, head: &[u8]) -> Option<Asked> {
     };
     let target = parsed.path?.strip_prefix(LIVE)?;
     let target = PathAndQuery::from_maybe_shared(piece(target.as_bytes())?).ok()?;
-    let mut request = Request::new(Body::empty());
-    *request.method_mut() = if parsed.method? == "HEAD" { Method::HEAD } else { Method::GET };
-    *request.version_mut() = Version::HTTP_11;
-    *request.uri_mut() = Uri::from(target);
+    let (mut request, ()) = Request::new(()).into_parts();
+    request.method = if parsed.method? == "HEAD" { Method::HEAD } else { Method::GET };
+    request.version = Version::HTTP_11;
+    request.uri = Uri::from(target);
     let mut is_last = false;
-    let headers = request.headers_mut();
+    let headers = &mut request.headers;
     headers.reserve(parsed.headers.len());
     for header in parsed.headers.iter() {
         let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
@@ -165,8 +164,7 @@ fn with_date(take: impl FnOnce(&[u8])) {
 
 #[cfg(test)]
 mod tests {
-    use axum::response::Response;
-    use hyper::StatusCode;
+    use hyper::{Response, StatusCode};
     use proptest::prelude::*;
 
     use super::*;
@@ -182,13 +180,13 @@ mod tests {
     fn a_request_is_read_with_what_it_says() {
         let head = "GET /live/x/p1.m4s?a=b HTTP/1.1\r\nHost: weir\r\nX-Twice: 1\r\nx-twice: 2 \r\n\r\n";
         let (Asked { request, is_last }, length) = whole(&format!("{head}GET /live/"));
-        assert_eq!((length, is_last, request.method()), (head.len(), false, &Method::GET));
-        assert_eq!(request.uri().to_string(), "/x/p1.m4s?a=b");
-        assert_eq!(request.headers()["host"], "weir");
-        let twice: Vec<_> = request.headers().get_all("x-twice").iter().collect();
+        assert_eq!((length, is_last, request.method), (head.len(), false, Method::GET));
+        assert_eq!(request.uri.to_string(), "/x/p1.m4s?a=b");
+        assert_eq!(request.headers["host"], "weir");
+        let twice: Vec<_> = request.headers.get_all("x-twice").iter().collect();
         assert_eq!(twice, ["1", "2"]);
         let (Asked { request, is_last }, _) = whole("HEAD /live/ HTTP/1.1\r\nConnection: Close\r\n\r\n");
-        assert_eq!((request.method(), request.uri().path(), is_last), (&Method::HEAD, "/", true));
+        assert_eq!((request.method, request.uri.path(), is_last), (Method::HEAD, "/", true));
         assert!(!whole("GET /live/x HTTP/1.1\r\nConnection: keep-alive\r\n\r\n").0.is_last);
     }
 
@@ -256,7 +254,7 @@ mod tests {
                     Come::Others => Some(None),
                     Come::Whole(asked, length) => {
                         prop_assert!(length <= end);
-                        Some(Some((length, asked.is_last, asked.request.uri().clone(), asked.request.headers().clone())))
+                        Some(Some((length, asked.is_last, asked.request.uri, asked.request.headers)))
                     }
                 };
                 match &first {
