@@ -38,8 +38,12 @@ export function watch() {
   const attach = (video) => {
     video.addEventListener('waiting', () => glass.firstMs !== null && (glass.stalls += 1))
     const onFrame = () => {
+      if (glass.firstMs === null) {
+        glass.firstMs = performance.now()
+        // Told, since asking for it makes the page busy while it loads.
+        console.debug(`first frame ${glass.firstMs}`)
+      }
       const time = read(video)
-      glass.firstMs ??= performance.now()
       if (time === null) glass.unread += 1
       else glass.delays.push([performance.now(), (Date.now() % 2 ** 36) - time])
       video.requestVideoFrameCallback(onFrame)
