@@ -52,7 +52,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::Semaphore,
-    time::{interval, timeout},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{
@@ -172,8 +172,11 @@ pub async fn serve_tls(
     let elsewhere = Handle::current();
     let server = Arc::new(Server { protocols: protocols(), site, elsewhere, limits, traffic });
     let mut sweeps = interval(SWEPT_EVERY);
-    let watch = Watch::new(limits);
+    let mut watch = Watch::new(limits);
     let mut looks = interval(watch.every());
+    // After a standstill there is one to do.
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let (socket, peer) = tokio::select! {
             biased;

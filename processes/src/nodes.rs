@@ -30,7 +30,7 @@ use metrics::{counter, describe_counter, describe_gauge, gauge};
 use time::OffsetDateTime;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{following::BoxError, leadership::Leadership};
@@ -43,6 +43,8 @@ const RECORDINGS_EVERY: u32 = 12;
 const UNCLAIMED_ROUNDS: u32 = 3;
 /// How many streams are asked about at once.
 const AT_ONCE: usize = 64;
+/// How long a round may take: thousands of streams are asked about, a Postgres that says nothing is not waited for.
+const ROUND_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// A node is forgotten when nothing was heard of it for so long.
 const REMEMBERED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two tries at a recording whose storage does not answer.
@@ -148,7 +150,7 @@ impl Watch<'_> {
         loop {
             rounds.tick().await;
             let looked = match leadership.is_ours().await {
-                Ok(true) => self.look().await,
+                Ok(true) => timeout(ROUND_WITHIN, self.look()).await.unwrap_or_else(|elapsed| Err(elapsed.into())),
                 Ok(false) => {
                     self.begin_anew();
                     gauge!("weir_nodes").set(0.0);

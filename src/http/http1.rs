@@ -40,7 +40,7 @@ const AHEAD_BYTES: usize = 8 * 1024;
 thread_local! {
     /// What all connections of a thread read into: nothing stays in it.
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
-    /// What all connections of a thread write heads into: nothing stays in it.
+    /// What all connections of a thread write heads into, and small bodies behind them: nothing stays in it.
     static HEAD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -124,9 +124,6 @@ fn next(
                 Come::Part => {}
             }
         }
-        if activity.is_ending() && come.is_empty() {
-            return Poll::Ready(Ok(Next::Gone));
-        }
         let asked = READ.with_borrow_mut(|buffer| {
             let read = ready!(read_into(socket, buffer, context))?;
             if read.is_empty() {
@@ -142,8 +139,13 @@ fn next(
             come.extend_from_slice(read);
             Poll::Ready(io::Result::Ok(None))
         });
-        if let Some(next) = ready!(asked)? {
-            return Poll::Ready(Ok(next));
+        match asked {
+            Poll::Ready(Ok(Some(next))) => return Poll::Ready(Ok(next)),
+            Poll::Ready(Ok(None)) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            // What has come before the end is answered.
+            Poll::Pending if activity.is_ending() && come.is_empty() => return Poll::Ready(Ok(Next::Gone)),
+            Poll::Pending => return Poll::Pending,
         }
     }
 }

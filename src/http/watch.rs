@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
     },
     task::Waker,
@@ -24,14 +24,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks after the connections of a server.
 #[derive(Debug)]
 pub(super) struct Watch {
-    connections: Mutex<Vec<Weak<Activity>>>,
+    connections: Vec<Weak<Activity>>,
     idle: Duration,
     unread: Duration,
 }
 
 impl Watch {
     pub(super) fn new(limits: HttpLimits) -> Self {
-        Self { connections: Mutex::default(), idle: limits.head, unread: limits.unread }
+        Self { connections: Vec::new(), idle: limits.head, unread: limits.unread }
     }
 
     /// How often to look.
@@ -40,37 +40,32 @@ impl Watch {
     }
 
     /// Another connection, which is looked after until it is dropped.
-    pub(super) fn begin(&self) -> Arc<Activity> {
+    pub(super) fn begin(&mut self) -> Arc<Activity> {
         let activity = Arc::new(Activity::new());
-        self.lock().push(Arc::downgrade(&activity));
+        self.connections.push(Arc::downgrade(&activity));
         activity
     }
 
     /// Looks at each connection, and tells those that ask nothing or take nothing.
-    pub(super) fn look(&self) {
-        self.each(|activity| activity.look(self.idle, self.unread));
+    pub(super) fn look(&mut self) {
+        let (now, idle, unread) = (now_ms(), self.idle, self.unread);
+        self.each(|activity| activity.look(now, idle, unread));
     }
 
     /// Tells all to end once they are answered.
-    pub(super) fn end(&self) {
-        self.each(|activity| activity.tell(Told::End));
+    pub(super) fn end(&mut self) {
+        let now = now_ms();
+        self.each(|activity| activity.tell(Told::End, now));
     }
 
-    fn each(&self, act: impl Fn(&Activity)) {
-        let mut connections = self.lock();
-        connections.retain(|activity| activity.upgrade().inspect(|activity| act(activity)).is_some());
-        let length = connections.len();
-        connections.shrink_to(2 * length);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Activity>>> {
-        // Whatever panicked, it is a list.
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    fn each(&mut self, act: impl Fn(&Activity)) {
+        self.connections.retain(|activity| activity.upgrade().inspect(|activity| act(activity)).is_some());
+        self.connections.shrink_to(2 * self.connections.len());
     }
 }
 
-/// What a connection is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// What a connection is to do. What is said once is only ever followed by what comes later here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Told {
     /// Go on.
@@ -137,12 +132,13 @@ impl Activity {
         self.read_told() != Told::Nothing
     }
 
-    fn tell(&self, told: Told) {
+    /// Only a [`Watch`] tells, from its one task.
+    fn tell(&self, told: Told, now_ms: u64) {
         if self.told.fetch_max(told as u8, Ordering::Relaxed) >= told as u8 {
             return;
         }
         if told == Told::End {
-            self.ended_ms.store(now_ms(), Ordering::Relaxed);
+            self.ended_ms.store(now_ms, Ordering::Relaxed);
         }
         fence(Ordering::SeqCst);
         if let Some(task) = self.waker.get() {
@@ -156,28 +152,30 @@ impl Activity {
     }
 
     /// Sees whether it has gone `idle` for so long without a request, or `unread` without taking any of an answer.
-    fn look(&self, idle: Duration, unread: Duration) {
-        let since = |ms: &AtomicU64| Duration::from_millis(now_ms().saturating_sub(ms.load(Ordering::Relaxed)));
-        if self.requests.load(Ordering::Relaxed) == 0 && !self.is_blocked.load(Ordering::Relaxed) {
+    ///
+    /// Whatever makes a time count is written after that time and read before it: no old time is taken for what has just begun.
+    fn look(&self, now_ms: u64, idle: Duration, unread: Duration) {
+        let since = |ms: &AtomicU64| Duration::from_millis(now_ms.saturating_sub(ms.load(Ordering::Relaxed)));
+        if self.requests.load(Ordering::Acquire) == 0 && !self.is_blocked.load(Ordering::Acquire) {
             if since(&self.last_ms) < idle {
                 return;
             }
             match self.read_told() {
-                Told::Nothing => self.tell(Told::End),
-                _ if since(&self.ended_ms) >= GOODBYE => self.tell(Told::Leave),
+                Told::Nothing => self.tell(Told::End, now_ms),
+                _ if since(&self.ended_ms) >= GOODBYE => self.tell(Told::Leave, now_ms),
                 _ => {}
             }
-        } else if self.untaken.load(Ordering::Relaxed) > 0 && since(&self.last_ms) >= unread {
-            self.tell(Told::Cut);
+        } else if self.untaken.load(Ordering::Acquire) > 0 && since(&self.last_ms) >= unread {
+            self.tell(Told::Cut, now_ms);
         }
     }
 
     /// Its socket takes nothing more, or takes something again.
     pub(super) fn set_blocked(&self, is_blocked: bool) {
-        self.is_blocked.store(is_blocked, Ordering::Relaxed);
         if !is_blocked {
             self.touch();
         }
+        self.is_blocked.store(is_blocked, Ordering::Release);
     }
 
     /// Counts this connection among those that were cut for not reading; whether it is the first to say so.
@@ -195,27 +193,27 @@ pub(super) struct Answering {
 
 impl Answering {
     pub(super) fn begin(activity: Arc<Activity>) -> Self {
-        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.requests.fetch_add(1, Ordering::Release);
         Self { activity, is_untaken: false }
     }
 
     /// The client has to take something next, or has taken it.
     pub(super) fn set_untaken(&mut self, is_untaken: bool) {
+        self.activity.touch();
         if self.is_untaken != is_untaken {
             self.is_untaken = is_untaken;
             match is_untaken {
-                true => self.activity.untaken.fetch_add(1, Ordering::Relaxed),
-                false => self.activity.untaken.fetch_sub(1, Ordering::Relaxed),
+                true => self.activity.untaken.fetch_add(1, Ordering::Release),
+                false => self.activity.untaken.fetch_sub(1, Ordering::Release),
             };
         }
-        self.activity.touch();
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
         self.set_untaken(false);
-        self.activity.requests.fetch_sub(1, Ordering::Relaxed);
+        self.activity.requests.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -224,4 +222,73 @@ fn now_ms() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
     seconds.unwrap_or_default() * 1_000 + nanoseconds.unwrap_or_default() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDLE: Duration = Duration::from_secs(75);
+    const UNREAD: Duration = Duration::from_secs(30);
+
+    /// An activity whose last sign was at 1,000 s, and what it is told when it is looked at so many seconds later.
+    fn seen(activity: &Activity, seconds: u64) -> Told {
+        activity.look((1_000 + seconds) * 1_000, IDLE, UNREAD);
+        activity.read_told()
+    }
+
+    fn quiet() -> Arc<Activity> {
+        let activity = Arc::new(Activity::new());
+        activity.last_ms.store(1_000_000, Ordering::Relaxed);
+        activity
+    }
+
+    #[test]
+    fn who_asks_nothing_is_to_end_and_then_to_leave() {
+        let activity = quiet();
+        assert_eq!(seen(&activity, 74), Told::Nothing);
+        assert_eq!(seen(&activity, 75), Told::End);
+        assert!(activity.is_ending());
+        assert_eq!(seen(&activity, 75), Told::End, "it has time to say goodbye");
+        assert_eq!(seen(&activity, 76), Told::Leave);
+    }
+
+    #[test]
+    fn who_takes_nothing_is_cut_and_who_waits_is_not() {
+        let activity = quiet();
+        let mut answering = Answering::begin(Arc::clone(&activity));
+        assert_eq!(seen(&activity, 10_000), Told::Nothing, "it is we who let it wait");
+        answering.set_untaken(true);
+        activity.last_ms.store(1_000_000, Ordering::Relaxed);
+        assert_eq!(seen(&activity, 29), Told::Nothing);
+        assert_eq!(seen(&activity, 30), Told::Cut);
+        assert_eq!(seen(&activity, 0), Told::Cut, "nothing takes that back");
+    }
+
+    #[test]
+    fn what_is_blocked_is_not_idle_and_an_answer_that_is_taken_not_slow() {
+        let activity = quiet();
+        activity.set_blocked(true);
+        assert_eq!(seen(&activity, 10_000), Told::Nothing);
+        activity.set_blocked(false);
+        let mut answering = Answering::begin(Arc::clone(&activity));
+        answering.set_untaken(true);
+        answering.set_untaken(false);
+        activity.last_ms.store(1_000_000, Ordering::Relaxed);
+        assert_eq!(seen(&activity, 10_000), Told::Nothing);
+    }
+
+    #[test]
+    fn connections_that_are_gone_are_forgotten() {
+        let limits = HttpLimits { connections: 1, per_address: 0, counts_private: true, head: IDLE, unread: UNREAD };
+        let mut watch = Watch::new(limits);
+        let mut kept: Vec<_> = (0..100).map(|_| watch.begin()).collect();
+        kept.truncate(1);
+        watch.look();
+        assert_eq!(watch.connections.len(), 1);
+        assert!(watch.connections.capacity() < 100);
+        assert!(!kept[0].is_ending());
+        watch.end();
+        assert!(kept[0].is_ending());
+    }
 }

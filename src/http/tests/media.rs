@@ -32,6 +32,77 @@ async fn media_is_answered_as_hyper_would() {
     }
 }
 
+/// A server's socket and its client's, of which the first takes little at once.
+async fn narrow_pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    let (server, _) = accepted.unwrap();
+    SockRef::from(&server).set_send_buffer_size(1).unwrap();
+    (server, client.unwrap())
+}
+
+/// A site that answers each request for media by `body`.
+fn site_of(body: &'static [u8]) -> Site {
+    let live = LiveService::new(move |_| std::future::ready(Response::new(Body::from(body))).boxed());
+    Site { live, rest: Router::new(), answered: |_, _| {} }
+}
+
+#[tokio::test]
+async fn small_answers_come_whole_through_a_socket_that_takes_a_piece_of_them() {
+    const COUNT: usize = 100;
+    let small: &'static [u8] = PART.slice(..3_000).to_vec().leak();
+    let (server, client) = narrow_pair().await;
+    let (mut reading, mut writing) = client.into_split();
+    let asking = tokio::spawn(async move {
+        let asked = "GET /live/x HTTP/1.1\r\n\r\n".repeat(COUNT);
+        writing.write_all(asked.as_bytes()).await.unwrap();
+        writing
+    });
+    let serving = tokio::spawn(async move {
+        let activity = Watch::new(limits()).begin();
+        let mut socket = Watched::new(server, Arc::clone(&activity), Traffic::get(), LONG);
+        http1::serve(&mut socket, &site_of(small), Traffic::get(), &activity).await.map(|left| left.is_none())
+    });
+    // Slower than they are sent, in pieces that are not theirs.
+    let mut come = Vec::new();
+    let mut piece = [0; 1_111];
+    for index in 0.. {
+        let count = timeout(LONG, reading.read(&mut piece)).await.unwrap().unwrap();
+        come.extend_from_slice(&piece[..count]);
+        let head = come.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
+        if head > 0 && come.len() == COUNT * (head + small.len()) {
+            break;
+        }
+        if index % 50 == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let head = come.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    for answer in come.chunks(head + small.len()) {
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        assert!(&answer[head..] == small, "its body is whole");
+    }
+    drop((reading, asking.await.unwrap()));
+    assert!(serving.await.unwrap().unwrap(), "the client was done");
+}
+
+#[tokio::test]
+async fn what_was_asked_before_the_end_is_answered() {
+    let (server, mut client) = narrow_pair().await;
+    let mut watch = Watch::new(limits());
+    let activity = watch.begin();
+    client.write_all(b"GET /live/x HTTP/1.1\r\n\r\n").await.unwrap();
+    server.readable().await.unwrap();
+    watch.end();
+    let mut socket = Watched::new(server, Arc::clone(&activity), Traffic::get(), LONG);
+    let site = site_of(b"as it is");
+    let served = http1::serve(&mut socket, &site, Traffic::get(), &activity);
+    assert!(timeout(LONG, served).await.unwrap().unwrap().is_none());
+    drop(socket);
+    let answer = all_of(client).await;
+    assert!(answer.contains("connection: close") && answer.ends_with("as it is"), "{answer}");
+}
+
 #[tokio::test]
 async fn what_is_ours_and_what_is_not_are_answered_in_their_order() {
     let serving = Serving::start(limits()).await;
