@@ -1,4 +1,3 @@
-import 'media-chrome/dist/media-controller.js'
 import { Trans, useLingui } from '@lingui/react/macro'
 import { Activity, RectangleHorizontal, RotateCcw, Settings2 } from 'lucide-react'
 import { useEffect, useState } from 'react'
@@ -23,7 +22,6 @@ interface ControlsProps {
   container: HTMLElement | null
 }
 
-/** What the picture is controlled with, and the element around both. */
 export function Controls({
   source,
   qualities,

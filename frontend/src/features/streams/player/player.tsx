@@ -1,12 +1,13 @@
+import 'media-chrome/dist/media-controller.js'
 import { Trans, useLingui } from '@lingui/react/macro'
 import { AudioLines, MonitorX, Play, VolumeOff } from 'lucide-react'
 import { useCallback, useEffect, useId, useRef, useState, type ReactNode } from 'react'
 import { classes } from '@/ui/classes'
 import { Spinner } from '@/ui/spinner'
+import { Controls } from './controls'
 import { toggleFullscreen, togglePictureInPicture, useKeptMute } from './element'
 import { Figures } from './figures'
 import { usePlayerKeys } from './hotkeys'
-import { LateControls } from './late-controls'
 import type { Quality } from './levels'
 import { LiveSource } from './live-source'
 import type { PictureState, SourceState } from './source-state'
@@ -15,9 +16,6 @@ import { WaitsFor } from './waits-for'
 
 // In one file with the player, which is fetched early.
 export { loadEarly, loadNamed } from './early'
-
-/** How long controls wait for the picture. */
-const controlsWithinMs = 1500
 
 export interface PlayerProps {
   /** The stable address of the channel. */
@@ -66,7 +64,6 @@ export function Player({
   const [isPaused, setPaused] = useState(false)
   const [isSilenced, setSilenced] = useState(false)
   const [showsFigures, setShowsFigures] = useState(false)
-  const [isLate, setLate] = useState(false)
   const report = useRef(onState)
   useEffect(() => {
     report.current = onState
@@ -97,11 +94,6 @@ export function Player({
       setSource(null)
     }
   }, [src, isPreview])
-
-  useEffect(() => {
-    const timer = setTimeout(() => setLate(true), controlsWithinMs)
-    return () => clearTimeout(timer)
-  }, [])
 
   const followVideo = useCallback(() => {
     const element = video.current
@@ -185,23 +177,19 @@ export function Player({
             followVideo()
           }}
         />
-        {/* The picture first: building its controls takes a tenth of the time until it is there. */}
-        {(hasShown || isLate) && (
-          <LateControls
-            key={i18n.locale}
-            fallback={null}
-            source={source}
-            qualities={qualities}
-            shownQuality={shownQuality}
-            rewindSeconds={isPreview ? null : rewind.seconds}
-            isRewound={rewind.isRewound}
-            isTheatre={isTheatre}
-            onTheatre={isPreview ? undefined : onTheatre}
-            showsFigures={showsFigures}
-            onFigures={isPreview ? undefined : setShowsFigures}
-            container={place}
-          />
-        )}
+        <Controls
+          key={i18n.locale}
+          source={source}
+          qualities={qualities}
+          shownQuality={shownQuality}
+          rewindSeconds={isPreview ? null : rewind.seconds}
+          isRewound={rewind.isRewound}
+          isTheatre={isTheatre}
+          onTheatre={isPreview ? undefined : onTheatre}
+          showsFigures={showsFigures}
+          onFigures={isPreview ? undefined : setShowsFigures}
+          container={place}
+        />
       </media-controller>
 
       {poster !== null && !hasShown && picture === 'there' && (
