@@ -1,6 +1,8 @@
 import type { I18n, MessageDescriptor } from '@lingui/core'
 import { msg } from '@lingui/core/macro'
 
+const takenOver = msg`Another connection of this channel’s encoder has taken over.`
+
 /** Advice and refusals of the ingest, by code. The server's own sentence is the fallback. */
 const words: Record<string, MessageDescriptor> = {
   key_frames_far: msg`Key frames are more than 4 s apart, so viewers wait long for the first picture. Set the key-frame interval to 2 s; OBS’s 0 (auto) is 8 s.`,
@@ -20,7 +22,13 @@ const words: Record<string, MessageDescriptor> = {
   taken_down: msg`An administrator took the stream down.`,
   key_rotated: msg`An old stream key was used. Copy the new one from here.`,
   already_live: msg`A second encoder tried to publish while the first was live.`,
-  taken_over: msg`Another connection of this channel’s encoder has taken over.`,
+  taken_over: takenOver,
+  replaced: takenOver,
+  channel_closed: msg`The channel was closed, so nothing can be streamed to it.`,
+  address_not_allowed: msg`The server takes no streams from the address of this encoder. Ask whoever runs it.`,
+  ended_elsewhere: msg`The server had to end the stream, because its parts lost sight of each other. Start it again.`,
+  stream_unknown: msg`The server does not know the stream any more. Start it again.`,
+  ended: msg`The server ended the stream. Start it again to go on.`,
   shutdown: msg`The server was being restarted. The encoder may try again.`,
   unavailable: msg`Weir could not check the key. The encoder may try again.`,
   video_codec_unsupported: msg`The picture is in a codec that Weir does not know. Choose an H.264 or AV1 encoder in OBS under Settings, Output.`,
