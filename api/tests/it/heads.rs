@@ -97,5 +97,7 @@ async fn a_videos_page_says_what_everybody_may_watch() {
         assert_eq!(page(&site, &none).await, INDEX, "{none}");
     }
     say(&site, &mira, "/api/v1/channels/river", &json!({"visibility": "private"})).await;
+    // The answer waits for the read model of channels, and videos have one of their own.
+    site.caught_up().await;
     assert_eq!(page(&site, &path).await, INDEX);
 }
