@@ -84,7 +84,8 @@ async fn who_stands_still_tries_again_when_asked() {
     until("both to stop again", async || is_stopped(state(&one)) && is_stopped(state(&two))).await;
 
     projection.cure(&stage).await;
-    assert!(retry(&stage.pool, counting[0]).await.unwrap());
+    // One of the two may hear of the first time only now, and be past it before it is asked again.
+    retry(&stage.pool, counting[0]).await.unwrap();
     assert!(one.read.wait_for_some(counting, head, PATIENCE).await);
     assert!(two.read.wait_for_some(counting, head, PATIENCE).await);
     until("one at work, one standing by", async || {
