@@ -169,9 +169,10 @@ async fn origin(files: &Path) {
     const ROUNDS: usize = 3;
     let stage = Stage::set(files, USUAL, 1, "500").await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    // Nothing moves any more, and the stream waits for its encoder: the same bytes for as long as this takes.
+    // Nothing moves any more, and the stream waits for its encoder: the same bytes for as long as this takes. After 15 s of silence the encoder
+    // is taken for gone, and what it had sent of a part becomes one.
     stage.publishers[0].hold();
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(17)).await;
     let (_, playlist) = load::fetch(stage.address(), &stage.playlist);
     let text = String::from_utf8_lossy(&playlist);
     let parts: Vec<&str> = text.lines().filter(|line| line.starts_with("#EXT-X-PART:")).collect();

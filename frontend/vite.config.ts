@@ -59,10 +59,11 @@ export default defineConfig({
             },
             // What every page has, in one piece: some thirty small ones wait for each other where there is no HTTP/2.
             { name: 'frame', test: /[\\/]src[\\/]app[\\/]/, priority: 2 },
-            // The same for what several pages have: icons, and the small components.
+            // The same for what several pages have: icons, the small components, and what pages show of channels and streams. `rules`
+            // would bring all that checks forms.
             {
               name: 'parts',
-              test: /[\\/](src[\\/](ui|api)|node_modules[\\/]lucide-react)[\\/]/,
+              test: /[\\/](src[\\/](ui|api|features[\\/](streams|recordings|reports|channels|ingest)[\\/](?!rules)[^\\/]+$)|node_modules[\\/]lucide-react[\\/])/,
               minShareCount: 2,
               priority: 1,
             },

@@ -31,6 +31,8 @@ test('the picture goes on in another size, codec and sound', async ({ page }) =>
 
   await page.goto(`/${handle}`)
   await waitForMovingPicture(page)
+  // Whoever watches reloads nothing, and neither does the page by itself.
+  page.on('framenavigated', (frame) => problems.push(`the page went to ${frame.url()}`))
   await page.evaluate(() => {
     const video = document.querySelector<HTMLVideoElement>('[data-testid="player-video"]')
     if (video === null) throw new Error('there is no player')

@@ -235,6 +235,20 @@ async fn only_who_has_a_right_gets_what_is_not_public() {
             let allowed = settled(router, &format!("{prefix}/t/{good}/{stream_id}/{rest}")).await;
             assert_ne!(allowed.0, StatusCode::FORBIDDEN, "{rest}");
         }
+        // What a browser may ask before is answered alike whatever there is, with nothing in it.
+        let (nobody, wrong) = (Uuid::now_v7(), &bad[0]);
+        for path in [
+            format!("{prefix}/{stream_id}/source/p3.m4s"),
+            format!("{prefix}/t/{good}/{stream_id}/source/p3.m4s"),
+            format!("{prefix}/t/{wrong}/{stream_id}/source/index.m3u8?_HLS_msn=99999"),
+            format!("{prefix}/{nobody}/source/p3.m4s"),
+            format!("{prefix}/authorise"),
+            format!("{prefix}/revocations"),
+        ] {
+            let asked = settled_of(router, || Request::options(&path).body(Body::empty()).unwrap()).await;
+            assert_eq!((asked.0, asked.2.len()), (StatusCode::NO_CONTENT, 0), "{path}");
+            assert!(!asked.1.contains_key(header::ETAG), "{path}");
+        }
         let channel = format!("channels/{}/index.m3u8", origin.channel_id);
         assert_eq!(settled(router, &format!("{prefix}/{channel}")).await.0, StatusCode::FORBIDDEN);
         let to = settled(router, &format!("{prefix}/t/{good}/{channel}")).await;
