@@ -1,6 +1,6 @@
 // OBS as people have it: x264 veryfast, CBR, B-frames, key frames every 2 s; it captures a screen.
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 const ini = (sections) =>
@@ -67,4 +67,11 @@ export function startObs({ display, server, key, folder, encoder = {} }) {
       QT_QPA_PLATFORM: 'xcb',
     },
   })
+}
+
+// What it says itself of what it added or left out: a busy machine makes it hold back sound and picture for up to a second.
+export function remarksOfObs(folder) {
+  const logs = join(folder, 'home/config/obs-studio/logs')
+  const lines = readdirSync(logs).flatMap((name) => readFileSync(join(logs, name), 'utf8').split('\n'))
+  return lines.filter((line) => /audio buffering|lagged frames|skipped frames/i.test(line))
 }

@@ -24,7 +24,7 @@ import { loadavg, tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { barsOf, watch } from './barcode.mjs'
-import { startObs } from './obs.mjs'
+import { remarksOfObs, startObs } from './obs.mjs'
 import { startScreen } from './screen.mjs'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
@@ -95,9 +95,12 @@ async function startScreenAndObs(server, key, folder) {
   const screen = await startScreen()
   const obs = startObs({ display: screen.name, server, key, folder })
   children.push(obs, screen.server)
-  return () => {
-    screen.stop()
+  return async () => {
+    const gone = new Promise((done) => obs.on('exit', done))
     obs.kill('SIGINT')
+    await Promise.race([gone, new Promise((done) => setTimeout(done, 10_000))])
+    screen.stop()
+    for (const remark of remarksOfObs(folder)) console.log(`obs: ${remark}`)
   }
 }
 
@@ -238,7 +241,7 @@ async function main() {
     }
     await browser.close()
     bare.close()
-    stop()
+    await stop()
   } finally {
     weir.removeAllListeners('exit')
     weir.kill('SIGTERM')
