@@ -207,35 +207,42 @@ async fn observe(playlist: String, router: axum::Router, made: Made) {
     }
 }
 
-/// Follows a stream as hls.js does; for each part how long after it was made its last byte was here.
-async fn watch(base: String, made: Made, until: Instant) -> (Vec<Duration>, usize) {
+/// Follows a stream as hls.js does; for each part how long after it was made its last byte was here, and what failed.
+async fn watch(base: String, made: Made, until: Instant) -> (Vec<Duration>, Vec<String>) {
     let client = Client::builder().no_proxy().build().unwrap();
     let get = async |path: &str| {
-        let answer = client.get(format!("{base}/{path}")).header("accept-encoding", "identity").send().await.ok()?;
-        if answer.status() == StatusCode::OK { answer.bytes().await.ok() } else { None }
+        let answer = client.get(format!("{base}/{path}")).header("accept-encoding", "identity").send().await;
+        match answer {
+            Ok(answer) if answer.status() == StatusCode::OK => answer.bytes().await.map_err(|error| error.to_string()),
+            Ok(answer) => Err(format!("{path}: {}", answer.status())),
+            Err(error) => Err(format!("{path}: {error:?}")),
+        }
     };
-    let (mut delays, mut failures, mut last) = (Vec::new(), 0, None);
+    let (mut delays, mut failures, mut last) = (Vec::new(), Vec::new(), None);
     let mut query = String::new();
     while Instant::now() < until {
-        let Some(body) = get(&format!("source/index.m3u8{query}")).await else {
-            failures += 1;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            query.clear();
-            continue;
+        let body = match get(&format!("source/index.m3u8{query}")).await {
+            Ok(body) => body,
+            Err(failure) => {
+                failures.push(failure);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                query.clear();
+                continue;
+            }
         };
         let (segment, part, newest) = position(std::str::from_utf8(&body).unwrap());
         query = format!("?_HLS_msn={segment}&_HLS_part={part}");
         if newest.is_some() && newest != last {
             let name = newest.clone().unwrap();
             match get(&format!("source/{name}")).await {
-                Some(_) => {
+                Ok(_) => {
                     let made = made.lock().unwrap().get(&name).copied();
                     // What was there before we came says nothing.
                     if let Some(made) = made.filter(|_| last.is_some()) {
                         delays.push(made.elapsed());
                     }
                 }
-                None => failures += 1,
+                Err(failure) => failures.push(failure),
             }
             last = newest;
         }
@@ -424,18 +431,18 @@ async fn measure(origin: &mut Origin, front: &Front, visibility: Visibility) {
         addresses.into_iter().map(|base| tokio::spawn(watch(base, Arc::clone(&made), until))).collect();
     let parts_before = made.lock().unwrap().len();
     origin.push_in_real_time(5_100, MEASURED + Duration::from_millis(500)).await;
-    let (mut delays, mut failures) = (Vec::new(), 0);
+    let (mut delays, mut failures) = (Vec::new(), Vec::new());
     for watched in watching {
         let (some, failed) = watched.await.unwrap();
         delays.extend(some);
-        failures += failed;
+        failures.extend(failed);
     }
     delays.sort_unstable();
     let parts = (made.lock().unwrap().len() - parts_before).max(1) as f64;
     let count = |is_it: &dyn Fn(&str) -> bool| origin.asked(is_it).values().sum::<usize>() as f64 / parts;
     let is_part = |path: &str| path.contains("/source/p");
     println!(
-        "| {} | {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {failures} |",
+        "| {} | {} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {} |",
         front.name,
         visibility.as_str(),
         quantile(&delays, 0.5),
@@ -443,7 +450,11 @@ async fn measure(origin: &mut Origin, front: &Front, visibility: Visibility) {
         count(&is_part),
         count(&|path| path.contains("index.m3u8")),
         count(&|path| path.contains("/authorise") || path.ends_with("/rights")),
+        failures.len(),
     );
+    for failure in &failures {
+        println!("{} failed: {failure}", front.name);
+    }
     observer.abort();
     if visibility == Visibility::Private {
         secrets::keeps(origin, front, &own(0).unwrap()).await;
