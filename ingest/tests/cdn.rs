@@ -115,7 +115,9 @@ async fn varnish(origin: SocketAddr, authority: &str) -> Option<Front> {
     );
     std::fs::write(folder.path().join("weir.vcl"), vcl).unwrap();
     let mut command = Command::new(program);
+    // As the head of the file says.
     command.args(["-F", "-a", &address.to_string(), "-s", "malloc,256m", "-p", "default_grace=0"]);
+    command.args(["-p", "timeout_idle=75"]);
     command.arg("-n").arg(folder.path().join("work")).arg("-f").arg(folder.path().join("weir.vcl"));
     Some(started("Varnish", address, command, folder).await)
 }
