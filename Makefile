@@ -83,9 +83,11 @@ gen: web ## Write the generated files again: openapi.json, asyncapi.yaml, the Ty
 	@cd frontend && npm run --silent gen && npm run --silent i18n
 
 .PHONY: bench
-bench: setup-run build ## The benchmarks; docs/benchmarks.md says what each one measures
+bench: setup-test build ## The benchmarks; docs/benchmarks.md says what each one measures
 	@$(CARGO) bench --workspace --bench '*' --locked
 	@$(CARGO) test --release --locked --package projections --test it -- --ignored --nocapture rates
+	@node benches/glass-to-glass/run.mjs
+	@node benches/glass-to-glass/run.mjs --loads 10
 
 .PHONY: clean
 clean: ## Remove what was built; the data in .weir stays
