@@ -69,7 +69,7 @@ export function startObs({ display, server, key, folder, encoder = {} }) {
   })
 }
 
-// What it says itself of what it added or left out: a busy machine makes it hold back sound and picture for up to a second.
+// What it says itself of what it added or left out: on a busy machine pictures wait for its encoder, up to half a second long.
 export function remarksOfObs(folder) {
   const logs = join(folder, 'home/config/obs-studio/logs')
   const lines = readdirSync(logs).flatMap((name) => readFileSync(join(logs, name), 'utf8').split('\n'))

@@ -95,12 +95,9 @@ async function startScreenAndObs(server, key, folder) {
   const screen = await startScreen()
   const obs = startObs({ display: screen.name, server, key, folder })
   children.push(obs, screen.server)
-  return async () => {
-    const gone = new Promise((done) => obs.on('exit', done))
-    obs.kill('SIGINT')
-    await Promise.race([gone, new Promise((done) => setTimeout(done, 10_000))])
+  return () => {
     screen.stop()
-    for (const remark of remarksOfObs(folder)) console.log(`obs: ${remark}`)
+    obs.kill('SIGINT')
   }
 }
 
@@ -208,6 +205,13 @@ async function open(browser, name, url) {
   console.log(`${name.padEnd(12)} first frame p50 ${p50} s (${least} to ${most}), ${loads} loads, load ${loadavg()[0].toFixed(1)}`)
 }
 
+async function end(weir) {
+  weir.removeAllListeners('exit')
+  if (weir.exitCode !== null) return
+  weir.kill('SIGTERM')
+  await new Promise((done) => weir.on('exit', done))
+}
+
 async function main() {
   const { http, rtmp, weir, folder } = await startWeir()
   try {
@@ -241,11 +245,12 @@ async function main() {
     }
     await browser.close()
     bare.close()
-    await stop()
+    // Before the encoder: OBS says what became of its pictures once it is cut off.
+    await end(weir)
+    stop()
+    if (isObs) for (const remark of remarksOfObs(folder)) console.log(`obs: ${remark}`)
   } finally {
-    weir.removeAllListeners('exit')
-    weir.kill('SIGTERM')
-    await new Promise((done) => weir.on('exit', done))
+    await end(weir)
     rmSync(folder, { recursive: true, force: true })
   }
 }
