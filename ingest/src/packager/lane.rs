@@ -41,7 +41,8 @@ pub(super) struct Lane {
     rendition: Arc<Rendition>,
     writer: u64,
     next_part: u64,
-    configured_part_ms: i64,
+    /// What parts may last while the part target is not out yet.
+    first_part_limit_ms: i64,
     pub timing: Option<Timing>,
     /// Where the next epoch begins.
     pub end_ms: i64,
@@ -57,8 +58,8 @@ impl Lane {
         let Claim { writer, next_part, timing, ends_at, end_ms } = rendition.claim();
         // Sound may have gone on a little longer than the picture.
         let end_ms = end_ms.map_or(TIMELINE_START_MS, |end_ms| end_ms + SOUND_TAIL_MS);
-        let configured_part_ms = i64::from(part_target_ms.clamp(100, 2_000));
-        Self { rendition, writer, next_part, configured_part_ms, timing, end_ms, ends_at, epoch: None, segments: 0 }
+        let first_part_limit_ms = i64::from(part_target_ms.clamp(100, 2_000)) + PART_SLACK_MS;
+        Self { rendition, writer, next_part, first_part_limit_ms, timing, end_ms, ends_at, epoch: None, segments: 0 }
     }
 
     pub(super) fn rendition(&self) -> &Arc<Rendition> {
@@ -93,10 +94,17 @@ impl Lane {
         let part_ms = epoch.part.length_ms();
         if part_ms > 0 && part_ms + duration_ms > part_limit_ms {
             // A part that would be too short takes the picture in and is cut under it. While the part target is not out
-            // yet, it will be what even pictures need.
-            let is_long_enough = part_ms * 100 >= part_limit_ms * MIN_PART_PERCENT;
+            // yet, it will be what even pictures need, where the parts before it are not longer.
+            let mut is_complete = is_long_enough(part_ms, part_limit_ms);
             let is_even = duration_ms * 2 <= epoch.usual_duration_ms() * 3;
-            if is_long_enough || (self.timing.is_none() && is_even) {
+            if !is_complete && is_even && self.timing.is_none() {
+                let needed_ms = part_ms.max(epoch.longest_part_ms) + PART_SLACK_MS;
+                is_complete = is_long_enough(part_ms, needed_ms);
+                if is_complete {
+                    self.first_part_limit_ms = needed_ms;
+                }
+            }
+            if is_complete {
                 self.write_part(epoch.part.end_ms, true)?;
             }
         }
@@ -140,8 +148,7 @@ impl Lane {
         }
         let Some(epoch) = &self.epoch else { return Ok(()) };
         let length_ms = epoch.part.length_ms();
-        let is_full = length_ms + duration_ms > limit_ms && length_ms * 100 >= limit_ms * MIN_PART_PERCENT;
-        if is_full {
+        if length_ms + duration_ms > limit_ms && is_long_enough(length_ms, limit_ms) {
             self.end_part(epoch.part.end_ms)?;
         }
         Ok(())
@@ -277,7 +284,7 @@ impl Lane {
     pub(super) fn part_limit_ms(&self) -> i64 {
         match self.timing {
             Some(timing) => i64::from(timing.part_target_ms),
-            None => self.configured_part_ms + PART_SLACK_MS,
+            None => self.first_part_limit_ms,
         }
     }
 
@@ -287,4 +294,9 @@ impl Lane {
             None => MAX_FIRST_SEGMENT_MS,
         }
     }
+}
+
+/// Whether a part has what it must of the part target.
+fn is_long_enough(part_ms: i64, target_ms: i64) -> bool {
+    part_ms * 100 >= target_ms * MIN_PART_PERCENT
 }
