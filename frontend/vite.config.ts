@@ -73,8 +73,6 @@ export default defineConfig({
         },
       },
     },
-    // hls.js alone is larger than the default limit, and travels only with a player.
-    chunkSizeWarningLimit: 600,
   },
   server: { proxy },
   preview: { proxy, headers: { 'content-security-policy': policy } },

@@ -1,7 +1,7 @@
 import 'media-chrome/dist/media-controller.js'
 import 'media-chrome/dist/media-time-display.js'
 import 'media-chrome/dist/media-time-range.js'
-import Hls, { Events } from 'hls.js'
+import Hls, { Events } from 'hls.js/light'
 import { Trans, useLingui } from '@lingui/react/macro'
 import { Gauge } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'

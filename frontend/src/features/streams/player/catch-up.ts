@@ -1,4 +1,4 @@
-import type Hls from 'hls.js'
+import type Hls from 'hls.js/light'
 import { pace } from './pace'
 import { lastBuffered } from './reach'
 

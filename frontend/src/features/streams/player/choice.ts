@@ -1,4 +1,4 @@
-import type Hls from 'hls.js'
+import type Hls from 'hls.js/light'
 import { playlistPath, readQualities, type Quality } from './levels'
 import type { PictureState, SourceEvents } from './source-state'
 

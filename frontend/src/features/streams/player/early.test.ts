@@ -9,7 +9,7 @@ interface FakeHls {
 
 const made = vi.hoisted(() => [] as FakeHls[])
 
-vi.mock('hls.js', () => {
+vi.mock('hls.js/light', () => {
   class Hls implements FakeHls {
     static isSupported = () => true
     handlers = new Map<string, (event: string, data: object) => void>()

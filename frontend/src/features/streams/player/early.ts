@@ -1,4 +1,4 @@
-import Hls, { Events, type ErrorData, type ManifestLoadedData, type ManifestParsedData } from 'hls.js'
+import Hls, { Events, type ErrorData, type ManifestLoadedData, type ManifestParsedData } from 'hls.js/light'
 import { liveConfig } from './hls-config'
 
 /** Past this what was begun is not near to now any more. */

@@ -1,4 +1,4 @@
-import type { LevelDetails } from 'hls.js'
+import type { LevelDetails } from 'hls.js/light'
 
 /** How far a live playlist has got. */
 export interface Edge {

@@ -1,4 +1,4 @@
-import type { HlsConfig } from 'hls.js'
+import type { HlsConfig } from 'hls.js/light'
 import { liveWithinSeconds, rewindAtMostSeconds } from './past'
 
 const retries = (count: number) => ({ maxNumRetry: count, retryDelayMs: 400, maxRetryDelayMs: 1200 })

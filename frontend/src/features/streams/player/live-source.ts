@@ -6,7 +6,7 @@ import Hls, {
   type Fragment,
   type ManifestLoadedData,
   type ManifestParsedData,
-} from 'hls.js'
+} from 'hls.js/light'
 import { CatchUp } from './catch-up'
 import { Choice } from './choice'
 import { takeEarly } from './early'

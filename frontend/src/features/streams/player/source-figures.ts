@@ -1,4 +1,4 @@
-import type Hls from 'hls.js'
+import type Hls from 'hls.js/light'
 import { lastBuffered } from './reach'
 
 export interface SourceFigures {
