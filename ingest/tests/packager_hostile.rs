@@ -498,48 +498,6 @@ async fn the_window_slides_by_time_and_keeps_what_was_just_listed() {
     assert_eq!(status(0).await, 404);
 }
 
-/// Pictures of these durations, without sound, and a key frame every two seconds.
-fn lasting(durations_ms: impl IntoIterator<Item = u32>) -> Vec<Tag> {
-    let mut tags: Vec<Tag> =
-        SOURCE.iter().filter(|tag| tag.kind == TagKind::Video && is_config(tag)).cloned().collect();
-    let bodies =
-        [(0x17, 0x65), (0x27, 0x41)].map(|(tag, slice)| Bytes::from(vec![tag, 1, 0, 0, 0, 0, 0, 0, 4, slice, 1, 2, 3]));
-    let (mut time_ms, mut key_frame_ms) = (0, None);
-    for duration_ms in durations_ms {
-        let is_key = key_frame_ms.is_none_or(|key_frame_ms| time_ms >= key_frame_ms + 2_000);
-        key_frame_ms = if is_key { Some(time_ms) } else { key_frame_ms };
-        let body = bodies[usize::from(!is_key)].clone();
-        tags.push(Tag { kind: TagKind::Video, timestamp_ms: time_ms, body });
-        time_ms += duration_ms;
-    }
-    tags
-}
-
-/// What a viewer who looks after every picture finds.
-async fn findings_of(tags: &[Tag], part_target_ms: u32) -> Vec<String> {
-    let mut viewer = Viewer::new(PackagerConfig { part_target_ms, ..config() }).await;
-    let mut packager = Packager::new(Arc::clone(&viewer.broadcast));
-    for tag in tags {
-        packager.push(tag.clone()).unwrap();
-        viewer.look().await;
-    }
-    packager.finish();
-    viewer.look().await;
-    assert!(!viewer.segments.is_empty(), "nothing came out");
-    viewer.source.findings
-}
-
-#[tokio::test]
-async fn pictures_of_any_even_duration_make_parts_of_one_length() {
-    for duration_ms in (16..500).step_by(5) {
-        let tags = lasting(std::iter::repeat_n(duration_ms, 10_000 / duration_ms as usize));
-        for part_target_ms in [333, 500] {
-            let findings = findings_of(&tags, part_target_ms).await;
-            assert!(findings.is_empty(), "{duration_ms} ms in {part_target_ms}: {}", findings[0]);
-        }
-    }
-}
-
 /// What may happen to a message on its way.
 #[derive(Clone, Debug)]
 enum Mishap {
@@ -604,17 +562,6 @@ proptest! {
             }
             viewer.source.findings
         });
-        prop_assert!(findings.is_empty(), "{}", findings[0]);
-    }
-
-    /// As an encoder sends them that shows a desktop: as long as nothing changes there, none.
-    #[test]
-    fn pictures_of_uneven_durations_make_parts_of_one_length(
-        durations_ms in proptest::collection::vec(prop_oneof![Just(33_u32), 20_u32..600, 150_u32..300], 20..60),
-        part_target_ms in 100_u32..1_000,
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let findings = runtime.block_on(findings_of(&lasting(durations_ms), part_target_ms));
         prop_assert!(findings.is_empty(), "{}", findings[0]);
     }
 
